@@ -1,0 +1,96 @@
+"""Desired: what a folder of the apps tree asks for. Present, Absent, Invalid, or not readable at all.
+
+Four answers and not two, because each leads to another act: Absent may remove an app, Invalid never
+changes what runs, and Unreadable says nothing about any app. How a folder is read is the source room's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from controller.model.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with an input: which file, which field, which rule, and what to do."""
+
+    file: str
+    field: str
+    rule: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        where = self.file + (f":{self.line}" if self.line else "")
+        return f"{where}: {self.field + ': ' if self.field else ''}{self.rule}"
+
+
+@dataclass(frozen=True)
+class Present:
+    """An app that is there, whole and valid as far as its files alone can tell."""
+
+    name: str
+    folder: str
+    """Absolute path of the app folder."""
+    manifest: Manifest
+    revision: str
+    """`sha256:` over relative paths and bytes of all inputs."""
+    compose_files: tuple[str, ...]
+    """Absolute paths, base file first; the list given to Compose, never its own discovery."""
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The app's `.env` as Compose reads it. Secret-bearing."""
+    seeds: tuple[str, ...] = ()
+    """Keys (or `.env` itself, as `.env`) that seeding would write; empty when nothing is to be seeded."""
+    unset: tuple[Problem, ...] = ()
+    """What a person has to configure first: names of keys and rules, never values."""
+    warnings: tuple[str, ...] = ()
+    quiet: float = 1e9
+    """Seconds since the newest input changed."""
+
+
+@dataclass(frozen=True)
+class Invalid:
+    """A folder whose inputs do not make an app. What runs of it goes on untouched."""
+
+    name: str
+    folder: str
+    revision: str
+    problems: tuple[Problem, ...]
+    reason: str = "SourceInvalid"
+    """`SourceInvalid`, or `Incomplete` when a named file is not there (yet)."""
+    quiet: float = 1e9
+
+    @property
+    def message(self) -> str:
+        """All problems in one line."""
+        return "; ".join(str(problem) for problem in self.problems)
+
+
+@dataclass(frozen=True)
+class Absent:
+    """There is surely no such folder under a root that is surely ours."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Nothing can be said: the root is lost, or the folder cannot be read. Never a removal."""
+
+    name: str
+    message: str
+
+
+Desired = Present | Invalid | Absent | Unreadable
+
+
+@dataclass(frozen=True)
+class Census:
+    """The names of all app folders of the tree, or why they cannot be known."""
+
+    names: frozenset[str] = frozenset()
+    lost: str = ""
+    """Why the root cannot be trusted; empty when it can."""
+    ignored: Mapping[str, str] = field(default_factory=dict)
+    """Entries of the root that are not apps, with the rule that says so (dot names are not listed)."""

@@ -1,0 +1,388 @@
+"""Effects: everything a reconcile can ask of the outside world, one value each.
+
+A reconcile is a generator that yields one effect and is sent its answer, so that a worker thread, the
+one-call sweep and the simulation drive the very same code; dropping the generator is a crash.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar, Generic, TypeVar
+
+from controller.model.desired import Census, Desired, Present
+from controller.model.errors import HomeportError
+from controller.model.observed import ExecResult, Observed, Rendered
+from controller.model.ports import Clock, Engine, Listener, Requeue, Store, Tree
+from controller.model.record import Event, Record
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Host:
+    """The outside world that effects are performed on."""
+
+    tree: Tree
+    engine: Engine
+    store: Store
+    clock: Clock
+    queue: Requeue
+    listen: Listener
+
+
+@dataclass(frozen=True)
+class Effect(ABC, Generic[T]):
+    """One thing asked of the world. `perform` answers or raises a `HomeportError`."""
+
+    mutates: ClassVar[bool] = False
+    """Whether it changes something outside our own state: never performed in a dry run."""
+
+    @abstractmethod
+    def perform(self, host: Host) -> T: ...
+
+
+Run = Generator[Effect[Any], Any, R]
+
+
+def ask(effect: Effect[T]) -> Run[T]:
+    """`answer = yield from ask(effect)`: one effect, with its answer's type kept."""
+    answer: T = yield effect
+    return answer
+
+
+def drive(run: Run[R], host: Host, before: Callable[[Effect[Any]], None] | None = None) -> R:
+    """Perform a run's effects one after the other until it returns; `before` is called ahead of each."""
+    answer: Any = None
+    failure: HomeportError | None = None
+    while True:
+        try:
+            effect = run.throw(failure) if failure is not None else run.send(answer)
+        except StopIteration as stop:
+            result: R = stop.value
+            return result
+        if before is not None:
+            before(effect)
+        answer, failure = None, None
+        try:
+            answer = effect.perform(host)
+        except HomeportError as error:
+            failure = error
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One reading of the clock."""
+
+    monotonic: float
+    now: datetime
+
+
+@dataclass(frozen=True)
+class ReadClock(Effect[Moment]):
+    """What time it is."""
+
+    def perform(self, host: Host) -> Moment:
+        return Moment(host.clock.monotonic(), host.clock.now())
+
+
+@dataclass(frozen=True)
+class Load(Effect[Desired]):
+    """Read one app's folder."""
+
+    app: str
+
+    def perform(self, host: Host) -> Desired:
+        return host.tree.load(self.app)
+
+
+@dataclass(frozen=True)
+class TakeCensus(Effect[Census]):
+    """Which app folders there are."""
+
+    def perform(self, host: Host) -> Census:
+        return host.tree.census()
+
+
+@dataclass(frozen=True)
+class ReadRecord(Effect["Record | None"]):
+    """What is remembered of one app."""
+
+    app: str
+
+    def perform(self, host: Host) -> Record | None:
+        return host.store.record(self.app)
+
+
+@dataclass(frozen=True)
+class ReadRecords(Effect["tuple[Record, ...]"]):
+    """What is remembered of all apps."""
+
+    def perform(self, host: Host) -> tuple[Record, ...]:
+        return host.store.records()
+
+
+@dataclass(frozen=True)
+class SaveRecord(Effect[None]):
+    """Remember."""
+
+    record: Record
+
+    def perform(self, host: Host) -> None:
+        host.store.save(self.record)
+
+
+@dataclass(frozen=True)
+class ForgetRecord(Effect[None]):
+    """An app is gone for good; its events stay."""
+
+    app: str
+
+    def perform(self, host: Host) -> None:
+        host.store.forget(self.app)
+
+
+@dataclass(frozen=True)
+class ReadFact(Effect["str | None"]):
+    """A remembered fact about the service itself."""
+
+    key: str
+
+    def perform(self, host: Host) -> str | None:
+        return host.store.get(self.key)
+
+
+@dataclass(frozen=True)
+class ReadModel(Effect["Rendered | None"]):
+    """The rendered model that was kept for a revision."""
+
+    app: str
+    revision: str
+
+    def perform(self, host: Host) -> Rendered | None:
+        return host.store.model(self.app, self.revision)
+
+
+@dataclass(frozen=True)
+class KeepModel(Effect[None]):
+    """Keep the rendered model of the revision that is about to be applied."""
+
+    app: str
+    rendered: Rendered
+
+    def perform(self, host: Host) -> None:
+        host.store.keep_model(self.app, self.rendered)
+
+
+@dataclass(frozen=True)
+class Render(Effect[Rendered]):
+    """What an app's files mean to the engine."""
+
+    app: Present
+
+    def perform(self, host: Host) -> Rendered:
+        return host.engine.render(self.app)
+
+
+@dataclass(frozen=True)
+class Observe(Effect[Observed]):
+    """What the engine has of an app."""
+
+    app: str
+    folders: tuple[str, ...]
+    volumes: tuple[str, ...] = ()
+
+    def perform(self, host: Host) -> Observed:
+        return host.engine.observe(self.app, self.folders, self.volumes)
+
+
+@dataclass(frozen=True)
+class FindBusyPorts(Effect[Mapping[int, str]]):
+    """Which of these host ports others hold."""
+
+    app: str
+    ports: tuple[tuple[str, int, str], ...]
+
+    def perform(self, host: Host) -> Mapping[int, str]:
+        return host.engine.busy_ports(self.ports, self.app)
+
+
+@dataclass(frozen=True)
+class FindMissingPaths(Effect["tuple[str, ...]"]):
+    """Which of these host paths do not exist."""
+
+    paths: tuple[str, ...]
+
+    def perform(self, host: Host) -> tuple[str, ...]:
+        return host.tree.missing_paths(self.paths)
+
+
+@dataclass(frozen=True)
+class FindMissingImages(Effect["tuple[str, ...]"]):
+    """Services whose image has to be pulled first."""
+
+    rendered: Rendered
+
+    def perform(self, host: Host) -> tuple[str, ...]:
+        return host.engine.missing_images(self.rendered)
+
+
+@dataclass(frozen=True)
+class ReadScript(Effect[bytes]):
+    """A hook script from its provider's folder."""
+
+    provider: str
+    path: str
+
+    def perform(self, host: Host) -> bytes:
+        return host.tree.read_script(self.provider, self.path)
+
+
+@dataclass(frozen=True)
+class SeedEnv(Effect["tuple[str, ...]"]):
+    """Make or complete an app's `.env`."""
+
+    mutates: ClassVar[bool] = True
+    app: Present
+
+    def perform(self, host: Host) -> tuple[str, ...]:
+        return host.tree.seed_env(self.app)
+
+
+@dataclass(frozen=True)
+class MergeEnv(Effect["tuple[str, ...]"]):
+    """Put a hook's output into the consumer's `.env`."""
+
+    mutates: ClassVar[bool] = True
+    app: Present
+    values: Mapping[str, str] = field(repr=False)
+
+    def perform(self, host: Host) -> tuple[str, ...]:
+        return host.tree.merge_env(self.app, self.values)
+
+
+@dataclass(frozen=True)
+class EnsureVolume(Effect[bool]):
+    """Create a volume when it is absent."""
+
+    mutates: ClassVar[bool] = True
+    app: str
+    volume: str
+
+    def perform(self, host: Host) -> bool:
+        return host.engine.ensure_volume(self.volume, self.app)
+
+
+@dataclass(frozen=True)
+class RunHook(Effect[ExecResult]):
+    """Run a script inside a provider's container."""
+
+    mutates: ClassVar[bool] = True
+    container: str
+    script: bytes = field(repr=False)
+    env: Mapping[str, str] = field(repr=False)
+    timeout: float
+
+    def perform(self, host: Host) -> ExecResult:
+        return host.engine.exec(self.container, self.script, self.env, self.timeout)
+
+
+@dataclass(frozen=True)
+class Pull(Effect[None]):
+    """Get images while the old version still runs."""
+
+    mutates: ClassVar[bool] = True
+    app: Present
+    rendered: Rendered
+    services: tuple[str, ...]
+
+    def perform(self, host: Host) -> None:
+        host.engine.pull(self.app, self.rendered, self.services)
+
+
+@dataclass(frozen=True)
+class Apply(Effect[None]):
+    """Make a rendered model run."""
+
+    mutates: ClassVar[bool] = True
+    app: str
+    folder: str
+    rendered: Rendered
+    services: tuple[str, ...] = ()
+    force: bool = False
+    deadline: float = 330.0
+
+    def perform(self, host: Host) -> None:
+        host.engine.apply(
+            self.app, self.folder, self.rendered, self.services, force=self.force, deadline=self.deadline
+        )
+
+
+@dataclass(frozen=True)
+class Restart(Effect[None]):
+    """Stop and start containers."""
+
+    mutates: ClassVar[bool] = True
+    app: str
+    containers: tuple[str, ...]
+
+    def perform(self, host: Host) -> None:
+        host.engine.restart(self.app, self.containers)
+
+
+@dataclass(frozen=True)
+class Remove(Effect[None]):
+    """Take an app's containers and networks away; volumes stay."""
+
+    mutates: ClassVar[bool] = True
+    app: str
+    folders: tuple[str, ...]
+
+    def perform(self, host: Host) -> None:
+        host.engine.remove(self.app, self.folders)
+
+
+@dataclass(frozen=True)
+class Enqueue(Effect[None]):
+    """Another app may have to look again."""
+
+    app: str
+
+    def perform(self, host: Host) -> None:
+        host.queue.add(self.app)
+
+
+@dataclass(frozen=True)
+class Backoff(Effect[float]):
+    """Record one more failure of this app; how many seconds to wait."""
+
+    app: str
+
+    def perform(self, host: Host) -> float:
+        return host.queue.backoff(self.app)
+
+
+@dataclass(frozen=True)
+class ResetBackoff(Effect[None]):
+    """The app's earlier failures no longer count."""
+
+    app: str
+
+    def perform(self, host: Host) -> None:
+        host.queue.forget(self.app)
+
+
+@dataclass(frozen=True)
+class Tell(Effect[None]):
+    """Say once what changed: the log hears it and the store keeps it."""
+
+    event: Event
+    keep: bool = True
+
+    def perform(self, host: Host) -> None:
+        if self.keep:
+            host.store.tell(self.event)
+        host.listen(self.event)

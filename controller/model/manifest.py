@@ -1,0 +1,136 @@
+"""`manifest.json` as a value: the fields of the app format and their rules.
+
+Checks what one manifest can say of itself. What needs the folder (paths, names) or other apps (cycles,
+providers) is checked where those are known; reading the file is the source room's work.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, field_validator
+
+APP_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+VOLUME_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+SETTING_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
+
+PLACEHOLDERS = frozenset(
+    {"changeme", "change-me", "change_me", "replaceme", "replace-me", "replace_me", "fixme"}
+)
+"""Values that mean "nobody has filled this in yet" (compared without quotes and case)."""
+
+_STEERING = frozenset(
+    {"PATH", "LD_PRELOAD", "LD_LIBRARY_PATH", "HOME", "SHELL", "IFS"}
+    | {"DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"}
+)
+
+
+def is_placeholder(value: str) -> bool:
+    """Whether a value stands for "not configured yet"."""
+    return value.strip().strip("\"'").lower() in PLACEHOLDERS
+
+
+def steers_tools(key: str) -> bool:
+    """Whether a key would steer Compose, the engine's client or the loader rather than the app."""
+    return key in _STEERING or key.startswith("COMPOSE_")
+
+
+def _unique(values: list[str], what: str) -> list[str]:
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            raise ValueError(f"{what} {value!r} is listed twice; keep one")
+        seen.add(value)
+    return values
+
+
+class _Part(BaseModel):
+    # Unknown fields are kept, so that a newer Furtka manifest loads here; the loader warns about them.
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class Setting(_Part):
+    """One entry of `settings`: a key in the app's `.env` that a person may fill in."""
+
+    name: StrictStr
+    label: StrictStr = ""
+    description: StrictStr = ""
+    type: Literal["text", "password", "number", "path"] = "text"
+    required: StrictBool = False
+    default: StrictStr | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        if not SETTING_NAME.fullmatch(value):
+            raise ValueError(f"{value!r} must match ^[A-Z_][A-Z0-9_]*$")
+        if steers_tools(value):
+            raise ValueError(f"{value!r} steers the tools that run the app, not the app; use another name")
+        return value
+
+
+class Requirement(_Part):
+    """One entry of `requires`: a provider, and the hooks of ours that run inside it."""
+
+    app: StrictStr
+    on_install: StrictStr | None = None
+    on_start: StrictStr | None = None
+    on_update: StrictStr | None = None
+    on_remove: StrictStr | None = None
+    restart: StrictBool = False
+
+    @field_validator("app")
+    @classmethod
+    def _app(cls, value: str) -> str:
+        if not APP_NAME.fullmatch(value):
+            raise ValueError(f"{value!r} is not an app name (^[a-z][a-z0-9_-]*$, at most 63 characters)")
+        return value
+
+
+class Manifest(_Part):
+    """A whole manifest. Lists are kept in the order in which people wrote them."""
+
+    name: StrictStr
+    display_name: StrictStr
+    version: StrictStr
+    description: StrictStr
+    volumes: list[StrictStr]
+    ports: list[Annotated[StrictInt, Field(ge=1, le=65535)]]
+    icon: StrictStr
+    description_long: StrictStr | None = None
+    open_url: StrictStr | None = None
+    settings: list[Setting] = []
+    requires: list[Requirement] = []
+    suspend: StrictBool = False
+    exec_service: StrictStr | None = None
+    health_timeout: Annotated[float, Field(gt=0, strict=True)] | Annotated[StrictInt, Field(gt=0)] | None = None
+    rollback: Literal["auto", "always", "never"] | None = None
+    snapshot: StrictBool = False
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        if not APP_NAME.fullmatch(value):
+            raise ValueError(f"{value!r} must match ^[a-z][a-z0-9_-]*$ and have at most 63 characters")
+        return value
+
+    @field_validator("volumes")
+    @classmethod
+    def _volumes(cls, values: list[str]) -> list[str]:
+        for value in values:
+            if not VOLUME_NAME.fullmatch(value):
+                raise ValueError(f"volume {value!r} must match ^[a-z0-9][a-z0-9_.-]*$")
+        return _unique(values, "volume")
+
+    @field_validator("settings")
+    @classmethod
+    def _settings(cls, values: list[Setting]) -> list[Setting]:
+        _unique([setting.name for setting in values], "setting")
+        return values
+
+    @field_validator("requires")
+    @classmethod
+    def _requires(cls, values: list[Requirement]) -> list[Requirement]:
+        _unique([requirement.app for requirement in values], "provider")
+        return values

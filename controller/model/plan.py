@@ -1,0 +1,55 @@
+"""Plan: the actions that close the gap for one app, in order, each with its cause.
+
+The kinds are the words people see in `reconcile`, `plan` and the log. What to do is decided in the
+planner room, doing it is the reconciler's; here are only the values and their text form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal[
+    "ensure_volume", "seed_env", "hook", "compose_up", "compose_down", "restart", "wait", "skip", "error"
+]
+
+
+@dataclass(frozen=True)
+class Action:
+    """One step. `str()` is the line that `homeport reconcile` prints; `cause` says why it is due."""
+
+    kind: Kind
+    target: str
+    detail: str = ""
+    cause: str = ""
+    app: str = ""
+    provider: str = ""
+    event: str = ""
+    """For hooks: on_install or on_start."""
+    script: str = ""
+    services: tuple[str, ...] = ()
+    """For compose_up and restart: these services only; empty means the whole app."""
+    force: bool = False
+    """For compose_up: re-create even if the configuration is the same."""
+
+    @property
+    def changes_inputs(self) -> bool:
+        """Whether it writes into the app's folder: the run ends after it and the next one plans afresh."""
+        return self.kind == "seed_env" or (self.kind == "hook" and self.event == "on_install")
+
+    def __str__(self) -> str:
+        return f"{self.kind:<14} {self.target}" + (f" ({self.detail})" if self.detail else "")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Actions in the order in which they are to be done. Empty: everything desired is observed."""
+
+    actions: tuple[Action, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.actions)
+
+    def describe(self) -> str:
+        """The plan as people and tests read it: one line an action, its cause behind a dash."""
+        return "\n".join(str(a) + (f" - {a.cause}" if a.cause else "") for a in self.actions)

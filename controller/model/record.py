@@ -1,0 +1,136 @@
+"""Record: what is known and remembered of one app. Conditions, generation, target, the ledger of hooks.
+
+A value that the status room moves from run to run and the store keeps. The one word that people read is
+computed from it (`controller.status.summary`), never stored. No secrets in here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+ConditionStatus = Literal["True", "False", "Unknown"]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One observation, after the Kubernetes API conventions."""
+
+    type: str
+    status: ConditionStatus
+    reason: str
+    message: str
+    last_transition_time: datetime
+    observed_generation: int
+
+
+@dataclass(frozen=True)
+class AppliedService:
+    """What one service looked like right after it was applied; compared with what is observed later."""
+
+    config_hash: str
+    image: str
+    image_ids: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    owner: str = ""
+    """Incarnation of the container whose namespaces it shares, or ""."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the controller converges to: the last applied revision, with what it gave."""
+
+    revision: str
+    generation: int
+    services: Mapping[str, AppliedService]
+    applied_at: datetime
+    requires: tuple[str, ...] = ()
+    """Providers that this revision needed; a repair of it needs them again."""
+    good: bool = False
+    """Was Ready for `stable_after` at this revision."""
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """A hook that was run once for (consumer installation, provider): when, with what, for which volumes."""
+
+    phase: Literal["started", "done"]
+    script: str
+    digest: str
+    volumes: str
+    keys: tuple[str, ...]
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Record:
+    """All that is remembered of one app. Lose it and the app goes on running and is found again."""
+
+    name: str
+    folder: str = ""
+    display_name: str = ""
+    version: str = ""
+    generation: int = 0
+    observed_generation: int = -1
+    revision: str = ""
+    """The newest revision seen on disk."""
+    desired_services: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    observed_services: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    target: Target | None = None
+    conditions: tuple[Condition, ...] = ()
+    requires: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    """Full names of the volumes of the last valid manifest."""
+    exec_service: str | None = None
+    suspended: bool = False
+    """By command; the manifest's field is the manifest's."""
+    suspended_by_manifest: bool = False
+    on_install: Mapping[str, LedgerEntry] = field(default_factory=dict)
+    on_start: Mapping[str, str] = field(default_factory=dict)
+    """Provider to the incarnation of it for which on_start last succeeded."""
+    incarnation: str = ""
+    """Of this app's own containers, when it was last available; consumers follow it."""
+    available: bool = False
+    completed: tuple[str, ...] = ()
+    """Incarnations of containers that were seen to end by themselves with 0."""
+    started_at: datetime | None = None
+    """When we last started containers of it."""
+    unstable_since: datetime | None = None
+    """When a container last ended unexpectedly; Ready comes back only after `stable_after`."""
+    retries: int = 0
+    next_try: datetime | None = None
+    last_error: str | None = None
+    last_reconcile: datetime | None = None
+    last_change: datetime | None = None
+
+    def condition(self, kind: str) -> Condition | None:
+        """The condition of that type, or None (which means Unknown)."""
+        return next((c for c in self.conditions if c.type == kind), None)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a run judged the app: the word, and the reason and message that the conditions will carry."""
+
+    word: str
+    reason: str
+    message: str
+    healthy: bool | None = None
+    """Of the target, as observed; None when that is not known."""
+    health_message: str = ""
+    dependencies: str | None = None
+    """None: there are none; "": all are available; else what is missing."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that changed, told once. `name` is the log's constant event name."""
+
+    time: datetime
+    app: str
+    name: str
+    level: str
+    message: str
+    fields: Mapping[str, object] = field(default_factory=dict)

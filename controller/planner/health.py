@@ -1,0 +1,146 @@
+"""Health: does what is observed equal what was applied, service by service?
+
+Answers with faults, each with its cause in words. What to do about a fault is decided in `plan`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+from controller.model.observed import Container, Observed, Rendered, Service
+from controller.model.record import AppliedService, Target
+
+FaultKind = Literal[
+    "missing", "down", "failed", "changed", "network", "owner", "surplus", "restarting", "starting", "unhealthy"
+]
+
+REPAIRABLE: frozenset[FaultKind] = frozenset({"missing", "down", "failed", "changed", "network", "owner", "surplus"})
+"""Faults that an action of ours mends; the others heal, or do not heal, by themselves."""
+
+_LEFT_BY_INTERRUPTED_UP = re.compile(r"[0-9a-f]{12}_")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One service that is not as it should be."""
+
+    service: str
+    kind: FaultKind
+    cause: str
+
+
+def is_leftover(container: Container) -> bool:
+    """Whether an interrupted re-create left it (`<12 hex>_<name>`): it never counts as the service's own."""
+    return _LEFT_BY_INTERRUPTED_UP.match(container.name) is not None
+
+
+def find_faults(
+    rendered: Rendered, target: Target | None, observed: Observed, completed: Collection[str] = ()
+) -> tuple[Fault, ...]:
+    """Everything in which the app differs from the target that was applied; empty means healthy.
+
+    `target` None: only what the containers show counts. `completed`: incarnations known to have ended by
+    themselves, from earlier looks.
+    """
+    faults: list[Fault] = []
+    for service in sorted(rendered.services, key=lambda s: s.name):
+        applied = target.services.get(service.name) if target else None
+        faults.extend(_service_faults(service, applied, observed, completed))
+    return tuple(faults)
+
+
+def _service_faults(
+    service: Service, applied: AppliedService | None, observed: Observed, completed: Collection[str]
+) -> list[Fault]:
+    containers = [c for c in observed.of(service.name) if not is_leftover(c)]
+    if len(containers) < service.scale:
+        found = f"{len(containers)} of {service.scale} containers" if containers else "no container"
+        return [Fault(service.name, "missing", f"service {service.name}: {found}")]
+    if len(containers) > service.scale:
+        return [Fault(service.name, "surplus", f"service {service.name}: {len(containers)} containers, {service.scale} wanted")]
+    faults = []
+    for container in containers:
+        fault = _difference(service, container, applied, observed) or _state_fault(service, container, completed)
+        if fault is not None:
+            faults.append(fault)
+    return faults
+
+
+def _difference(
+    service: Service, container: Container, applied: AppliedService | None, observed: Observed
+) -> Fault | None:
+    """In what the container differs from the one that was applied.
+
+    Compared with what was recorded after the apply, never with a hash computed anew: for
+    `network_mode: service:x` the two are never equal, and a lost network changes no hash.
+    """
+    if applied is None:
+        return None
+    name = service.name
+    if container.config_hash != applied.config_hash:
+        return Fault(name, "changed", f"service {name}: its configuration is not the one that was applied")
+    if is_done(service, container, ()):
+        return None
+    if applied.networks and container.networks != applied.networks and container.state == "running":
+        return Fault(name, "network", f"service {name}: container {container.name} is not on its networks")
+    if applied.owner and container.state == "running":
+        owner = owner_of(container, observed)
+        if owner and owner != applied.owner and _started_before(container, observed):
+            return Fault(name, "owner", f"service {name}: {service.shares_with}, whose network it shares, was restarted")
+    return None
+
+
+def owner_of(container: Container, observed: Observed) -> str:
+    """Incarnation of the container whose namespaces this one shares, or ""."""
+    for other in observed.containers:
+        if container.shares_with and other.id == container.shares_with:
+            return other.incarnation
+    return ""
+
+
+def _started_before(container: Container, observed: Observed) -> bool:
+    """Whether it was started before its owner's present run: only then it lost the namespaces."""
+    owner = next((c for c in observed.containers if c.id == container.shares_with), None)
+    return owner is not None and container.started_at < owner.started_at
+
+
+def _state_fault(service: Service, container: Container, completed: Collection[str]) -> Fault | None:
+    name = service.name
+    match container.state:
+        case "running":
+            if container.health == "starting":
+                return Fault(name, "starting", f"service {name}: health check is starting")
+            if container.health == "unhealthy":
+                return Fault(name, "unhealthy", f"service {name}: health check fails")
+            if service.is_job:
+                return Fault(name, "starting", f"service {name}: job is running")
+            return None
+        case "restarting":
+            times = f", {container.restarts} restarts" if container.restarts else ""
+            return Fault(name, "restarting", f"service {name}: restarts again and again (exit {container.exit_code}{times})")
+        case "exited" | "dead" if is_done(service, container, completed):
+            return None
+        case "exited" | "dead":
+            kind: FaultKind = "failed" if service.is_job and container.exit_code else "down"
+            return Fault(name, kind, f"service {name}: container exited ({container.exit_code})")
+        case state:
+            return Fault(name, "down", f"service {name}: container is {state}")
+
+
+def is_done(service: Service, container: Container, completed: Collection[str]) -> bool:
+    """Whether a container that ended has done its work and is not to be started again."""
+    if container.state not in ("exited", "dead") or container.exit_code != 0:
+        return False
+    if service.is_job:
+        return True
+    one_shot = service.restart in ("no", "") or service.restart.startswith("on-failure")
+    return one_shot and (container.ended_by_itself or container.incarnation in completed)
+
+
+def incarnation_of(observed: Observed) -> str:
+    """Changes whenever any container of the app is another one or was started again; one-shots that ended do not count."""
+    running = [c.incarnation for c in observed.containers if c.state == "running" and not c.oneoff]
+    return ",".join(sorted(running))

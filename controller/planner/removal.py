@@ -1,0 +1,26 @@
+"""Removal: which missing apps may be removed, and which are held by the brake.
+
+A folder that is surely gone removes one app; many at once look like an accident and wait for a person.
+How sure it is that they are gone, and for how long, is known elsewhere.
+"""
+
+from __future__ import annotations
+
+BRAKE_COUNT = 3
+BRAKE_SHARE = 0.3
+BRAKE_WINDOW = 300.0
+"""Seconds over which removals are counted together."""
+
+
+def brake_holds(missing: int, removed_lately: int, installed: int) -> str:
+    """Why these removals wait for a person's yes, or "" when they may go on.
+
+    `installed` counts the apps on record, the missing ones among them; `removed_lately` those removed within
+    `BRAKE_WINDOW`, so that a slow trickle counts as one accident.
+    """
+    gone, before = missing + removed_lately, installed + removed_lately
+    if missing >= 2 and missing == installed:
+        return f"all {missing} apps are gone from the apps tree"
+    if gone > BRAKE_COUNT and gone > BRAKE_SHARE * before:
+        return f"{gone} of {before} apps are gone from the apps tree within {BRAKE_WINDOW / 60:.0f} minutes"
+    return ""

@@ -1,0 +1,10 @@
+"""Reconcile: one app, from its key alone. Load, look, plan, act, judge, remember.
+
+Level-triggered: a run never asks what happened, only what is. It is a generator of effects and may be cut
+off after any of them; the next run finds its way from there. Deciding and performing are other rooms' work.
+"""
+
+from controller.reconciler.run import Reconciler
+from controller.reconciler.work import APPROVED, SUSPENDED, Memory, Policy, Result
+
+__all__ = ["APPROVED", "SUSPENDED", "Memory", "Policy", "Reconciler", "Result"]

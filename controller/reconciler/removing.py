@@ -1,0 +1,130 @@
+"""An app whose folder is gone: quiet period, what may hold the removal, down, forget.
+
+Volumes are never removed here, nor anywhere else but by a command that names them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+from controller.model import effects as fx
+from controller.model.desired import Absent
+from controller.model.effects import Moment, Run, ask
+from controller.model.errors import AppError
+from controller.model.plan import Action
+from controller.model.record import Record, Verdict
+from controller.planner.removal import BRAKE_WINDOW, brake_holds
+from controller.reconciler.work import APPROVED, SUSPENDED, Blocked, Memory, Policy, Result, Work
+from controller.status.conditions import same_verdict
+from controller.status.summary import last_word
+from controller.status.transition import transition
+
+
+def reconcile_absent(record: Record, moment: Moment, policy: Policy, memory: Memory, dry_run: bool) -> Run[Result]:
+    """Remove the app after the quiet period, unless something holds it."""
+    name = record.name
+    work = Work(name, moment, record, record, Absent(name))
+    census = yield from ask(fx.TakeCensus())
+    if census.lost:
+        # The root went between two looks: nothing is known for sure, and every quiet period starts anew.
+        memory.missing.clear()
+        return Result(last_word(record))
+    if name in census.names:
+        return Result(last_word(record), after=policy.settle, pending=True)
+    records = yield from ask(fx.ReadRecords())
+    missing = {r.name for r in records if r.name not in census.names}
+    first = name not in memory.missing
+    for other in missing:
+        memory.missing.setdefault(other, moment.monotonic)
+    left = policy.removal_settle - (moment.monotonic - memory.missing[name])
+    if left > 0 and not dry_run:
+        if first:
+            message = f"its folder is gone; removed in {policy.removal_settle:g} s unless it comes back"
+            yield from work.tell("app.missing", message, "warning")
+        return Result(last_word(record), after=left + 0.005, pending=True)
+    held = yield from _find_hold(work, records, missing, policy, memory)
+    action = Action("compose_down", name, cause="its folder is gone", app=name)
+    if dry_run:
+        return Result(last_word(record), (action if held is None else held.action(name),))
+    if held is not None:
+        return (yield from _hold(work, held))
+    return (yield from _remove(work, action, records, memory))
+
+
+def _find_hold(
+    work: Work, records: tuple[Record, ...], missing: set[str], policy: Policy, memory: Memory
+) -> Run[Blocked | None]:
+    """Why a removal that is due does not happen."""
+    name = work.name
+    consumers = sorted(r.name for r in records if name in r.requires and r.name not in missing)
+    if consumers:
+        message = f"required by {', '.join(consumers)}; it runs on. Put its folder back, or remove them first"
+        return Blocked("RemovalBlocked", "RemovalBlocked", message)
+    approved = yield from ask(fx.ReadFact(APPROVED))
+    if approved is not None and name in json.loads(approved):
+        return None
+    suspended = yield from ask(fx.ReadFact(SUSPENDED + name))
+    if suspended is not None or work.record.suspended_by_manifest:
+        return Blocked("Held", "RemovalHeld", "it is suspended; `homeport prune --approve` removes it")
+    if not policy.prune:
+        message = "the service runs with --no-prune; `homeport prune --approve` removes it"
+        return Blocked("Held", "RemovalHeld", message)
+    lately = sum(1 for at in memory.removed.values() if work.moment.monotonic - at < BRAKE_WINDOW)
+    why = brake_holds(len(missing), lately, len(records))
+    if why:
+        message = f"{why}; nothing is removed. Put the folders back, or let them go: `homeport prune --approve`"
+        return Blocked("Held", "RemovalHeld", message)
+    return None
+
+
+def _hold(work: Work, held: Blocked) -> Run[Result]:
+    work.record = transition(work.record, Verdict(held.word, held.reason, held.message), work.moment.now)
+    if not same_verdict(work.before, work.record):
+        yield from work.save()
+        name = "removal.blocked" if held.word == "RemovalBlocked" else "removal.held"
+        yield from work.tell(name, held.message, "warning")
+    return Result(held.word, (held.action(work.name),))
+
+
+def _remove(work: Work, action: Action, records: tuple[Record, ...], memory: Memory) -> Run[Result]:
+    """Down, then forget: cut off in between, the next run does both again."""
+    name, record = work.name, work.record
+    if (left := memory.not_before.get(name, 0.0) - work.moment.monotonic) > 0:
+        return Result("Removing", after=left + 0.005, failed=True)
+    if last_word(record) != "Removing":
+        work.record = transition(record, Verdict("Removing", "Removing", action.cause), work.moment.now)
+        yield from work.save()
+        yield from work.tell("app.removing", f"{action.cause}; its containers are removed, its volumes stay")
+    try:
+        yield from ask(fx.Remove(name, work.folders()))
+    except AppError as error:
+        return (yield from _retry(work, error, memory))
+    yield from ask(fx.ForgetRecord(name))
+    kept = f"; volumes kept: {', '.join(record.volumes)}" if record.volumes else ""
+    yield from work.tell("app.removed", f"containers and networks are gone{kept}", volumes=list(record.volumes))
+    memory.missing.pop(name, None)
+    memory.removed[name] = work.moment.monotonic
+    memory.retry_now(name)
+    yield from ask(fx.ResetBackoff(name))
+    for other in records:
+        # Its providers may have been held only for its sake; its consumers have lost it.
+        if name in other.requires or other.name in record.requires:
+            yield from ask(fx.Enqueue(other.name))
+    return Result("", (action,))
+
+
+def _retry(work: Work, error: AppError, memory: Memory) -> Run[Result]:
+    name, now = work.name, work.moment.now
+    delay = yield from ask(fx.Backoff(name))
+    memory.not_before[name] = work.moment.monotonic + delay
+    work.record = replace(
+        transition(work.record, Verdict("Removing", "Removing", f"{error.reason}: {error}"), now),
+        retries=work.record.retries + 1,
+        next_try=now + timedelta(seconds=delay),
+        last_error=f"{error.reason}: {error}",
+    )
+    yield from work.save()
+    yield from work.tell("app.failed", str(error), "error", reason=error.reason, retry_in=round(delay, 2))
+    return Result("Removing", (Action("error", name, f"{error.reason}: {error}", app=name),), delay, failed=True)

@@ -1,0 +1,129 @@
+"""What one run carries along, what runs remember between them, and what a run says at its end.
+
+Values and small holders only; the steps that use them are in the modules beside this one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from controller.model import effects as fx
+from controller.model.desired import Desired
+from controller.model.effects import Moment, Run, ask
+from controller.model.observed import Observed
+from controller.model.plan import Action
+from controller.model.record import Event, Record
+
+APPROVED = "approved_removals"
+"""Fact of the store: JSON list of the removals a person let go."""
+SUSPENDED = "suspended:"
+"""Fact of the store, with the app's name: suspended by command."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the user set, as far as a reconcile needs it. Seconds throughout."""
+
+    settle: float = 0.3
+    settle_new: float = 2.0
+    removal_settle: float = 10.0
+    stable_after: float = 10.0
+    health_timeout: float = 300.0
+    install_timeout: float = 300.0
+    start_timeout: float = 30.0
+    volume_prefix: str = "furtka"
+    prune: bool = True
+    poll_incomplete: float = 2.0
+    """How soon to look again for a path that a service mounts and that is not there yet."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run did, and when the key is to be looked at again."""
+
+    word: str = ""
+    actions: tuple[Action, ...] = ()
+    after: float | None = None
+    """Look again in so many seconds; None: only when something happens."""
+    failed: bool = False
+    """Counts as a failure: the backoff is kept."""
+    pending: bool = False
+    """Will move on by itself soon (settling, becoming healthy): a sweep waits for it."""
+    parked: bool = False
+    """The engine is unreachable; everything is looked at again when it is back."""
+
+
+@dataclass
+class Memory:
+    """What is remembered between runs of this process and need not outlive it. Monotonic seconds.
+
+    One for all apps; each entry is written only by the one worker that reconciles that app, but `missing`
+    and `removed`, which any run may add to (dict operations are atomic, and adding twice does no harm).
+    """
+
+    not_before: dict[str, float] = field(default_factory=dict)
+    """An app that failed is not tried again before this moment, whatever wakes it."""
+    failed_against: dict[str, str] = field(default_factory=dict)
+    """What the failed try was made against; anything else is tried at once."""
+    unsettled: dict[str, float] = field(default_factory=dict)
+    missing: dict[str, float] = field(default_factory=dict)
+    removed: dict[str, float] = field(default_factory=dict)
+
+    def retry_now(self, app: str) -> None:
+        """The next run tries at once."""
+        self.not_before.pop(app, None)
+        self.failed_against.pop(app, None)
+
+
+@dataclass
+class Work:
+    """The state of one run; made at its start, gone with it."""
+
+    name: str
+    moment: Moment
+    before: Record
+    record: Record
+    desired: Desired
+    observed: Observed = field(default_factory=Observed)
+    done: list[Action] = field(default_factory=list)
+    news: list[Event] = field(default_factory=list)
+    """Told once the first thing is saved: a run that changes nothing says nothing."""
+
+    def event(self, name: str, message: str, level: str = "info", /, **fields: object) -> Event:
+        return Event(self.moment.now, self.name, name, level, message, fields)
+
+
+    def folders(self) -> tuple[str, ...]:
+        """Where the app's containers may have been started from."""
+        return (self.record.folder,) if self.record.folder else ()
+
+    def observe(self) -> Run[None]:
+        """Look at the app's containers and volumes afresh."""
+        self.observed = yield from ask(fx.Observe(self.name, self.folders(), self.record.volumes))
+
+    def save(self) -> Run[None]:
+        """Remember the record as it stands, and tell the news that it makes true."""
+        yield from ask(fx.SaveRecord(self.record))
+        for event in self.news:
+            yield from ask(fx.Tell(event))
+        self.news.clear()
+
+    def tell(self, name: str, message: str, level: str = "info", /, **fields: object) -> Run[None]:
+        """Say something now."""
+        yield from ask(fx.Tell(self.event(name, message, level, **fields)))
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """Why the app on disk is not converged to; what runs is kept as it is, and repaired."""
+
+    word: str
+    reason: str
+    message: str
+    after: float | None = None
+
+
+
+    def action(self, app: str) -> Action:
+        """The line that says why nothing is done: `wait` for what will come, `skip` for what needs a person."""
+        return Action("wait" if self.word == "Waiting" else "skip", app, self.message, app=app)

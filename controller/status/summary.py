@@ -1,0 +1,72 @@
+"""The one word people read, computed from a record and never stored.
+
+A table: the first row that matches wins. Its inverse, which conditions a word has, is in `transition`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from controller.model.record import Record
+
+WORDS = (
+    "Unknown", "Held", "RemovalBlocked", "Removing", "Orphaned", "Suspended", "Invalid", "NeedsConfiguration",
+    "RolledBack", "Failed", "Waiting", "Progressing", "Degraded", "Ready",
+)  # fmt: skip
+"""All words, in the order in which they are tried."""
+
+_BY_REASON = {
+    "RemovalHeld": "Held",
+    "RemovalBlocked": "RemovalBlocked",
+    "Removing": "Removing",
+    "Orphaned": "Orphaned",
+    "NeedsConfiguration": "NeedsConfiguration",
+    "RolledBack": "RolledBack",
+}
+DEPENDENCY_REASONS = frozenset({"DependencyMissing", "DependencyNotReady"})
+
+
+def summarize(
+    record: Record, now: datetime, *, engine_reachable: bool = True, stale_after: float | None = None
+) -> str:
+    """The word for this record at this moment.
+
+    `stale_after` (seconds): a record whose last reconcile is older is Unknown; None: age does not count.
+    """
+    if not engine_reachable:
+        return "Unknown"
+    if stale_after is not None and (
+        record.last_reconcile is None or (now - record.last_reconcile).total_seconds() > stale_after
+    ):
+        return "Unknown"
+    return last_word(record)
+
+
+def last_word(record: Record) -> str:
+    """The word of the last reconcile, whatever its age."""
+    ready = record.condition("Ready")
+    if ready is None:
+        return "Unknown"
+    stalled = record.condition("Stalled") is not None
+    reconciling = record.condition("Reconciling")
+    lags = record.observed_generation != record.generation
+    word = _BY_REASON.get(ready.reason)
+    if word in ("Held", "RemovalBlocked", "Removing", "Orphaned"):
+        return word
+    if record.condition("Suspended") is not None:
+        return "Suspended"
+    if ready.status == "Unknown" and ready.reason == "SourceUnavailable":
+        return "Unknown"
+    if word is not None:
+        return word
+    if stalled:
+        return "Invalid"
+    if ready.status == "True":
+        return "Ready"
+    if reconciling is not None and reconciling.reason == "ProgressingWithRetry":
+        return "Failed"
+    if ready.reason in DEPENDENCY_REASONS:
+        return "Waiting" if lags else "Degraded"
+    if reconciling is not None and reconciling.reason in ("Progressing", "AwaitingHooks"):
+        return "Progressing"
+    return "Degraded"

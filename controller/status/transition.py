@@ -1,0 +1,82 @@
+"""Transition: from a record and what a run found to the next record. Pure.
+
+A run ends in one `Verdict`; the table `_ROWS` says which conditions each word has and whether the status
+now speaks of the newest generation. What happened and why is the verdict's; when to try again is the queue's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple
+
+from controller.model.record import Condition, ConditionStatus, Record, Verdict
+from controller.status.conditions import with_condition, without_condition
+
+
+class _Row(NamedTuple):
+    ready: ConditionStatus
+    reconciling: str | None
+    stalled: bool
+    observed: bool
+    """Whether observedGeneration moves to the newest generation."""
+
+
+_ROWS = {
+    "Unknown": _Row("Unknown", None, False, False),
+    "Held": _Row("False", None, False, True),
+    "RemovalBlocked": _Row("False", None, False, True),
+    "Removing": _Row("False", "Removing", False, True),
+    "Orphaned": _Row("False", None, False, False),
+    "Suspended": _Row("Unknown", None, False, True),
+    "Invalid": _Row("False", None, True, True),
+    "NeedsConfiguration": _Row("False", None, True, True),
+    "RolledBack": _Row("False", None, True, True),
+    "Failed": _Row("False", "ProgressingWithRetry", False, False),
+    "Waiting": _Row("False", None, False, False),
+    "Progressing": _Row("False", "Progressing", False, False),
+    "Degraded": _Row("False", None, False, True),
+    "Ready": _Row("True", None, False, True),
+}
+
+
+def transition(record: Record, verdict: Verdict, now: datetime) -> Record:
+    """The record after this verdict. Nothing moves that has not changed, `last_reconcile` excepted."""
+    row = _ROWS[verdict.word]
+    if row.observed:
+        record = replace(record, observed_generation=record.generation)
+    ready = record.condition("Ready")
+    suspended = verdict.word == "Suspended"
+    if suspended and ready is not None and ready.reason != "Suspended":
+        # A suspended app keeps its last word beside the Suspended condition; only the generation moves on.
+        record = _set(record, "Ready", ready.status, ready.reason, ready.message, now)
+    else:
+        record = _set(record, "Ready", row.ready, verdict.reason, verdict.message, now)
+    record = _flag(record, "Reconciling", row.reconciling, verdict, now)
+    record = _flag(record, "Stalled", verdict.reason if row.stalled else None, verdict, now)
+    record = _flag(record, "Suspended", "Suspended" if suspended else None, verdict, now)
+    if verdict.healthy is None:
+        record = without_condition(record, "Healthy")
+    else:
+        reason = "Healthy" if verdict.healthy else "HealthCheckFailed"
+        record = _set(record, "Healthy", "True" if verdict.healthy else "False", reason, verdict.health_message, now)
+    if verdict.dependencies is None:
+        record = without_condition(record, "DependenciesReady")
+    else:
+        met = not verdict.dependencies
+        reason = "DependenciesReady" if met else "DependencyNotReady"
+        record = _set(record, "DependenciesReady", "True" if met else "False", reason, verdict.dependencies, now)
+    return replace(record, last_reconcile=now)
+
+
+def _set(record: Record, kind: str, status: ConditionStatus, reason: str, message: str, now: datetime) -> Record:
+    return with_condition(record, Condition(kind, status, reason, message, now, record.generation))
+
+
+def _flag(record: Record, kind: str, reason: str | None, verdict: Verdict, now: datetime) -> Record:
+    """Abnormal-true conditions are present only while True."""
+    if reason is None:
+        return without_condition(record, kind)
+    if kind == "Reconciling" and reason == "Progressing" and verdict.reason == "AwaitingHooks":
+        reason = "AwaitingHooks"
+    return _set(record, kind, "True", reason, verdict.message, now)

@@ -1,0 +1,105 @@
+"""An apps tree in memory: folders are dictionaries, edits are method calls, time is the clock's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from controller.model.desired import Absent, Census, Desired, Invalid, Present, Problem, Unreadable
+from controller.model.errors import AppError
+from controller.model.manifest import Manifest, is_placeholder
+from controller.model.ports import Clock
+
+ROOT = "/apps"
+
+
+def manifest(name: str, **fields: Any) -> dict[str, Any]:
+    """A manifest with all required fields."""
+    base: dict[str, Any] = {
+        "name": name, "display_name": name.title(), "version": "1.0.0", "description": f"the app {name}",
+        "volumes": [], "ports": [], "icon": "icon.svg",
+    }  # fmt: skip
+    return base | fields
+
+
+@dataclass
+class Folder:
+    """One app folder."""
+
+    manifest: dict[str, Any]
+    compose: str
+    env: dict[str, str] | None = None
+    example: dict[str, str] = field(default_factory=dict)
+    scripts: dict[str, bytes] = field(default_factory=dict)
+    broken: str = ""
+    changed_at: float = -1e9
+
+
+class FakeTree:
+    """Implements the `Tree` port."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.folders: dict[str, Folder] = {}
+        self.lost = ""
+        self.missing: set[str] = set()
+
+    def put(self, folder: Folder, *, settled: bool = True) -> None:
+        """Drop a folder in, or replace it."""
+        folder.changed_at = -1e9 if settled else self.clock.monotonic()
+        self.folders[folder.manifest["name"]] = folder
+
+    def census(self) -> Census:
+        return Census(lost=self.lost) if self.lost else Census(frozenset(self.folders))
+
+    def load(self, app: str) -> Desired:
+        if self.lost:
+            return Unreadable(app, self.lost)
+        folder = self.folders.get(app)
+        if folder is None:
+            return Absent(app)
+        quiet = self.clock.monotonic() - folder.changed_at
+        revision = self._revision(folder)
+        path = f"{ROOT}/{app}"
+        if folder.broken:
+            return Invalid(app, path, revision, (Problem("manifest.json", "", folder.broken),), quiet=quiet)
+        env = folder.env if folder.env is not None else folder.example
+        seeds = (".env",) if folder.env is None and folder.example else ()
+        settings = folder.manifest.get("settings", [])
+        unset = tuple(
+            Problem(".env", s["name"], "is required and empty") for s in settings if s.get("required") and not env.get(s["name"])
+        ) + tuple(Problem(".env", key, "is a placeholder") for key, value in env.items() if is_placeholder(value))
+        return Present(
+            app, path, Manifest.model_validate(folder.manifest), revision, (f"{path}/docker-compose.yaml",), dict(env), seeds, unset, quiet=quiet
+        )  # fmt: skip
+
+    @staticmethod
+    def _revision(folder: Folder) -> str:
+        text = json.dumps([folder.manifest, folder.compose, folder.env, folder.broken], sort_keys=True)
+        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+    def seed_env(self, app: Present) -> tuple[str, ...]:
+        folder = self.folders[app.name]
+        if folder.env is not None:
+            return ()
+        folder.env = dict(folder.example)
+        return tuple(folder.env)
+
+    def merge_env(self, app: Present, values: Mapping[str, str]) -> tuple[str, ...]:
+        folder = self.folders[app.name]
+        env = folder.env or {}
+        changed = tuple(key for key, value in values.items() if env.get(key) != value)
+        folder.env = {**env, **values}
+        return changed
+
+    def read_script(self, provider: str, path: str) -> bytes:
+        try:
+            return self.folders[provider].scripts[path]
+        except KeyError:
+            raise AppError("HookFailed", f"{provider} has no script {path}") from None
+
+    def missing_paths(self, paths: Sequence[str]) -> tuple[str, ...]:
+        return tuple(path for path in paths if path in self.missing)
