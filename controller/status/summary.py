@@ -49,7 +49,6 @@ def last_word(record: Record) -> str:
         return "Unknown"
     stalled = record.condition("Stalled") is not None
     reconciling = record.condition("Reconciling")
-    lags = record.observed_generation != record.generation
     word = _BY_REASON.get(ready.reason)
     if word in ("Held", "RemovalBlocked", "Removing", "Orphaned"):
         return word
@@ -66,7 +65,8 @@ def last_word(record: Record) -> str:
     if reconciling is not None and reconciling.reason == "ProgressingWithRetry":
         return "Failed"
     if ready.reason in DEPENDENCY_REASONS:
-        return "Waiting" if lags else "Degraded"
+        started = record.target is not None and record.target.revision == record.revision
+        return "Degraded" if started else "Waiting"
     if reconciling is not None and reconciling.reason in ("Progressing", "AwaitingHooks"):
         return "Progressing"
     return "Degraded"

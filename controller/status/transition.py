@@ -40,6 +40,10 @@ _ROWS = {
 }
 
 
+_NOT_KEPT = frozenset({"Suspended", "RemovalHeld", "RemovalBlocked", "Removing", "Orphaned"})
+"""Reasons that speak of a folder that was gone: they are over once the app is there to be suspended."""
+
+
 def transition(record: Record, verdict: Verdict, now: datetime) -> Record:
     """The record after this verdict. Nothing moves that has not changed, `last_reconcile` excepted."""
     row = _ROWS[verdict.word]
@@ -47,7 +51,7 @@ def transition(record: Record, verdict: Verdict, now: datetime) -> Record:
         record = replace(record, observed_generation=record.generation)
     ready = record.condition("Ready")
     suspended = verdict.word == "Suspended"
-    if suspended and ready is not None and ready.reason != "Suspended":
+    if suspended and ready is not None and ready.reason not in _NOT_KEPT:
         # A suspended app keeps its last word beside the Suspended condition; only the generation moves on.
         record = _set(record, "Ready", ready.status, ready.reason, ready.message, now)
     else:

@@ -1,0 +1,210 @@
+"""The queue that threads share: `QueueState` inside one lock, and one thread that lets time pass for it.
+
+It is for event sources, which add, and for workers, which loop over get, work, done.
+Rules of order and collapse do not belong here but in `state.py`; this file only locks, waits and wakes.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Final, Generic, TypeVar
+
+from controller.workqueue.limiter import ExponentialBackoff
+from controller.workqueue.state import NO_METRICS, Clock, Metrics, QueueState
+
+K = TypeVar("K", bound=Hashable)
+
+TIMER_THREAD_NAME: Final = "homeport-queue-timer"
+
+logger = logging.getLogger(__name__)
+
+
+def log_misuse(key: object) -> None:
+    """The default answer to a `done` too many: a programming error worth a line, not worth a crash."""
+    logger.error("done of a key that is not handed out", extra={"key": key})
+
+
+class WorkQueue(Generic[K]):
+    """A queue of keys for several workers. A worker's whole duty:
+
+        while (key := queue.get()) is not None:
+            try:
+                ...                     # forget(key) on success, add_rate_limited(key) on failure
+            finally:
+                queue.done(key)
+
+    Invariants, beside those of `QueueState`:
+
+    - There is one lock, that of `_changed`, and it guards every field that changes. Under it only the state,
+      the limiter, the clock and the metrics are called; none of these does I/O or calls back.
+    - Getters, drainers and the timer wait on that one condition for different things. So every change ends
+      in `notify_all` (`notify` could wake a drainer for a new key, and no getter would come for it), and
+      every wait is on a predicate.
+    - The timer thread lives from `start` to shutdown; both forms of shutdown have joined it when they return.
+      It never takes a wake-up for proof that the time has come: it asks the clock again.
+
+    Shutting down joins a thread that needs the lock, so do not call it from a signal handler, which may run
+    in the middle of a call that holds the lock; let the handler set an event for which a thread waits.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        limiter: ExponentialBackoff[K],
+        *,
+        metrics: Metrics = NO_METRICS,
+        on_misuse: Callable[[K], None] = log_misuse,
+    ) -> None:
+        self._clock = clock
+        self._on_misuse = on_misuse
+        self._changed = threading.Condition()
+        self._state: QueueState[K] = QueueState(metrics)  # guarded by _changed
+        self._limiter = limiter  # guarded by _changed; from here on it is the queue's alone
+        self._timer: threading.Thread | None = None  # guarded by _changed
+        self._forced = 0  # guarded by _changed; plain shutdowns so far, see shut_down_with_drain
+
+    def start(self) -> None:
+        """Start the timer. Before this, add and get work, but delayed keys wait, however overdue."""
+        with self._changed:
+            if self._timer is not None:
+                raise RuntimeError("the queue was started before")
+            if self._state.shutting_down:
+                return
+            self._timer = threading.Thread(target=self._run_timer, name=TIMER_THREAD_NAME, daemon=True)
+            self._timer.start()
+
+    # -- for event sources ------------------------------------------------------------------------
+
+    def add(self, key: K) -> None:
+        """Ask for a run of `key`; see `QueueState.add`."""
+        with self._changed:
+            self._state.add(key, self._clock.monotonic())
+            self._changed.notify_all()
+
+    def add_after(self, key: K, delay: float) -> None:
+        """Ask for a run of `key` in `delay` seconds; see `QueueState.add_after`."""
+        with self._changed:
+            self._state.add_after(key, delay, self._clock.monotonic())
+            self._changed.notify_all()
+
+    # -- for workers ------------------------------------------------------------------------------
+
+    def get(self) -> K | None:
+        """Wait for a key and hand it out; the caller owes one `done`, also after an exception.
+
+        None means: shutting down and nothing queued, so the worker may go. A key that is dirty while another
+        worker has it is that worker's to run again.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._state) > 0 or self._state.shutting_down)
+            key = self._state.get(self._clock.monotonic())
+            self._changed.notify_all()  # the first key out starts the beat of the running-work metrics
+            return key
+
+    def done(self, key: K) -> None:
+        """Give `key` back. If it is not handed out, nothing changes and `on_misuse` is told."""
+        with self._changed:
+            was_out = self._state.done(key, self._clock.monotonic())
+            self._changed.notify_all()
+        if not was_out:
+            self._on_misuse(key)
+
+    def add_rate_limited(self, key: K) -> None:
+        """Record a failure of `key` and ask for its next run after the back-off."""
+        with self._changed:
+            self._state.add_after(key, self._limiter.when(key), self._clock.monotonic())
+            self._changed.notify_all()
+
+    def backoff(self, key: K) -> float:
+        """Record a failure of `key` and answer the seconds to wait; the caller adds the key itself."""
+        with self._changed:
+            return self._limiter.when(key)
+
+    def forget(self, key: K) -> None:
+        """Clear the failures of `key`. It cancels no waiting entry, and `done` is still owed."""
+        with self._changed:
+            self._limiter.forget(key)
+
+    def num_requeues(self, key: K) -> int:
+        """The failures of `key` recorded since the last `forget`."""
+        with self._changed:
+            return self._limiter.num_requeues(key)
+
+    # -- shutdown ---------------------------------------------------------------------------------
+
+    def shut_down(self) -> None:
+        """Take no more adds, drop delayed keys, wake everyone; do not wait for work in flight.
+
+        Keys already queued are still handed out. It ends a drain that is under way. May be called again.
+        """
+        with self._changed:
+            self._forced += 1
+            self._state.shut_down()
+            self._changed.notify_all()
+        self._join_timer()
+
+    def shut_down_with_drain(self, timeout: float | None = None) -> bool:
+        """Shut down, then wait until nothing is queued and nothing handed out; answer whether that is so.
+
+        False: `timeout` real seconds were over, or a later `shut_down` asked not to wait. Without either, it
+        waits for ever for a worker that never calls `done`.
+        """
+        with self._changed:
+            # A count, not a flag: with a flag, a second drainer that clears it could hide it from the first.
+            forced = self._forced
+            self._state.shut_down()
+            self._changed.notify_all()
+        self._join_timer()
+        with self._changed:
+            self._changed.wait_for(lambda: self._state.idle or self._forced != forced, timeout)
+            return self._state.idle
+
+    # -- for display ------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """The keys that `get` could hand out now. Out of date when read: for display, never for control."""
+        with self._changed:
+            return len(self._state)
+
+    @property
+    def depth(self) -> int:
+        """Accepted adds minus gets; see `QueueState.depth`."""
+        with self._changed:
+            return self._state.depth
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is queued and nothing handed out, at one moment. Delayed keys do not count."""
+        with self._changed:
+            return self._state.idle
+
+    @property
+    def processing(self) -> tuple[K, ...]:
+        """The keys handed out and not done, longest running first, as of this moment."""
+        with self._changed:
+            return self._state.processing
+
+    # -- the timer --------------------------------------------------------------------------------
+
+    def _run_timer(self) -> None:
+        with self._changed:
+            while not self._state.shutting_down:
+                now = self._clock.monotonic()
+                due = self._state.tick(now)
+                self._changed.notify_all()
+                timeout = None if due is None else min(due - now, threading.TIMEOUT_MAX)
+                self._changed.wait_for(partial(self._must_wake, due), timeout)
+
+    def _must_wake(self, due: float | None) -> bool:
+        # The timer slept for `due`; with a nearer time, or on shutdown, it has to look again.
+        return self._state.shutting_down or self._state.next_due != due
+
+    def _join_timer(self) -> None:
+        # Not under the lock: the timer needs it to see that it is over.
+        with self._changed:
+            timer = self._timer
+        if timer is not None:
+            timer.join()
