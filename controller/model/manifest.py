@@ -104,7 +104,9 @@ class Manifest(_Part):
     requires: list[Requirement] = []
     suspend: StrictBool = False
     exec_service: StrictStr | None = None
-    health_timeout: Annotated[float, Field(gt=0, strict=True)] | Annotated[StrictInt, Field(gt=0)] | None = None
+    health_timeout: Annotated[float, Field(gt=0, strict=True)] | Annotated[StrictInt, Field(gt=0)] | None = (
+        None
+    )
     rollback: Literal["auto", "always", "never"] | None = None
     snapshot: StrictBool = False
 

@@ -79,8 +79,16 @@ class Engine(Protocol):
     def pull(self, app: Present, rendered: Rendered, services: Sequence[str]) -> None:
         """Get the images of these services. Raises `AppError("PullFailed", …)`."""
 
-    def apply(self, app: str, folder: str, rendered: Rendered, services: Sequence[str] = (), *, force: bool = False,
-              deadline: float = 330.0) -> None:
+    def apply(
+        self,
+        app: str,
+        folder: str,
+        rendered: Rendered,
+        services: Sequence[str] = (),
+        *,
+        force: bool = False,
+        deadline: float = 330.0,
+    ) -> None:
         """Make it run: clean up what an interrupted apply left, then up. `services` empty: the whole app,
         and what is no longer in it is removed. Does not wait for health. `deadline` in seconds.
         Raises `AppError("ApplyFailed" | "NoAddressPool" | "DiskFull" | …)`.
@@ -129,7 +137,9 @@ class Store(Protocol):
     def tell(self, event: Event) -> None:
         """Append an event."""
 
-    def events(self, app: str | None = None, since: datetime | None = None, after: int = 0) -> tuple[tuple[int, Event], ...]:
+    def events(
+        self, app: str | None = None, since: datetime | None = None, after: int = 0
+    ) -> tuple[tuple[int, Event], ...]:
         """Events with their ids, oldest first."""
 
     def get(self, key: str) -> str | None:

@@ -76,6 +76,8 @@ class Record:
     observed_generation: int = -1
     revision: str = ""
     """The newest revision seen on disk."""
+    own_write: bool = False
+    """We are writing into the folder: a revision that differs after a crash is ours, not a person's edit."""
     desired_services: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     observed_services: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     target: Target | None = None

@@ -45,10 +45,14 @@ def find_closed(required: Iterable[str], providers: Mapping[str, Provider]) -> C
     wanted = sorted(set(required))
     for name in wanted:
         if name not in providers or not providers[name].known:
-            return Closed("DependencyMissing", f"waits for {name}, which is not there; add its folder to the apps tree")
+            return Closed(
+                "DependencyMissing", f"waits for {name}, which is not there; add its folder to the apps tree"
+            )
     for name in wanted:
         if not providers[name].available:
-            return Closed("DependencyNotReady", f"waits for {name}: {providers[name].why or 'it is not available'}")
+            return Closed(
+                "DependencyNotReady", f"waits for {name}: {providers[name].why or 'it is not available'}"
+            )
     return None
 
 
@@ -69,7 +73,9 @@ def find_cycle(name: str, requires: Mapping[str, Iterable[str]]) -> tuple[str, .
 
 def order(requires: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
     """Providers before consumers, alphabetical among equals; members of a cycle come last, by name."""
-    left = {name: {p for p in providers if p in requires and p != name} for name, providers in requires.items()}
+    left = {
+        name: {p for p in providers if p in requires and p != name} for name, providers in requires.items()
+    }
     done: list[str] = []
     while left:
         free = sorted(name for name, providers in left.items() if not providers)

@@ -14,10 +14,21 @@ from controller.model.observed import Container, Observed, Rendered, Service
 from controller.model.record import AppliedService, Target
 
 FaultKind = Literal[
-    "missing", "down", "failed", "changed", "network", "owner", "surplus", "restarting", "starting", "unhealthy"
+    "missing",
+    "down",
+    "failed",
+    "changed",
+    "network",
+    "owner",
+    "surplus",
+    "restarting",
+    "starting",
+    "unhealthy",
 ]
 
-REPAIRABLE: frozenset[FaultKind] = frozenset({"missing", "down", "failed", "changed", "network", "owner", "surplus"})
+REPAIRABLE: frozenset[FaultKind] = frozenset(
+    {"missing", "down", "failed", "changed", "network", "owner", "surplus"}
+)
 """Faults that an action of ours mends; the others heal, or do not heal, by themselves."""
 
 _LEFT_BY_INTERRUPTED_UP = re.compile(r"[0-9a-f]{12}_")
@@ -60,10 +71,18 @@ def _service_faults(
         found = f"{len(containers)} of {service.scale} containers" if containers else "no container"
         return [Fault(service.name, "missing", f"service {service.name}: {found}")]
     if len(containers) > service.scale:
-        return [Fault(service.name, "surplus", f"service {service.name}: {len(containers)} containers, {service.scale} wanted")]
+        return [
+            Fault(
+                service.name,
+                "surplus",
+                f"service {service.name}: {len(containers)} containers, {service.scale} wanted",
+            )
+        ]
     faults = []
     for container in containers:
-        fault = _difference(service, container, applied, observed) or _state_fault(service, container, completed)
+        fault = _difference(service, container, applied, observed) or _state_fault(
+            service, container, completed
+        )
         if fault is not None:
             faults.append(fault)
     return faults
@@ -89,7 +108,11 @@ def _difference(
     if applied.owner and container.state == "running":
         owner = owner_of(container, observed)
         if owner and owner != applied.owner and _started_before(container, observed):
-            return Fault(name, "owner", f"service {name}: {service.shares_with}, whose network it shares, was restarted")
+            return Fault(
+                name,
+                "owner",
+                f"service {name}: {service.shares_with}, whose network it shares, was restarted",
+            )
     return None
 
 
@@ -120,7 +143,11 @@ def _state_fault(service: Service, container: Container, completed: Collection[s
             return None
         case "restarting":
             times = f", {container.restarts} restarts" if container.restarts else ""
-            return Fault(name, "restarting", f"service {name}: restarts again and again (exit {container.exit_code}{times})")
+            return Fault(
+                name,
+                "restarting",
+                f"service {name}: restarts again and again (exit {container.exit_code}{times})",
+            )
         case "exited" | "dead" if is_done(service, container, completed):
             return None
         case "exited" | "dead":

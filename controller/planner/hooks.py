@@ -28,7 +28,9 @@ class HookOutput:
     ignored_lines: int = 0
 
 
-def install_due(requirement: Requirement, entry: LedgerEntry | None, volumes: str, env: Mapping[str, str]) -> str:
+def install_due(
+    requirement: Requirement, entry: LedgerEntry | None, volumes: str, env: Mapping[str, str]
+) -> str:
     """Why `on_install` is due for this provider, or "".
 
     Once for each (installation of the consumer, provider, volumes of the provider). A changed script is no
@@ -72,7 +74,9 @@ def digest(script: bytes) -> str:
 def check_ended(result: ExecResult, who: str, timeout: float) -> None:
     """Raise the `AppError` that says how the hook failed; `who` names hook and script. Output is never quoted."""
     if result.timed_out:
-        raise AppError("HookTimeout", f"{who} did not end within {timeout:g} s; it was ended in the container")
+        raise AppError(
+            "HookTimeout", f"{who} did not end within {timeout:g} s; it was ended in the container"
+        )
     if result.overflow:
         raise AppError("HookOutputInvalid", f"{who} printed more than 256 KiB; nothing was taken from it")
     if result.exit_code != 0:

@@ -39,7 +39,13 @@ class Judgement:
 
 
 def judge(
-    record: Record, target: Target, faults: tuple[Fault, ...], closed: str, awaits_hooks: bool, now: datetime, times: Times
+    record: Record,
+    target: Target,
+    faults: tuple[Fault, ...],
+    closed: str,
+    awaits_hooks: bool,
+    now: datetime,
+    times: Times,
 ) -> Judgement:
     """The verdict on an app whose target was applied.
 
@@ -50,7 +56,9 @@ def judge(
     kinds = {fault.kind for fault in faults}
     health_left = times.health_timeout - _since(record.started_at or target.applied_at, now)
     if closed:
-        return Judgement(Verdict("Degraded", "DependencyNotReady", f"{closed}; meanwhile {causes or 'it runs on'}"))
+        return Judgement(
+            Verdict("Degraded", "DependencyNotReady", f"{closed}; meanwhile {causes or 'it runs on'}")
+        )
     if kinds & {"missing", "down", "failed", "changed", "network", "owner", "surplus"}:
         reason = "CrashLooping" if kinds & {"down", "failed"} else "ApplyFailed"
         return Judgement(Verdict("Failed", reason, causes), failed=True)
@@ -61,7 +69,9 @@ def judge(
     if faults:
         return Judgement(Verdict("Degraded", "HealthCheckFailed", causes))
     if awaits_hooks:
-        return Judgement(Verdict("Progressing", "AwaitingHooks", "on_start hooks have not run yet"), 1.0, pending=True)
+        return Judgement(
+            Verdict("Progressing", "AwaitingHooks", "on_start hooks have not run yet"), 1.0, pending=True
+        )
     if record.unstable_since is not None:
         left = times.stable_after - _since(record.unstable_since, now)
         if left > 0:

@@ -78,14 +78,18 @@ def plan_installs(app: Present, record: Record, providers: Mapping[str, Provider
     return actions
 
 
-def plan_on_start(app: Present, record: Record, providers: Mapping[str, Provider], *, starting: bool) -> list[Action]:
+def plan_on_start(
+    app: Present, record: Record, providers: Mapping[str, Provider], *, starting: bool
+) -> list[Action]:
     """`on_start` hooks that are due: before each start, and when the provider's containers are new."""
     actions = []
     for requirement in app.manifest.requires:
         provider = providers.get(requirement.app)
         if provider is None or not provider.available:
             continue
-        why = hooks.start_due(requirement, record.on_start.get(requirement.app, ""), provider.incarnation, starting)
+        why = hooks.start_due(
+            requirement, record.on_start.get(requirement.app, ""), provider.incarnation, starting
+        )
         if why:
             actions.append(_hook(app, requirement, "on_start", requirement.on_start or "", why))
     return actions
@@ -115,7 +119,8 @@ def cause_of_apply(view: View, changes_inputs: bool) -> str:
     if changes_inputs or view.rendered is None:
         return "its inputs change"
     changed = [
-        f"service {service.name}: " + ("new" if (old := target.services.get(service.name)) is None else "config hash differs")
+        f"service {service.name}: "
+        + ("new" if (old := target.services.get(service.name)) is None else "config hash differs")
         for service in view.rendered.services
         if (old := target.services.get(service.name)) is None or old.config_hash != service.config_hash
     ]
@@ -135,7 +140,9 @@ def plan_repairs(name: str, faults: list[Fault]) -> list[Action]:
             services = tuple(sorted({fault.service for fault in some}))
             cause = "; ".join(fault.cause for fault in some)
             detail = ", ".join(services)
-            actions.append(Action("compose_up", name, detail, cause, app=name, services=services, force=force))
+            actions.append(
+                Action("compose_up", name, detail, cause, app=name, services=services, force=force)
+            )
     for fault in faults:
         if fault.kind == "owner":
             actions.append(
@@ -146,4 +153,6 @@ def plan_repairs(name: str, faults: list[Fault]) -> list[Action]:
 
 def _hook(app: Present, requirement: Requirement, event: str, script: str, cause: str) -> Action:
     target = f"{app.name}:{requirement.app}:{event}"
-    return Action("hook", target, script, cause, app=app.name, provider=requirement.app, event=event, script=script)
+    return Action(
+        "hook", target, script, cause, app=app.name, provider=requirement.app, event=event, script=script
+    )

@@ -13,16 +13,19 @@ from controller.model import effects as fx
 from controller.model.desired import Absent
 from controller.model.effects import Moment, Run, ask
 from controller.model.errors import AppError
+from controller.model.facts import APPROVED, SUSPENDED
 from controller.model.plan import Action
 from controller.model.record import Record, Verdict
 from controller.planner.removal import BRAKE_WINDOW, brake_holds
-from controller.reconciler.work import APPROVED, SUSPENDED, Blocked, Memory, Policy, Result, Work
+from controller.reconciler.work import Blocked, Memory, Policy, Result, Work
 from controller.status.conditions import same_verdict
 from controller.status.summary import last_word
 from controller.status.transition import transition
 
 
-def reconcile_absent(record: Record, moment: Moment, policy: Policy, memory: Memory, dry_run: bool) -> Run[Result]:
+def reconcile_absent(
+    record: Record, moment: Moment, policy: Policy, memory: Memory, dry_run: bool
+) -> Run[Result]:
     """Remove the app after the quiet period, unless something holds it."""
     name = record.name
     work = Work(name, moment, record, record, Absent(name))
@@ -74,7 +77,9 @@ def _find_hold(
     lately = sum(1 for at in memory.removed.values() if work.moment.monotonic - at < BRAKE_WINDOW)
     why = brake_holds(len(missing), lately, len(records))
     if why:
-        message = f"{why}; nothing is removed. Put the folders back, or let them go: `homeport prune --approve`"
+        message = (
+            f"{why}; nothing is removed. Put the folders back, or let them go: `homeport prune --approve`"
+        )
         return Blocked("Held", "RemovalHeld", message)
     return None
 
@@ -103,7 +108,9 @@ def _remove(work: Work, action: Action, records: tuple[Record, ...], memory: Mem
         return (yield from _retry(work, error, memory))
     yield from ask(fx.ForgetRecord(name))
     kept = f"; volumes kept: {', '.join(record.volumes)}" if record.volumes else ""
-    yield from work.tell("app.removed", f"containers and networks are gone{kept}", volumes=list(record.volumes))
+    yield from work.tell(
+        "app.removed", f"containers and networks are gone{kept}", volumes=list(record.volumes)
+    )
     memory.missing.pop(name, None)
     memory.removed[name] = work.moment.monotonic
     memory.retry_now(name)
@@ -127,4 +134,6 @@ def _retry(work: Work, error: AppError, memory: Memory) -> Run[Result]:
     )
     yield from work.save()
     yield from work.tell("app.failed", str(error), "error", reason=error.reason, retry_in=round(delay, 2))
-    return Result("Removing", (Action("error", name, f"{error.reason}: {error}", app=name),), delay, failed=True)
+    return Result(
+        "Removing", (Action("error", name, f"{error.reason}: {error}", app=name),), delay, failed=True
+    )

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from controller.model import effects as fx
 from controller.model.desired import Absent, Invalid, Present, Unreadable
 from controller.model.effects import Run, ask
 from controller.model.errors import EngineUnreachable, InputInvalid, Interrupted
+from controller.model.facts import SUSPENDED
 from controller.model.observed import Container, Observed, Rendered
 from controller.model.plan import Action, Plan
-from controller.model.record import LedgerEntry, Record, Target, Verdict
+from controller.model.record import LedgerEntry, Record, Verdict
 from controller.planner import hooks
 from controller.planner.gates import Provider, choose_container, find_closed, find_cycle
 from controller.planner.health import Fault, find_faults, incarnation_of, is_leftover
@@ -24,7 +26,7 @@ from controller.planner.judge import Judgement, Times, died_young, judge, unexpe
 from controller.planner.plan import View, plan
 from controller.reconciler.removing import reconcile_absent
 from controller.reconciler.steps import ActionFailed, execute, health_timeout
-from controller.reconciler.work import SUSPENDED, Blocked, Memory, Policy, Result, Work
+from controller.reconciler.work import Blocked, Memory, Policy, Result, Work
 from controller.status.conditions import same_verdict
 from controller.status.summary import last_word
 from controller.status.transition import transition
@@ -84,6 +86,8 @@ class Reconciler:
         if blocked is not None and work.record.target is not None:
             rendered = yield from ask(fx.ReadModel(name, work.record.target.revision))
         self._remember_completed(work, rendered)
+        if rendered is not None and blocked is None:
+            work.record = replace(work.record, desired_services=_desired_services(rendered))
 
         steps = self._plan(work, blocked, rendered, providers)
         if dry_run:
@@ -99,7 +103,9 @@ class Reconciler:
         if not isinstance(desired, Present | Invalid) or desired.revision == work.before.revision:
             self.memory.unsettled.pop(name, None)
             return 0.0
-        new = work.before.target is None and (work.before.generation == 0 or _reason(work.before) == "Incomplete")
+        new = work.before.target is None and (
+            work.before.generation == 0 or _reason(work.before) == "Incomplete"
+        )
         since = self.memory.unsettled.setdefault(name, work.moment.monotonic)
         # A file that never comes to rest must not starve an app; a folder being copied may take its time.
         starved = not new and work.moment.monotonic - since > SETTLE_CAP
@@ -111,32 +117,31 @@ class Reconciler:
 
     def _take_in(self, work: Work, dry_run: bool) -> Run[None]:
         """Generation, revision and the manifest's facts into the record."""
-        desired, record, name = work.desired, work.record, work.name
+        desired, before, name = work.desired, work.before, work.name
         suspended = yield from ask(fx.ReadFact(SUSPENDED + name))
-        record = replace(record, suspended=suspended is not None)
+        seen: dict[str, Any] = {"suspended": suspended is not None}
         if isinstance(desired, Present | Invalid):
-            record = replace(record, folder=desired.folder)
-            if desired.revision != record.revision:
-                generation = record.generation + 1
-                record = replace(record, revision=desired.revision, generation=generation, last_change=work.moment.now)
-                revision = desired.revision.removeprefix("sha256:")[:12]
+            seen |= {"folder": desired.folder, "revision": desired.revision, "own_write": False}
+            if desired.revision != before.revision and not before.own_write:
+                generation = before.generation + 1
+                seen |= {"generation": generation, "last_change": work.moment.now}
                 news = ("app.discovered", "new app folder") if generation == 1 else ("app.changed", "inputs changed")
+                revision = desired.revision.removeprefix("sha256:")[:12]
                 work.news.append(work.event(*news, generation=generation, revision=revision))
                 if not dry_run:
                     self.memory.retry_now(name)
                     yield from ask(fx.ResetBackoff(name))
         if isinstance(desired, Present):
             manifest = desired.manifest
-            record = replace(
-                record,
-                display_name=manifest.display_name,
-                version=manifest.version,
-                requires=tuple(sorted(r.app for r in manifest.requires)),
-                volumes=tuple(f"{self.policy.volume_prefix}_{name}_{short}" for short in manifest.volumes),
-                exec_service=manifest.exec_service,
-                suspended_by_manifest=manifest.suspend,
-            )
-        work.record = record
+            seen |= {
+                "display_name": manifest.display_name,
+                "version": manifest.version,
+                "requires": tuple(sorted(r.app for r in manifest.requires)),
+                "volumes": tuple(f"{self.policy.volume_prefix}_{name}_{short}" for short in manifest.volumes),
+                "exec_service": manifest.exec_service,
+                "suspended_by_manifest": manifest.suspend,
+            }
+        work.record = replace(work.record, **seen)
 
     @staticmethod
     def _take_over(work: Work, providers: Providers) -> None:
@@ -169,7 +174,9 @@ class Reconciler:
             return Provider(name, known=not isinstance(desired, Absent), why=why)
         rendered = yield from ask(fx.ReadModel(name, record.target.revision))
         if rendered is None:
-            return Provider(name, known=True, why="its applied revision is not on record; it is applied again first")
+            return Provider(
+                name, known=True, why="its applied revision is not on record; it is applied again first"
+            )
         observed = yield from ask(fx.Observe(name, (record.folder,), record.volumes))
         faults = find_faults(rendered, record.target, observed, record.completed)
         container, no_container = choose_container(name, record.exec_service, observed)
@@ -204,7 +211,9 @@ class Reconciler:
             return Blocked("Invalid", "NameConflict", message)
         if record.requires:
             records = yield from ask(fx.ReadRecords())
-            cycle = find_cycle(work.name, {r.name: r.requires for r in records} | {work.name: record.requires})
+            cycle = find_cycle(
+                work.name, {r.name: r.requires for r in records} | {work.name: record.requires}
+            )
             if cycle:
                 message = f"requires itself: {' -> '.join(cycle)}; take one of these out of `requires`"
                 return Blocked("Invalid", "DependencyCycle", message)
@@ -218,7 +227,9 @@ class Reconciler:
 
     def _inputs_will_change(self, work: Work, providers: Providers) -> bool:
         """Whether `.env` is not complete yet: until then the model cannot be rendered, nor values judged."""
-        return isinstance(work.desired, Present) and (bool(work.desired.seeds) or self._install_due(work, providers))
+        return isinstance(work.desired, Present) and (
+            bool(work.desired.seeds) or self._install_due(work, providers)
+        )
 
     @staticmethod
     def _install_due(work: Work, providers: Providers) -> bool:
@@ -252,11 +263,14 @@ class Reconciler:
         ended = {c.incarnation for c in work.observed.containers if c.state == "exited" and c.exit_code == 0}
         seen = {c.incarnation for c in work.observed.containers if c.ended_by_itself}
         completed = tuple(sorted((set(work.record.completed) & ended) | seen))
-        work.record = replace(work.record, completed=completed)
+        if completed != work.record.completed:
+            work.record = replace(work.record, completed=completed)
 
     # -- closing the gap ------------------------------------------------------------------------------
 
-    def _plan(self, work: Work, blocked: Blocked | None, rendered: Rendered | None, providers: Providers) -> Plan:
+    def _plan(
+        self, work: Work, blocked: Blocked | None, rendered: Rendered | None, providers: Providers
+    ) -> Plan:
         """What is due. Behind a block only repairs of the target; none when it is not ours to touch, or its
         own providers are not available (I14)."""
         frozen = blocked is not None and blocked.reason in ("Suspended", "NameConflict")
@@ -265,10 +279,17 @@ class Reconciler:
         if frozen or waits is not None:
             return Plan()
         app = work.desired if isinstance(work.desired, Present) else None
-        return plan(View(work.record, work.observed, app, rendered, blocked is None, work.record.volumes, providers))
+        return plan(
+            View(work.record, work.observed, app, rendered, blocked is None, work.record.volumes, providers)
+        )
 
     def _converge(
-        self, work: Work, steps: Plan, blocked: Blocked | None, rendered: Rendered | None, providers: Providers
+        self,
+        work: Work,
+        steps: Plan,
+        blocked: Blocked | None,
+        rendered: Rendered | None,
+        providers: Providers,
     ) -> Run[Result]:
         """Act, unless the backoff says not yet; then judge what is there."""
         faults = self._faults(work, rendered)
@@ -280,7 +301,9 @@ class Reconciler:
             young = repair and died_young(work.record, faults, work.moment.now, self.policy.stable_after)
             if young and work.name not in self.memory.not_before:
                 message = "; ".join(fault.cause for fault in faults) + ", soon after its start"
-                return (yield from self._retry_later(work, Verdict("Failed", "CrashLooping", message), providers))
+                return (
+                    yield from self._retry_later(work, Verdict("Failed", "CrashLooping", message), providers)
+                )
             self.memory.retry_now(work.name)
             try:
                 yield from execute(work, steps, rendered, providers, self.policy)
@@ -311,7 +334,9 @@ class Reconciler:
         ended = unexpected_ends(work.record, rendered, work.observed)
         if ended:
             work.record = replace(work.record, unstable_since=work.moment.now)
-            work.news.append(work.event("app.drift", f"ended or restarted behind our back: {', '.join(ended)}", "warning"))
+            work.news.append(
+                work.event("app.drift", f"ended or restarted behind our back: {', '.join(ended)}", "warning")
+            )
 
     def _backing_off(self, work: Work, providers: Providers) -> float:
         """Seconds until the next try; at once when anything the last one failed against has changed."""
@@ -364,7 +389,9 @@ class Reconciler:
         if not isinstance(work.desired, Present):
             return False
         return any(
-            r.on_start and r.app in providers and work.record.on_start.get(r.app) != providers[r.app].incarnation
+            r.on_start
+            and r.app in providers
+            and work.record.on_start.get(r.app) != providers[r.app].incarnation
             for r in work.desired.manifest.requires
         )
 
@@ -390,7 +417,9 @@ class Reconciler:
             last_error=f"{verdict.reason}: {verdict.message}",
         )
         yield from self._save(work, verdict)
-        yield from work.tell("app.failed", verdict.message, "error", reason=verdict.reason, retry_in=round(delay, 2))
+        yield from work.tell(
+            "app.failed", verdict.message, "error", reason=verdict.reason, retry_in=round(delay, 2)
+        )
         error = Action("error", work.name, f"{verdict.reason}: {verdict.message}", app=work.name)
         return Result("Failed", (*work.done, error), after=delay, failed=True)
 
@@ -421,7 +450,6 @@ class Reconciler:
             transition(work.record, verdict, work.moment.now),
             available=verdict.healthy is True,
             incarnation=incarnation_of(work.observed),
-            desired_services=_desired_services(work.record.target),
             observed_services=_observed_services(work.observed),
         )
         work.record = record
@@ -465,10 +493,8 @@ def _why_not_ready(record: Record) -> str:
     return f"it is {last_word(record)}" + (f" ({ready.message})" if ready and ready.message else "")
 
 
-def _desired_services(target: Target | None) -> dict[str, dict[str, str]]:
-    if target is None:
-        return {}
-    return {name: {"configHash": s.config_hash, "image": s.image} for name, s in sorted(target.services.items())}
+def _desired_services(rendered: Rendered) -> dict[str, dict[str, str]]:
+    return {s.name: {"configHash": s.config_hash, "image": s.image} for s in rendered.services}
 
 
 def _observed_services(observed: Observed) -> dict[str, dict[str, object]]:

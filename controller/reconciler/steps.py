@@ -83,7 +83,9 @@ def _act(
         case "seed_env":
             return (yield from _seed(work))
         case "hook" if action.event == "on_install":
-            return (yield from _install_hook(work, action, providers[action.provider], policy.install_timeout))
+            return (
+                yield from _install_hook(work, action, providers[action.provider], policy.install_timeout)
+            )
         case "hook":
             yield from _start_hook(work, action, providers[action.provider], policy.start_timeout)
         case "compose_up":
@@ -112,7 +114,9 @@ def _preflight(work: Work, action: Action, rendered: Rendered) -> Run[None]:
     """What would make a start fail half-way is found before anything is touched."""
     services = [s for s in rendered.services if not action.services or s.name in action.services]
     folder = work.record.folder
-    required = {b.source for s in services for b in s.binds if _must_exist(b.source, b.target, b.read_only, folder)}
+    required = {
+        b.source for s in services for b in s.binds if _must_exist(b.source, b.target, b.read_only, folder)
+    }
     missing = yield from ask(fx.FindMissingPaths(tuple(sorted(required))))
     if missing:
         raise InputInvalid(
@@ -157,18 +161,25 @@ def _must_exist(source: str, target: str, read_only: bool, folder: str) -> bool:
 def _seed(work: Work) -> Run[str]:
     if not isinstance(work.desired, Present):
         raise AssertionError("only an app that is there can be seeded")
-    keys = yield from ask(fx.SeedEnv(work.desired))
-    yield from _own_write(work)
+    keys = yield from _own_write(work, fx.SeedEnv(work.desired))
     return f" wrote {', '.join(keys)}" if keys else ""
 
 
-def _own_write(work: Work) -> Run[None]:
-    """Our own write is no new generation: its digest replaces the one on record."""
+def _own_write(work: Work, write: fx.Effect[tuple[str, ...]]) -> Run[tuple[str, ...]]:
+    """Our own write is no new generation (I13): its digest replaces the one on record.
+
+    Said before it is done, so that a crash in between does not make a person's edit of it either.
+    """
+    work.record = replace(work.record, own_write=True)
+    yield from work.save()
+    keys = yield from ask(write)
     desired = yield from ask(fx.Load(work.name))
+    work.record = replace(work.record, own_write=False)
     if isinstance(desired, Present | Invalid):
         work.desired = desired
         work.record = replace(work.record, revision=desired.revision)
-        yield from work.save()
+    yield from work.save()
+    return keys
 
 
 # -- hooks --------------------------------------------------------------------------------------------
@@ -183,8 +194,7 @@ def _install_hook(work: Work, action: Action, provider: Provider, timeout: float
     entry = LedgerEntry("started", action.script, hooks.digest(script), provider.volumes, (), work.moment.now)
     yield from _note(work, action.provider, entry)
     output = hooks.parse_output((yield from _run(work, action, provider, script, timeout)), who)
-    changed = yield from ask(fx.MergeEnv(work.desired, output.values))
-    yield from _own_write(work)
+    changed = yield from _own_write(work, fx.MergeEnv(work.desired, output.values))
     yield from _note(work, action.provider, replace(entry, phase="done", keys=tuple(sorted(output.values))))
     ignored = f" ({output.ignored_lines} other lines ignored)" if output.ignored_lines else ""
     return f"; set {', '.join(changed) or 'nothing new'} in .env{ignored}"
@@ -239,7 +249,11 @@ def _apply(work: Work, action: Action, rendered: Rendered, deadline: float) -> R
     now, old = work.moment.now, work.record.target
     if whole or old is None:
         target = Target(
-            rendered.revision, work.record.generation, _applied(rendered, work.observed), now, work.record.requires
+            rendered.revision,
+            work.record.generation,
+            _applied(rendered, work.observed),
+            now,
+            work.record.requires,
         )
         work.record = replace(work.record, target=target, started_at=now, unstable_since=None)
     else:

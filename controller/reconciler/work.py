@@ -14,11 +14,6 @@ from controller.model.observed import Observed
 from controller.model.plan import Action
 from controller.model.record import Event, Record
 
-APPROVED = "approved_removals"
-"""Fact of the store: JSON list of the removals a person let go."""
-SUSPENDED = "suspended:"
-"""Fact of the store, with the app's name: suspended by command."""
-
 
 @dataclass(frozen=True)
 class Policy:
@@ -92,7 +87,6 @@ class Work:
     def event(self, name: str, message: str, level: str = "info", /, **fields: object) -> Event:
         return Event(self.moment.now, self.name, name, level, message, fields)
 
-
     def folders(self) -> tuple[str, ...]:
         """Where the app's containers may have been started from."""
         return (self.record.folder,) if self.record.folder else ()
@@ -121,8 +115,6 @@ class Blocked:
     reason: str
     message: str
     after: float | None = None
-
-
 
     def action(self, app: str) -> Action:
         """The line that says why nothing is done: `wait` for what will come, `skip` for what needs a person."""

@@ -23,12 +23,16 @@ def with_condition(record: Record, new: Condition) -> Record:
     old = record.condition(new.type)
     if old is not None and old.status == new.status:
         new = replace(new, last_transition_time=old.last_transition_time)
+        if new == old:
+            return record
     others = [c for c in record.conditions if c.type != new.type]
     return replace(record, conditions=_sorted([*others, new]))
 
 
 def without_condition(record: Record, kind: str) -> Record:
     """The record without the condition of that type; absent means Unknown."""
+    if record.condition(kind) is None:
+        return record
     return replace(record, conditions=tuple(c for c in record.conditions if c.type != kind))
 
 

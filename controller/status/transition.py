@@ -63,17 +63,23 @@ def transition(record: Record, verdict: Verdict, now: datetime) -> Record:
         record = without_condition(record, "Healthy")
     else:
         reason = "Healthy" if verdict.healthy else "HealthCheckFailed"
-        record = _set(record, "Healthy", "True" if verdict.healthy else "False", reason, verdict.health_message, now)
+        record = _set(
+            record, "Healthy", "True" if verdict.healthy else "False", reason, verdict.health_message, now
+        )
     if verdict.dependencies is None:
         record = without_condition(record, "DependenciesReady")
     else:
         met = not verdict.dependencies
         reason = "DependenciesReady" if met else "DependencyNotReady"
-        record = _set(record, "DependenciesReady", "True" if met else "False", reason, verdict.dependencies, now)
+        record = _set(
+            record, "DependenciesReady", "True" if met else "False", reason, verdict.dependencies, now
+        )
     return replace(record, last_reconcile=now)
 
 
-def _set(record: Record, kind: str, status: ConditionStatus, reason: str, message: str, now: datetime) -> Record:
+def _set(
+    record: Record, kind: str, status: ConditionStatus, reason: str, message: str, now: datetime
+) -> Record:
     return with_condition(record, Condition(kind, status, reason, message, now, record.generation))
 
 

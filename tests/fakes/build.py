@@ -20,9 +20,13 @@ def at(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
-def present(name: str = "web", *, env: dict[str, str] | None = None, seeds: tuple[str, ...] = (), **fields: Any) -> Present:
+def present(
+    name: str = "web", *, env: dict[str, str] | None = None, seeds: tuple[str, ...] = (), **fields: Any
+) -> Present:
     """An app on disk."""
-    return Present(name, f"/apps/{name}", Manifest.model_validate(manifest(name, **fields)), "rev2", (), env or {}, seeds)
+    return Present(
+        name, f"/apps/{name}", Manifest.model_validate(manifest(name, **fields)), "rev2", (), env or {}, seeds
+    )
 
 
 def service(name: str = "web", config_hash: str = "h1", **fields: Any) -> Service:
@@ -38,7 +42,17 @@ def rendered(*services: Service, revision: str = "rev2") -> Rendered:
 def container(name: str = "web", config_hash: str = "h1", state: str = "running", **fields: Any) -> Container:
     """The first container of a service."""
     defaults: dict[str, Any] = {"started_at": "2026-01-01T11:00:00Z", "networks": ("net1",)}
-    return Container(f"id-{name}", f"app-{name}-1", name, 1, config_hash, "image:1", "sha256:i1", state, **(defaults | fields))
+    return Container(
+        f"id-{name}",
+        f"app-{name}-1",
+        name,
+        1,
+        config_hash,
+        "image:1",
+        "sha256:i1",
+        state,
+        **(defaults | fields),
+    )
 
 
 def observed(*containers: Container, volumes: dict[str, str] | None = None) -> Observed:
@@ -46,7 +60,9 @@ def observed(*containers: Container, volumes: dict[str, str] | None = None) -> O
     return Observed(containers, volumes or {})
 
 
-def target(*services: str, revision: str = "rev2", requires: tuple[str, ...] = (), good: bool = True, **applied: Any) -> Target:
+def target(
+    *services: str, revision: str = "rev2", requires: tuple[str, ...] = (), good: bool = True, **applied: Any
+) -> Target:
     """What was applied: each service with hash h1 on net1."""
     fields: dict[str, Any] = {"networks": ("net1",)} | applied
     return Target(
@@ -62,9 +78,17 @@ def record(name: str = "web", **fields: Any) -> Record:
 
 def provider(name: str = "db", **fields: Any) -> Provider:
     """An available provider."""
-    return Provider(name, **({"known": True, "available": True, "incarnation": "i1", "volumes": "v@1", "container": "c1"} | fields))
+    return Provider(
+        name,
+        **(
+            {"known": True, "available": True, "incarnation": "i1", "volumes": "v@1", "container": "c1"}
+            | fields
+        ),
+    )
 
 
 def ledger(*keys: str, phase: str = "done", volumes: str = "v@1") -> LedgerEntry:
     """on_install has run."""
-    return LedgerEntry("done" if phase == "done" else "started", "scripts/i.sh", "sha256:x", volumes, keys, at(-60))
+    return LedgerEntry(
+        "done" if phase == "done" else "started", "scripts/i.sh", "sha256:x", volumes, keys, at(-60)
+    )

@@ -46,6 +46,7 @@ class FakeTree:
         self.folders: dict[str, Folder] = {}
         self.lost = ""
         self.missing: set[str] = set()
+        self._parsed: dict[str, Manifest] = {}
 
     def put(self, folder: Folder, *, settled: bool = True) -> None:
         """Drop a folder in, or replace it."""
@@ -70,11 +71,20 @@ class FakeTree:
         seeds = (".env",) if folder.env is None and folder.example else ()
         settings = folder.manifest.get("settings", [])
         unset = tuple(
-            Problem(".env", s["name"], "is required and empty") for s in settings if s.get("required") and not env.get(s["name"])
-        ) + tuple(Problem(".env", key, "is a placeholder") for key, value in env.items() if is_placeholder(value))
+            Problem(".env", s["name"], "is required and empty")
+            for s in settings
+            if s.get("required") and not env.get(s["name"])
+        ) + tuple(
+            Problem(".env", key, "is a placeholder") for key, value in env.items() if is_placeholder(value)
+        )
         return Present(
-            app, path, Manifest.model_validate(folder.manifest), revision, (f"{path}/docker-compose.yaml",), dict(env), seeds, unset, quiet=quiet
+            app, path, self._manifest(revision, folder), revision, (f"{path}/docker-compose.yaml",), dict(env), seeds, unset, quiet=quiet
         )  # fmt: skip
+
+    def _manifest(self, revision: str, folder: Folder) -> Manifest:
+        if revision not in self._parsed:
+            self._parsed[revision] = Manifest.model_validate(folder.manifest)
+        return self._parsed[revision]
 
     @staticmethod
     def _revision(folder: Folder) -> str:

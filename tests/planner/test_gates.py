@@ -15,7 +15,9 @@ def test_a_missing_provider_is_named_before_one_that_is_not_ready() -> None:
 
 
 def test_a_gate_says_why_the_provider_is_not_available() -> None:
-    closed = find_closed(["a"], {"a": provider("a", available=False, why="service a: health check is starting")})
+    closed = find_closed(
+        ["a"], {"a": provider("a", available=False, why="service a: health check is starting")}
+    )
     assert closed is not None
     assert closed.reason == "DependencyNotReady"
     assert closed.message == "waits for a: service a: health check is starting"

@@ -15,7 +15,12 @@ def output(text: str | bytes) -> dict[str, str]:
 
 
 def test_pairs_and_json_a_later_line_wins() -> None:
-    assert output('A=1\nB=x=y\nFURTKA_JSON: {"A": "2", "N": 1.10, "T": true}\n') == {"A": "2", "B": "x=y", "N": "1.10", "T": "true"}
+    assert output('A=1\nB=x=y\nFURTKA_JSON: {"A": "2", "N": 1.10, "T": true}\n') == {
+        "A": "2",
+        "B": "x=y",
+        "N": "1.10",
+        "T": "true",
+    }
 
 
 def test_other_lines_are_ignored_and_counted() -> None:

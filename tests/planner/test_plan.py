@@ -52,12 +52,24 @@ def test_on_install_runs_once() -> None:
 
 
 def test_on_install_runs_again_when_it_was_cut_off() -> None:
-    view = View(record(on_install={"db": ledger(phase="started")}), observed(), present(requires=HOOKED), None, providers={"db": provider()})
+    view = View(
+        record(on_install={"db": ledger(phase="started")}),
+        observed(),
+        present(requires=HOOKED),
+        None,
+        providers={"db": provider()},
+    )
     assert "on_install (scripts/i.sh) - was interrupted" in printed(view)
 
 
 def test_on_install_runs_again_when_a_key_it_gave_is_missing() -> None:
-    view = View(record(on_install={"db": ledger("KEY")}), observed(), present(requires=HOOKED), None, providers={"db": provider()})
+    view = View(
+        record(on_install={"db": ledger("KEY")}),
+        observed(),
+        present(requires=HOOKED),
+        None,
+        providers={"db": provider()},
+    )
     assert "on_install (scripts/i.sh) - KEY is missing from .env" in printed(view)
 
 
@@ -113,7 +125,9 @@ def test_a_repair_starts_only_the_services_that_are_down() -> None:
 
 
 def test_a_lost_network_forces_a_new_container() -> None:
-    view = View(record(target=target()), observed(container(networks=())), present(), rendered(), providers={})
+    view = View(
+        record(target=target()), observed(container(networks=())), present(), rendered(), providers={}
+    )
     (action,) = plan(view).actions
     assert action.force
     assert action.services == ("web",)
@@ -132,7 +146,10 @@ def test_a_sidecar_is_restarted_when_the_owner_of_its_network_was() -> None:
         present(), rendered(*services), providers={},
     )  # fmt: skip
     applied.services["side"].__dict__["networks"] = ()
-    assert printed(view) == "restart        web (side) - service side: web, whose network it shares, was restarted"
+    assert (
+        printed(view)
+        == "restart        web (side) - service side: web, whose network it shares, was restarted"
+    )
 
 
 def test_a_finished_job_is_not_started_again() -> None:
@@ -146,7 +163,15 @@ def test_a_finished_job_is_not_started_again() -> None:
 def test_exit_0_of_a_server_is_an_end_to_repair_unless_it_ended_by_itself() -> None:
     def due(restart: str, by_itself: bool) -> str:
         ended = container(state="exited", ended_by_itself=by_itself)
-        return printed(View(record(target=target()), observed(ended), present(), rendered(service(restart=restart)), providers={}))
+        return printed(
+            View(
+                record(target=target()),
+                observed(ended),
+                present(),
+                rendered(service(restart=restart)),
+                providers={},
+            )
+        )
 
     assert due("no", by_itself=True) == ""
     assert due("on-failure", by_itself=True) == ""

@@ -1,0 +1,111 @@
+# Everything is done with `make`; alone it prints what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+WORKERS ?= 4
+bin := .venv/bin
+stamp := .venv/.installed
+# worksteal: the tests on the engine take seconds, the others milliseconds.
+pytest := $(bin)/python -m pytest -n $(WORKERS) --dist=worksteal $(ARGS)
+
+.PHONY: help
+help: ## this list
+	@echo 'Homeport: a controller for Docker Compose apps. The two to know: `make run` and `make test`.'
+	@echo
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo '  make unit ARGS="-k queue"      more arguments for pytest'
+
+.PHONY: run
+run: $(stamp) image var/apps ## the service on the sample apps, in the foreground; Ctrl-C ends it, the apps run on
+	@echo 'run: the apps are folders in var/apps: edit one, take one out, drop one in. `make clean` takes all away.'
+	@exec $(bin)/homeport run --apps var/apps --state var/state $(ARGS)
+
+.PHONY: test
+test: $(stamp) dockerd ## all tests, those on a real Docker engine (one of their own) included
+	@$(pytest)
+
+.PHONY: unit
+unit: $(stamp) ## the tests that need no Docker engine
+	@$(pytest) -m 'not engine'
+
+.PHONY: e2e
+e2e: $(stamp) dockerd ## the tests on a real Docker engine
+	@$(pytest) -m engine
+
+.PHONY: check
+check: lint types imports test ## lint, types, imports and test: what the CI runs
+
+.PHONY: lint
+lint: $(stamp) ## style and likely bugs (ruff)
+	@$(bin)/ruff check .
+	@$(bin)/ruff format --check .
+	@bash -n deploy/ensure-engine .ci/run
+
+.PHONY: format
+format: $(stamp) ## puts the code into shape (ruff)
+	@$(bin)/ruff check --fix .
+	@$(bin)/ruff format .
+
+.PHONY: types
+types: $(stamp) ## types (mypy, strict)
+	@$(bin)/mypy
+
+.PHONY: imports
+imports: $(stamp) ## which room may import which (import-linter)
+	@$(bin)/lint-imports
+
+.PHONY: venv
+venv: $(stamp) ## the virtual environment in .venv, with everything in it
+	@:
+
+.PHONY: image
+image: $(stamp) engine ## the image of the sample apps
+	@$(bin)/python deploy/sample-image/build.py
+
+.PHONY: clean
+clean: ## takes away what `make run` made: containers, networks, the samples' volumes, var/apps, var/state
+	@if [ -e var/apps ] || [ -e var/state ]; then $(MAKE) venv && $(bin)/python deploy/clean.py; fi
+
+.PHONY: distclean
+distclean: clean ## clean, and .venv and what the tools left
+	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
+	@find controller deploy tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@if [ -e var/engine/dockerd.pid ] && kill -0 "$$(cat var/engine/dockerd.pid)" 2>/dev/null; then \
+	    echo 'distclean: the engine that `make run` started goes on; end it with: kill $$(cat var/engine/dockerd.pid)'; \
+	fi
+
+# ---- steps that the others stand on ----
+
+.PHONY: engine dockerd
+engine: $(stamp)
+	@deploy/ensure-engine
+
+# Without root there is none to be had: then pytest takes the engine that is there, or skips and says so.
+dockerd:
+	@deploy/ensure-engine --install-only || true
+
+# Copied once and in one piece; after that the tree is yours and nothing in it is touched.
+var/apps:
+	@mkdir -p var && rm -rf var/.apps.new && cp -a manifests var/.apps.new && mv var/.apps.new var/apps
+	@echo 'run: copied the sample apps to var/apps'
+
+$(stamp): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo 'venv: $(PYTHON) is older than 3.11; name another one: make PYTHON=python3.12' >&2; exit 1; }
+	@if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
+	    if [ "$$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then \
+	        echo 'venv: $(PYTHON) has no venv; installing python3-venv with apt-get'; \
+	        apt-get -q update >/dev/null; \
+	        DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends python3-venv >/dev/null; \
+	    else \
+	        echo 'venv: $(PYTHON) has no venv: sudo apt-get install python3-venv' >&2; exit 1; \
+	    fi; \
+	fi
+	@echo 'venv: installing into .venv'
+	@[ -x $(bin)/python ] || $(PYTHON) -m venv .venv
+	@$(bin)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt -e '.[dev]'
+	@touch $@

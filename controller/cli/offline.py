@@ -1,0 +1,123 @@
+"""Offline: what the commands do where no service runs. The store alone, under the state's lock.
+
+The same verbs act on it as on the service; what they leave is found by the next start. No printing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from controller import __version__
+from controller.api import ApiClient
+from controller.api.client import ServiceUnreachable
+from controller.clock import SystemClock
+from controller.model.errors import HomeportError
+from controller.model.facts import ENGINE_UP, LAST_RESYNC
+from controller.model.plan import Action, Plan
+from controller.model.ports import Clock, Store
+from controller.status.lock import StateLock
+from controller.status.store import SqliteStore
+
+if TYPE_CHECKING:
+    from controller.settings import Settings
+
+
+def socket_of(settings: Settings) -> Path:
+    """Where the service listens."""
+    return Path(settings.listen) if settings.listen else Path(settings.state) / "homeport.sock"
+
+
+def running(settings: Settings) -> ApiClient | None:
+    """The service, when one answers. Raises `ServiceUnreachable` when it may not be asked."""
+    client = ApiClient(socket_of(settings))
+    return client if client.answers() else None
+
+
+def folders(apps: Path) -> tuple[Path, ...]:
+    """The folders of the tree that may be apps. Raises `HomeportError` when the tree cannot be read."""
+    try:
+        return tuple(sorted(p for p in Path(apps).iterdir() if p.is_dir() and not p.name.startswith(".")))
+    except OSError as problem:
+        message = (
+            f"apps tree {apps}: {problem.strerror or problem}. Say where it is with --apps or HOMEPORT_APPS"
+        )
+        raise HomeportError(message) from problem
+
+
+def known_names(settings: Settings, store: Store) -> set[str]:
+    """Names on record, and of folders in the tree as far as it can be read."""
+    names = {record.name for record in store.records()}
+    try:
+        names |= {folder.name for folder in folders(Path(settings.apps))}
+    except HomeportError:
+        return names
+    return names
+
+
+class OfflineService:
+    """A Service whose facts can be changed while nothing runs. It does no work."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self.store: Store = store
+        self.clock: Clock = SystemClock()
+
+    def names(self) -> list[str]:
+        """All apps on disk or on record."""
+        return sorted(known_names(self._settings, self.store))
+
+    def sweep(self, apps: tuple[str, ...], dry_run: bool) -> tuple[Action, ...]:
+        """Not here: a sweep needs the engine."""
+        raise ServiceUnreachable("no service runs that could do it. Start it with `homeport run`")
+
+    def plans(self, apps: tuple[str, ...]) -> tuple[tuple[str, Plan], ...]:
+        """Not here: a plan needs the tree."""
+        raise ServiceUnreachable("no service runs that could do it. Start it with `homeport run`")
+
+    def requeue(self, app: str) -> None:
+        """The next start looks at every app anyway."""
+
+    def describe(self) -> Mapping[str, object]:
+        """The `service` object of the status."""
+        return describe(self._settings, self.store, running=False)
+
+
+@contextmanager
+def offline(settings: Settings) -> Iterator[OfflineService]:
+    """The store, writable, for one verb. Raises `StateLocked` when a service has it."""
+    folder = Path(settings.state)
+    lock = StateLock(folder)
+    lock.acquire()
+    try:
+        store = SqliteStore(folder)
+        try:
+            yield OfflineService(settings, store)
+        finally:
+            store.close()
+    finally:
+        lock.release()
+
+
+def describe(settings: Settings, store: Store, *, running: bool) -> dict[str, Any]:
+    """The `service` object as far as the store tells it. Whether an engine answers is known only while it runs."""
+    return {
+        "running": running,
+        "version": __version__,
+        "engine": {"reachable": store.get(ENGINE_UP) is not None if running else None, "version": None},
+        "appsRoot": str(settings.apps),
+        "lastResync": store.get(LAST_RESYNC),
+    }
+
+
+def service_now(settings: Settings, store: Store) -> dict[str, Any]:
+    """The `service` object: the service's own words when it answers, else what the store and the lock tell."""
+    try:
+        client = running(settings)
+        if client is not None:
+            return dict(client.status()["service"])
+    except HomeportError:
+        pass  # no right to the socket, or no answer: the store knows enough
+    return describe(settings, store, running=StateLock(Path(settings.state)).holder() is not None)

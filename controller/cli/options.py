@@ -1,0 +1,158 @@
+"""Options: what all commands share, their flags, how errors are told, and which exit code says what.
+
+No command belongs here. Imports stay small: `homeport --help` loads this module and click alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from controller.model.errors import EngineUnreachable, HomeportError, StateLocked
+
+if TYPE_CHECKING:
+    from controller.settings import Settings
+
+FINE, APP_WRONG, WRONG_USE, UNREACHABLE = 0, 1, 2, 3
+
+SETTINGS: dict[str, tuple[Any, str, str]] = {
+    "workers": (int, "8", "apps reconciled at a time"),
+    "settle": (float, "0.3", "seconds of quiet before an addition or a change is acted on"),
+    "settle_new": (float, "2", "seconds of quiet of a new folder that was not renamed in whole"),
+    "removal_settle": (float, "10", "seconds before an app or a service that is missing is removed"),
+    "rescan": (float, "30", "seconds between scans of the tree, with jitter"),
+    "resync": (float, "300", "seconds between looks at everything, with jitter"),
+    "backoff_base": (float, "1", "seconds before a failed app is tried again; doubles"),
+    "backoff_max": (float, "300", "seconds that the wait between tries grows to at most"),
+    "health_timeout": (float, "300", "seconds an app may take to become healthy"),
+    "install_timeout": (float, "300", "seconds an on_install hook may take"),
+    "start_timeout": (float, "30", "seconds an on_start hook may take"),
+    "rollback": (
+        click.Choice(["auto", "always", "never"]),
+        "auto",
+        "go back to the last good revision; a manifest wins",
+    ),
+    "stable_after": (float, "10", "seconds Ready before a revision is the last good one"),
+    "volume_prefix": (str, "furtka", "what the names of volumes begin with"),
+    "log_format": (
+        click.Choice(["auto", "console", "json"]),
+        "auto",
+        "auto: console on a terminal, else json",
+    ),
+    "log_level": (click.Choice(["debug", "info", "warning", "error"]), "info", "what is logged"),
+    "log_file": (Path, "standard error", "where the log goes"),
+    "listen": (Path, "homeport.sock in the state folder", "the Unix socket for the other commands"),
+    "shutdown_grace": (float, "", "seconds for running steps when the service stops"),
+}
+"""The settings of `run` beyond the common ones: type, default as told to people, help."""
+
+Command = Callable[..., int | None]
+
+
+@dataclass(frozen=True)
+class Common:
+    """What the common options said."""
+
+    apps: Path | None
+    state: Path | None
+    config: Path | None
+    debug: bool
+
+    def settings(self, **flags: Any) -> Settings:
+        """All settings; flags that were not given are left to the environment, the file and the defaults."""
+        from controller.settings import load_settings
+
+        given = {"apps": self.apps, "state": self.state, **flags}
+        return load_settings(self.config, **{key: value for key, value in given.items() if value is not None})
+
+
+def common(function: Command) -> Callable[..., None]:
+    """Give a command the common options, and turn what it raises into one message and an exit code."""
+
+    @click.option(
+        "--apps", type=click.Path(path_type=Path), help="the apps tree  [default: /var/lib/homeport/apps]"
+    )
+    @click.option(
+        "--state",
+        type=click.Path(path_type=Path),
+        help="the recorded state  [default: /var/lib/homeport/state]",
+    )
+    @click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        help="the settings file  [default: /etc/homeport/homeport.toml]",
+    )
+    @click.option("--debug", is_flag=True, help="show a traceback with errors")
+    @functools.wraps(function)
+    def wrapper(apps: Path | None, state: Path | None, config: Path | None, debug: bool, **rest: Any) -> None:
+        try:
+            code = function(Common(apps, state, config, debug), **rest)
+        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+            raise
+        except Exception as problem:  # the last place where anything can be told to a person
+            if debug:
+                traceback.print_exc()
+            click.echo(f"homeport: {_told(problem)}", err=True)
+            code = code_of(problem)
+        sys.exit(code or FINE)
+
+    return wrapper
+
+
+def code_of(problem: Exception) -> int:
+    """The exit code that says what kind of trouble this is."""
+    from controller.api.client import ServiceUnreachable
+    from controller.control.verbs import UnknownApp
+
+    if isinstance(problem, (EngineUnreachable, StateLocked, ServiceUnreachable)):
+        return UNREACHABLE
+    # By name: only a command that reads settings has paid for the import of pydantic.
+    if isinstance(problem, UnknownApp) or type(problem).__name__ == "SettingsError":
+        return WRONG_USE
+    return APP_WRONG
+
+
+def _told(problem: Exception) -> str:
+    if isinstance(problem, HomeportError):
+        return str(problem)
+    if isinstance(problem, OSError):
+        where = f"{problem.filename}: " if problem.filename else ""
+        return f"{where}{problem.strerror or problem}. See `homeport doctor`"
+    return (
+        f"a mistake in Homeport: {type(problem).__name__}: {problem}. Run it again with --debug and report it"
+    )
+
+
+def setting_flags(function: Callable[..., None]) -> Callable[..., None]:
+    """Every setting as a flag, with its default in the help."""
+    for name, (kind, default, text) in reversed(SETTINGS.items()):
+        parameter = click.Path(path_type=Path) if kind is Path else kind
+        shown = f"{text}  [default: {default}]" if default else text
+        function = click.option(
+            f"--{name.replace('_', '-')}", name, type=parameter, default=None, help=shown
+        )(function)
+    return click.option(
+        "--prune/--no-prune",
+        default=None,
+        help="remove apps whose folder is gone  [default: prune, with the brake]",
+    )(function)
+
+
+def output(*forms: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """`-o`, with these forms; the first is the default."""
+    return click.option(
+        "-o",
+        "--output",
+        "form",
+        type=click.Choice(forms),
+        default=forms[0],
+        show_default=True,
+        help="how it is printed",
+    )

@@ -1,0 +1,121 @@
+"""Queries: what the store knows, in the shapes that people's programs read. Nothing is changed.
+
+The JSON of `homeport status -o json` is made here and nowhere else. Tables and sentences do not belong here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from controller.control.verbs import held
+from controller.model.ports import Store
+from controller.model.record import Condition, Event, Record
+from controller.status.summary import last_word, summarize
+
+
+def status_document(
+    store: Store, service: Mapping[str, Any], now: datetime, stale_after: float | None
+) -> dict[str, Any]:
+    """The document of `status -o json`: the service, and every app on record.
+
+    An app is as fresh as its last reconcile or the service's last look at everything, whichever is later.
+    Where freshness or the engine is missing the summary is Unknown, with `lastSummary` beside it.
+    """
+    records = sorted(store.records(), key=lambda record: record.name)
+    engine = service.get("engine")
+    reachable = not isinstance(engine, Mapping) or engine.get("reachable") is not False
+    resync = parse_time(service.get("lastResync"))
+    required_by: dict[str, list[str]] = {}
+    for record in records:
+        for provider in record.requires:
+            required_by.setdefault(provider, []).append(record.name)
+    apps = []
+    for record in records:
+        summary = summarize(_seen(record, resync), now, engine_reachable=reachable, stale_after=stale_after)
+        apps.append(_app(record, summary, required_by.get(record.name, [])))
+    return {"service": {**service, "held": list(held(store))}, "apps": apps}
+
+
+def events_list(
+    store: Store, app: str | None = None, since: datetime | None = None, after: int = 0
+) -> list[dict[str, Any]]:
+    """What happened, oldest first; `after` is the id of the last event already seen."""
+    return [_event(number, event) for number, event in store.events(app, since, after)]
+
+
+def parse_time(value: object) -> datetime | None:
+    """A time as the store and the API write it; None for anything else."""
+    if not isinstance(value, str):
+        return None
+    try:
+        parsed = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def rfc3339(moment: datetime | None) -> str | None:
+    """A time as the status shows it: RFC 3339 in UTC."""
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _seen(record: Record, resync: datetime | None) -> Record:
+    if resync is None or (record.last_reconcile is not None and record.last_reconcile >= resync):
+        return record
+    return replace(record, last_reconcile=resync)
+
+
+def _app(record: Record, summary: str, required_by: list[str]) -> dict[str, Any]:
+    last = last_word(record)
+    return {
+        "name": record.name,
+        "displayName": record.display_name,
+        "version": record.version,
+        "summary": summary,
+        **({"lastSummary": last} if summary != last else {}),
+        "generation": record.generation,
+        "observedGeneration": record.observed_generation,
+        "target": {"revision": record.target.revision} if record.target else None,
+        "desired": {
+            "revision": record.revision,
+            "services": {name: dict(fields) for name, fields in record.desired_services.items()},
+        },
+        "observed": {
+            "revision": record.target.revision if record.target else None,
+            "services": {name: dict(fields) for name, fields in record.observed_services.items()},
+        },
+        "requires": list(record.requires),
+        "requiredBy": required_by,
+        "conditions": [_condition(condition) for condition in record.conditions],
+        "retries": record.retries,
+        "nextTryTime": rfc3339(record.next_try),
+        "lastError": record.last_error,
+        "lastReconcileTime": rfc3339(record.last_reconcile),
+        "lastChangeTime": rfc3339(record.last_change),
+    }
+
+
+def _condition(condition: Condition) -> dict[str, Any]:
+    return {
+        "type": condition.type,
+        "status": condition.status,
+        "reason": condition.reason,
+        "message": condition.message,
+        "lastTransitionTime": rfc3339(condition.last_transition_time),
+        "observedGeneration": condition.observed_generation,
+    }
+
+
+def _event(number: int, event: Event) -> dict[str, Any]:
+    return {
+        "id": number,
+        "time": rfc3339(event.time),
+        "app": event.app,
+        "event": event.name,
+        "level": event.level,
+        "message": event.message,
+        "fields": dict(event.fields),
+    }

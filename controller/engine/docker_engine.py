@@ -1,0 +1,357 @@
+"""The `Engine` protocol on a Docker engine: applied by Compose, observed and entered by the SDK.
+
+Each method is one short recipe over the other modules of the room. Nothing here decides: what is to be
+applied, restarted or removed is said by the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from controller.engine import document as documents
+from controller.engine import hostports
+from controller.engine import observation as seen
+from controller.engine.child import Children
+from controller.engine.client import Clients
+from controller.engine.compose import Compose
+from controller.engine.endpoint import Endpoint
+from controller.engine.events import Events
+from controller.engine.hooks import Hooks
+from controller.engine.observation import PROJECT, SERVICE
+from controller.engine.rendering import Renderer, WorkFolder
+from controller.model.desired import Present
+from controller.model.errors import AppError, EngineUnreachable
+from controller.model.observed import EngineEvent, EngineInfo, ExecResult, Observed, Rendered
+from controller.model.ports import Clock
+
+PULL_DEADLINE = 1800.0
+"""Seconds for the images of one app."""
+_FILES_IN_ROOT = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
+
+
+class DockerEngine:
+    """See `controller.model.ports.Engine`. Safe to be used by several threads; contacts nobody until asked."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        work_dir: str | Path,
+        clock: Clock,
+        *,
+        compose: Sequence[str] | None = None,
+        label_prefix: str = "io.homeport",
+    ) -> None:
+        """`work_dir` holds the documents that are applied (0700, files 0600). `compose` is the command that
+        is Compose, found if not given. Volumes are labelled `<label_prefix>.managed` and `….app`.
+        """
+        self._endpoint = endpoint
+        self._clock = clock
+        self._label_prefix = label_prefix
+        self._clients = Clients(endpoint)
+        self._children = Children(clock)
+        self._compose = Compose(endpoint, self._children, compose)
+        self._folder = WorkFolder(Path(work_dir))
+        self._renderer = Renderer(self._compose, self._folder, clock)
+        self._hooks = Hooks(endpoint, self._clients, clock)
+        self._events = Events(endpoint, self._clients, clock)
+
+    # ---- what there is ----
+
+    def info(self) -> EngineInfo:
+        """Which engine and which Compose; `compose` is "" when there is none that fits."""
+        about, version = self._clients.read("asking who it is", lambda api: (api.info(), api.version()))
+        compose = ""
+        with suppress(EngineUnreachable):
+            compose = self._compose.version()
+        return EngineInfo(str(about.get("ID", "")), str(version.get("Version", "")), compose)
+
+    def observe(self, app: str, folders: Sequence[str], volumes: Sequence[str]) -> Observed:
+        """See `Engine.observe`. One list, one look at each container, and one list of volumes if any asked."""
+        inspected, foreign, found = self._clients.read(
+            f"observing {app}", lambda api: _look(api, app, folders, tuple(volumes))
+        )
+        return Observed(
+            containers=tuple(
+                seen.container(one, ended_by_itself=self._events.ended_by_itself(one))
+                for one in sorted(inspected, key=lambda one: str(one["Name"]))
+            ),
+            volumes=found,
+            foreign=foreign,
+        )
+
+    def containers(self) -> Mapping[str, tuple[str, ...]]:
+        """All Compose projects: name to the folders they were applied from."""
+        projects: dict[str, set[str]] = {}
+        for summary in self._list([PROJECT]):
+            labels = seen.labels_of(summary)
+            projects.setdefault(labels[PROJECT], set()).add(labels.get(seen.FOLDER, ""))
+        return {app: tuple(sorted(folders)) for app, folders in sorted(projects.items())}
+
+    def busy_ports(self, ports: Sequence[tuple[str, int, str]], app: str) -> Mapping[int, str]:
+        """See `Engine.busy_ports`. Processes are named where /proc may be looked into."""
+        if not ports:
+            return {}
+        containers = self._clients.read("listing containers", lambda api: api.containers())
+        names = {str(c["Id"]): _who(c) for c in containers}
+        ours = {str(c["Id"]) for c in containers if seen.labels_of(c).get(PROJECT) == app}
+        busy: dict[int, str] = {}
+        own: set[tuple[int, str]] = set()
+        for summary in containers:
+            for published in summary.get("Ports") or ():
+                port, protocol = published.get("PublicPort"), published.get("Type")
+                if not any(_clashes(wanted, published.get("IP", ""), port, protocol) for wanted in ports):
+                    continue
+                if summary["Id"] in ours:
+                    own.add((port, protocol))  # the engine's proxy listens there for us
+                else:
+                    busy.setdefault(port, names[summary["Id"]])
+        if self._endpoint.is_local:
+            for listener in hostports.listeners():
+                port, protocol = listener.port, listener.protocol
+                if port in busy or (port, protocol) in own:
+                    continue
+                if any(_clashes(wanted, listener.address, port, protocol) for wanted in ports):
+                    holder = hostports.holder(listener.inode)
+                    if holder is None or holder.container not in ours:
+                        busy[port] = _process(holder, names)
+        return dict(sorted(busy.items()))
+
+    def missing_images(self, rendered: Rendered) -> tuple[str, ...]:
+        """Services whose image is neither here nor built from the app's own files."""
+        built = documents.built(rendered.document)
+        wanted = {service.image for service in rendered.services if service.name not in built}
+        missing = {image for image in sorted(wanted) if not self._has_image(image)}
+        return tuple(s.name for s in rendered.services if s.name not in built and s.image in missing)
+
+    # ---- what files mean ----
+
+    def render(self, app: Present) -> Rendered:
+        """See `Engine.render`. Two children for a revision that is not known, none for one that is."""
+        return self._renderer.render(app)
+
+    # ---- changing what runs ----
+
+    def pull(self, app: Present, rendered: Rendered, services: Sequence[str]) -> None:
+        """Get the images of these services, at most for half an hour. Raises `AppError("PullFailed", …)`."""
+        if not services:
+            return
+        secrets = tuple(app.env.values())
+        with self._blaming_the_engine(), self._folder.temporary(rendered.document) as path:
+            self._compose.pull(
+                app.name, app.folder, path, services,
+                text=rendered.document, secrets=secrets, deadline=PULL_DEADLINE,
+            )  # fmt: skip
+
+    def apply(
+        self,
+        app: str,
+        folder: str,
+        rendered: Rendered,
+        services: Sequence[str] = (),
+        *,
+        force: bool = False,
+        deadline: float = 330.0,
+    ) -> None:
+        """See `Engine.apply`."""
+        due = self._clock.monotonic() + deadline
+        path = self._folder.keep(app, rendered.document)
+        self._remove_leftovers(app, folder)
+        with self._blaming_the_engine():
+            self._compose.up(
+                app, folder, path, services, text=rendered.document, force=force, deadline=deadline
+            )  # fmt: skip
+            misnamed = sorted(
+                {seen.labels_of(c).get(SERVICE, "") for c in self._misnamed(app, folder, "running")}
+            )
+            if misnamed:
+                # An earlier `up` was ended after it had started the successor: only a re-creation gives it
+                # its name back, and without the name the next `up` would make a second one.
+                left = max(1.0, due - self._clock.monotonic())
+                self._compose.up(
+                    app, folder, path, misnamed, text=rendered.document, force=True, deadline=left
+                )
+
+    def restart(self, app: str, containers: Sequence[str]) -> None:
+        """Stop and start these containers (ids), each within its own stop time."""
+        from docker.errors import NotFound
+
+        for one in containers:
+            try:
+                with self._clients.borrow(f"restarting {app}", "ApplyFailed") as api:
+                    api.restart(one, timeout=seen.stop_timeout(api.inspect_container(one)))
+            except NotFound as error:
+                raise AppError("ApplyFailed", f"restarting {app}: container {one[:12]} is gone") from error
+
+    def remove(self, app: str, folders: Sequence[str]) -> None:
+        """See `Engine.remove`. Containers of another folder with the same project name are left alone."""
+        inspected, foreign, _ = self._clients.read(
+            f"observing {app}", lambda api: _look(api, app, folders, ())
+        )
+        networks = self._networks(app)
+        if inspected and not foreign and not any(Path("/", name).exists() for name in _FILES_IN_ROOT):
+            deadline = 60.0 + sum(seen.stop_timeout(one) for one in inspected)
+            with self._blaming_the_engine():
+                self._compose.down(app, deadline)
+        elif inspected or networks:
+            # `down` goes by the project's name alone, so ours are taken away one by one.
+            self._remove_each(app, inspected)
+            self._remove_networks(app, networks)
+        self._folder.forget(app)
+
+    def ensure_volume(self, name: str, app: str) -> bool:
+        """Create the volume when it is absent, labelled with who made it. True when created."""
+        from docker.errors import NotFound
+
+        try:
+            self._clients.read(f"looking for volume {name}", lambda api: api.inspect_volume(name))
+            return False
+        except NotFound:
+            pass
+        labels = {f"{self._label_prefix}.managed": "true", f"{self._label_prefix}.app": app}
+        with self._clients.borrow(f"creating volume {name}", "ApplyFailed") as api:
+            api.create_volume(name, labels=labels)
+        return True
+
+    def exec(self, container: str, script: bytes, env: Mapping[str, str], timeout: float) -> ExecResult:
+        """See `Engine.exec`. Raises `AppError("HookFailed", …)` when it could not be started."""
+        return self._hooks.run(container, script, env, timeout)
+
+    # ---- what happens ----
+
+    def events(self) -> Iterator[EngineEvent]:
+        """See `Engine.events`. Ends when the engine ends it or `close_events` was called; raises
+        `EngineUnreachable` when it cannot be had, or the engine is silent and does not answer for 10 s.
+        """
+        return self._events.follow()
+
+    def close_events(self) -> None:
+        """End all event streams, from any thread and for good: later calls of `events` yield nothing."""
+        self._events.close()
+
+    def interrupt(self, grace: float) -> None:
+        """See `Engine.interrupt`. Returns at once; the interrupted calls raise `Interrupted`."""
+        self._hooks.interrupt()
+        self._children.interrupt(grace)
+
+    def close(self) -> None:
+        """Close every connection. Nothing may be asked afterwards."""
+        self.close_events()
+        self._clients.close()
+
+    # ---- how ----
+
+    def _list(self, labels: Sequence[str]) -> list[Mapping[str, Any]]:
+        answer: list[Mapping[str, Any]] = self._clients.read(
+            "listing containers", lambda api: api.containers(all=True, filters={"label": list(labels)})
+        )
+        return answer
+
+    def _has_image(self, image: str) -> bool:
+        from docker.errors import NotFound
+
+        try:
+            self._clients.read(f"looking for image {image}", lambda api: api.inspect_image(image))
+        except NotFound:
+            return False
+        return True
+
+    @contextmanager
+    def _blaming_the_engine(self) -> Iterator[None]:
+        """A failure of Compose while the engine is away says nothing of the app."""
+        try:
+            yield
+        except AppError:
+            self._events.ping()
+            raise
+
+    def _misnamed(self, app: str, folder: str, state: str) -> list[Mapping[str, Any]]:
+        return [
+            summary
+            for summary in self._list([f"{PROJECT}={app}"])
+            if summary.get("State") == state
+            and seen.TEMPORARY.match(seen.name_of(summary))
+            and seen.is_in(seen.labels_of(summary).get(seen.FOLDER, ""), (folder,))
+        ]
+
+    def _remove_leftovers(self, app: str, folder: str) -> None:
+        """An `up` that was ended left successors that never ran: the next would start and keep them."""
+        from docker.errors import NotFound
+
+        for summary in self._misnamed(app, folder, "created"):
+            with suppress(NotFound), self._clients.borrow(f"cleaning up {app}", "ApplyFailed") as api:
+                api.remove_container(summary["Id"], force=True)
+
+    def _remove_each(self, app: str, inspected: Sequence[Mapping[str, Any]]) -> None:
+        from docker.errors import NotFound
+
+        for one in inspected:
+            with suppress(NotFound), self._clients.borrow(f"removing {app}", "ApplyFailed") as api:
+                api.stop(one["Id"], timeout=seen.stop_timeout(one))
+                api.remove_container(one["Id"], force=True)
+
+    def _networks(self, app: str) -> list[str]:
+        networks = self._clients.read(
+            "listing networks", lambda api: api.networks(filters={"label": [f"{PROJECT}={app}"]})
+        )
+        return [str(network["Id"]) for network in networks]
+
+    def _remove_networks(self, app: str, networks: Sequence[str]) -> None:
+        """Those that no container of the project is meant to be on any more, running or not."""
+        from docker.errors import NotFound
+
+        kept = {
+            network.get("NetworkID")
+            for summary in self._list([f"{PROJECT}={app}"])
+            for network in ((summary.get("NetworkSettings") or {}).get("Networks") or {}).values()
+        }
+        for network in networks:
+            if network not in kept:
+                # Refused while another project's container is on it; then it is not ours to take.
+                with (
+                    suppress(NotFound, AppError),
+                    self._clients.borrow(f"removing {app}", "ApplyFailed") as api,
+                ):
+                    api.remove_network(network)
+
+
+def _look(
+    api: Any, app: str, folders: Sequence[str], volumes: Sequence[str]
+) -> tuple[list[Mapping[str, Any]], tuple[str, ...], dict[str, str]]:
+    """Our containers inspected, the folders of others with that project name, and the volumes that exist."""
+    from docker.errors import NotFound
+
+    ours: list[Mapping[str, Any]] = []
+    foreign: set[str] = set()
+    for summary in api.containers(all=True, filters={"label": [f"{PROJECT}={app}"]}):
+        folder = seen.labels_of(summary).get(seen.FOLDER, "")
+        if not seen.is_in(folder, folders):
+            foreign.add(folder or "(no folder)")
+            continue
+        with suppress(NotFound):  # it went away meanwhile
+            ours.append(api.inspect_container(summary["Id"]))
+    found: dict[str, str] = {}
+    if volumes:
+        # The engine's filter finds parts of names as well.
+        for volume in api.volumes(filters={"name": list(volumes)}).get("Volumes") or ():
+            if volume["Name"] in volumes:
+                found[volume["Name"]] = str(volume.get("CreatedAt") or "")
+    return ours, tuple(sorted(foreign)), found
+
+
+def _clashes(wanted: tuple[str, int, str], address: str, port: int, protocol: str) -> bool:
+    return wanted[1] == port and wanted[2] == protocol and hostports.overlaps(wanted[0], address)
+
+
+def _who(summary: Mapping[str, Any]) -> str:
+    project = seen.labels_of(summary).get(PROJECT)
+    name = seen.name_of(summary)
+    return f"app {project} (container {name})" if project else f"container {name}"
+
+
+def _process(holder: hostports.Holder | None, containers: Mapping[str, str]) -> str:
+    if holder is None:
+        return "a process of this machine"
+    return containers.get(holder.container) or f"process {holder.name} (pid {holder.pid})"

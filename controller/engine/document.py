@@ -1,0 +1,176 @@
+"""The resolved model that `config --format json` prints, made into the values that decisions need.
+
+Pure: text in, `Rendered` out. Running Compose is `compose`'s, comparing is the planner's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from controller.model.observed import Bind, Rendered, Service
+
+ENVIRONMENT = "x-homeport-environment"
+"""Where the document keeps the variables that its secrets and configs are taken from at each start."""
+_NO = frozenset({"", "0", "false", "no", "off"})
+
+Json = Mapping[str, Any]
+
+
+def complete(text: str, env: Mapping[str, str]) -> str:
+    """The document in a form that needs no other input to be applied.
+
+    `config` has left out the services of profiles that are off, but keeps the profiles of the others, which
+    would be off when `.env` (COMPOSE_PROFILES) is not read; and a secret or config with `environment:` is
+    read from `.env` at each `up`. Neither enters the services' hashes. Raises `ValueError` if not a model.
+    """
+    document = json.loads(text)
+    if not isinstance(document, dict):
+        raise ValueError("the model is not an object")
+    for service in _services(document).values():
+        service.pop("profiles", None)
+    names = sorted(
+        str(source["environment"])
+        for kind in ("secrets", "configs")
+        for source in (document.get(kind) or {}).values()
+        if source.get("environment")
+    )
+    if names:
+        document[ENVIRONMENT] = {name: env[name] for name in names if name in env}
+    return json.dumps(document, separators=(",", ":"))
+
+
+def parse(app: str, revision: str, document: str, hashes: Mapping[str, str]) -> Rendered:
+    """What a completed document and `config --hash` say."""
+    model = json.loads(document)
+    services = _services(model)
+    jobs = {
+        name
+        for service in services.values()
+        for name, how in (service.get("depends_on") or {}).items()
+        if how.get("condition") == "service_completed_successfully"
+    }
+    return Rendered(
+        revision=revision,
+        services=tuple(
+            _service(app, name, services[name], hashes.get(name, ""), name in jobs, model)
+            for name in sorted(services)
+        ),
+        document=document,
+        external_volumes=tuple(
+            sorted(str(v.get("name") or k) for k, v in _top(model, "volumes").items() if v.get("external"))
+        ),
+        needs_network=any(
+            not _top(model, "networks").get(network, {}).get("external")
+            for service in services.values()
+            for network in service.get("networks") or {}
+        ),
+    )
+
+
+def built(document: str) -> frozenset[str]:
+    """Services whose image is made from the app's own files."""
+    return frozenset(
+        name for name, service in _services(json.loads(document)).items() if service.get("build")
+    )
+
+
+def environment(document: str) -> dict[str, str]:
+    """The variables that a child needs in order to apply the document."""
+    return {str(k): str(v) for k, v in (json.loads(document).get(ENVIRONMENT) or {}).items()}
+
+
+def secret_values(document: str) -> tuple[str, ...]:
+    """Values in the document that may be secret: what services get as environment, and what is read for
+    secrets. A path that is mounted is none, and without it a message would not say what is missing.
+    """
+    model = json.loads(document)
+    values: set[str] = {str(value) for value in (model.get(ENVIRONMENT) or {}).values()}
+    paths: set[str] = set()
+    for service in _services(model).values():
+        values.update(str(v) for v in (service.get("environment") or {}).values() if v is not None)
+        values.update(
+            str(v) for v in ((service.get("build") or {}).get("args") or {}).values() if v is not None
+        )
+        paths.update(bind.source for bind in _binds(service, model))
+        paths.add(str(service.get("image")))
+    for kind in ("secrets", "configs"):
+        values.update(str(v["content"]) for v in _top(model, kind).values() if v.get("content"))
+    return tuple(sorted(values - paths))
+
+
+def _services(model: Json) -> dict[str, dict[str, Any]]:
+    return dict(model.get("services") or {})
+
+
+def _top(model: Json, kind: str) -> dict[str, dict[str, Any]]:
+    return {name: value or {} for name, value in (model.get(kind) or {}).items()}
+
+
+def _service(app: str, name: str, service: Json, config_hash: str, awaited: bool, model: Json) -> Service:
+    scale = _scale(service)
+    return Service(
+        name=name,
+        config_hash=config_hash,
+        image=str(service.get("image") or f"{app}-{name}"),  # the name that Compose gives to what it builds
+        scale=scale,
+        restart=str(service.get("restart") or "no"),
+        has_healthcheck=_has_healthcheck(service),
+        is_job=awaited or _label(service, "homeport.job").lower() not in _NO,
+        binds=tuple(_binds(service, model)),
+        ports=tuple(_ports(service, scale)),
+        shares_with=_shares_with(service),
+    )
+
+
+def _scale(service: Json) -> int:
+    replicas = (service.get("deploy") or {}).get("replicas")
+    scale = service.get("scale", replicas)
+    return 1 if scale is None else int(scale)
+
+
+def _has_healthcheck(service: Json) -> bool:
+    check = service.get("healthcheck") or {}
+    return bool(check.get("test")) and not check.get("disable") and check["test"] != ["NONE"]
+
+
+def _label(service: Json, name: str) -> str:
+    labels = service.get("labels") or {}
+    return str(labels.get(name, "")) if isinstance(labels, dict) else ""
+
+
+def _binds(service: Json, model: Json) -> Iterator[Bind]:
+    for volume in service.get("volumes") or ():
+        if volume.get("type") == "bind" and volume.get("source"):
+            yield Bind(str(volume["source"]), str(volume["target"]), bool(volume.get("read_only")))
+    # Secrets and configs made of files are bind mounts, too.
+    for kind, where in (("secrets", "/run/secrets/"), ("configs", "/")):
+        for use in service.get(kind) or ():
+            source = str(use["source"])
+            file = _top(model, kind).get(source, {}).get("file")
+            if file:
+                yield Bind(str(file), str(use.get("target") or where + source), True)
+
+
+def _ports(service: Json, scale: int) -> Iterator[tuple[str, int, str]]:
+    for port in service.get("ports") or ():
+        first, _, last = str(port.get("published") or "").partition("-")
+        if not first.isdigit() or int(first) == 0:
+            continue  # not published at a fixed port
+        numbers = range(int(first), int(last or first) + 1)
+        if len(numbers) > max(1, scale):
+            continue  # the engine takes whichever of them is free
+        for number in numbers:
+            yield str(port.get("host_ip") or ""), number, str(port.get("protocol") or "tcp")
+
+
+def _shares_with(service: Json) -> str:
+    for kind in ("network_mode", "ipc", "pid"):
+        mode = str(service.get(kind) or "")
+        if mode.startswith("service:"):
+            return mode.removeprefix("service:")
+    for source in service.get("volumes_from") or ():
+        if not str(source).startswith("container:"):
+            return str(source).partition(":")[0]
+    return ""

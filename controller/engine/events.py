@@ -1,0 +1,155 @@
+"""What happens on the engine: the stream of events from now on, and what it remembers of an end.
+
+A hint to look, never a fact to act on. On a socket of its own: the SDK's stream waits for ever when the
+engine freezes and cannot be ended from another thread.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from threading import Lock
+from typing import Any
+
+from controller.engine import observation as seen
+from controller.engine import stream
+from controller.engine.client import TIMEOUT, Clients
+from controller.engine.endpoint import Endpoint
+from controller.engine.failures import translated, unreachable
+from controller.model.observed import EngineEvent
+from controller.model.ports import Clock
+
+SILENCE = 5.0
+"""Seconds without an event after which the engine is asked whether it still lives, and for the answer."""
+_ENDS_KEPT = 4096
+_STOP_SHOWS = 30.0  # seconds before an end in which a stop or kill was its cause
+
+# Named one by one: each health check of each container is three exec_* events.
+_ACTIONS = (
+    "create", "start", "restart", "die", "oom", "stop", "kill", "destroy", "pause", "unpause", "rename",
+    "update", "health_status",
+)  # fmt: skip
+
+Message = Mapping[str, Any]
+
+
+class Events:
+    """`_open`, `_deaf` and `_ends` change only under `_lock`, which is never held during I/O."""
+
+    def __init__(self, endpoint: Endpoint, clients: Clients, clock: Clock) -> None:
+        self._endpoint = endpoint
+        self._clients = clients
+        self._clock = clock
+        self._lock = Lock()
+        self._open: set[stream.Stream] = set()
+        self._deaf = False
+        self._ends: OrderedDict[tuple[str, str], bool] = OrderedDict()
+
+    def follow(self) -> Iterator[EngineEvent]:
+        """See `DockerEngine.events`."""
+        if self._is_deaf():
+            return
+        filters = {"type": ["container"], "label": [seen.PROJECT], "event": list(_ACTIONS)}
+        # The engine answers a moment before it listens; what happens in between comes by `since`.
+        opened = self._ask(filters, {"since": f"{self._clock.now().timestamp() - 1:.9f}"})
+        with self._lock:
+            self._open.add(opened)
+            if self._deaf:
+                opened.shut()
+        try:
+            yield EngineEvent("", "", "connected", self._clock.now())
+            for message in self._until_closed(opened):
+                yield seen.event(message)
+        finally:
+            with self._lock:
+                self._open.discard(opened)
+            opened.close()
+
+    def close(self) -> None:
+        """End all streams, from any thread and for good."""
+        with self._lock:
+            self._deaf = True
+            for one in self._open:
+                one.shut()
+
+    def ping(self) -> None:
+        """Raises `EngineUnreachable` when the engine does not answer within `SILENCE` seconds."""
+        try:
+            stream.get(self._endpoint, "/_ping", {}, SILENCE).close()
+        except (OSError, stream.Refused) as error:
+            raise unreachable(error, self._endpoint.host) from error
+
+    def ended_by_itself(self, inspected: Message) -> bool:
+        """Whether a container exited with 0, the engine still remembers it, and no stop or kill before it.
+
+        False also when the engine was started since: it has forgotten. Asked once for each end.
+        """
+        state = inspected["State"]
+        finished = seen.stamp(str(state.get("FinishedAt") or ""))
+        if state["Status"] != "exited" or state.get("ExitCode") != 0 or not finished:
+            return False
+        key = (str(inspected["Id"]), finished)
+        with self._lock:
+            known = self._ends.get(key)
+        if known is None:
+            known = self._remembers_end(key[0], seen.seconds(finished))
+            with self._lock:
+                self._ends[key] = known
+                while len(self._ends) > _ENDS_KEPT:
+                    self._ends.popitem(last=False)
+        return known
+
+    def _remembers_end(self, container: str, finished: float) -> bool:
+        # An end can be seen a moment before its event. The engine closes the stream at `until`, so this waits
+        # for at most three seconds, and only for what has ended just now.
+        filters = {"container": [container], "event": ["kill", "die"]}
+        query = {"since": f"{finished - _STOP_SHOWS:.9f}", "until": f"{finished + 3:.9f}"}
+        asked = self._ask(filters, query)
+        try:
+            with translated("reading past events", None, self._endpoint.host):
+                for message in _messages(asked):
+                    if message.get("Action") == "kill":
+                        return False
+                    if message.get("Action") == "die" and seen.at(message) >= finished - 1:
+                        return True
+        finally:
+            asked.close()
+        return False
+
+    def _ask(self, filters: Mapping[str, list[str]], query: Mapping[str, str]) -> stream.Stream:
+        path = f"/v{self._clients.api_version()}/events"
+        with translated("reading events", None, self._endpoint.host):
+            try:
+                return stream.get(self._endpoint, path, {**query, "filters": json.dumps(filters)}, TIMEOUT)
+            except stream.Refused as error:
+                raise unreachable(error, self._endpoint.host) from error
+
+    def _until_closed(self, opened: stream.Stream) -> Iterator[Message]:
+        def patient() -> None:
+            # A frozen engine cuts no connection: in silence it has to be asked.
+            while not opened.wait(SILENCE):
+                self.ping()
+
+        try:
+            yield from _messages(opened, patient)
+        except OSError as error:
+            if not self._is_deaf():
+                raise unreachable(error, self._endpoint.host) from error
+
+    def _is_deaf(self) -> bool:
+        with self._lock:
+            return self._deaf
+
+
+def _messages(source: stream.Stream, wait: Callable[[], None] | None = None) -> Iterator[Message]:
+    """JSON objects, one a line, until the stream ends; `wait` is called ahead of each read."""
+    rest = b""
+    while True:
+        if wait is not None:
+            wait()
+        data = source.read()
+        if not data:
+            return
+        *lines, rest = (rest + data).split(b"\n")
+        yield from (json.loads(line) for line in lines if line.strip())

@@ -1,0 +1,137 @@
+"""Foreign failures become ours, here and nowhere else: the SDK's exceptions, and what Compose prints.
+
+Each function answers which of our errors a failure is. Retries are bounded to seconds and only for reads;
+anything longer is the work queue's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from controller.engine.redaction import redact, shorten
+from controller.model.errors import AppError, EngineUnreachable, HomeportError
+
+_CAUSES: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("DiskFull", re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)),
+    (
+        "NoAddressPool",
+        re.compile(
+            r"non-overlapping IPv4 address pool|predefined address pools have been fully subnetted",
+            re.IGNORECASE,
+        ),
+    ),
+    (
+        "PullFailed",
+        re.compile(
+            r"pull access denied|manifest unknown|manifest for \S+ not found|failed to resolve reference"
+            r"|repository does not exist|repository \S+ not found|toomanyrequests|no basic auth credentials"
+            r"|unauthorized: |no matching manifest|failed to copy: httpReadSeeker|No such image"
+            r"|Error response from daemon: Get \"?https?://"
+            r"|error pulling image|failed to pull",
+            re.IGNORECASE,
+        ),
+    ),
+)
+_UNREACHABLE = re.compile(
+    r"cannot connect to the docker daemon|is the docker daemon running|error during connect"
+    r"|docker\.sock: (connect|connection refused)|failed to connect to the docker API",
+    re.IGNORECASE,
+)
+# ` Container app-web-1  Creating`: what Compose reports of its progress, not why it failed.
+_PROGRESS = re.compile(r"^\s*(Container|Network|Volume|Image|Service)\s+\S+\s+[A-Z][a-z]+(\s+[\d.]+m?s)?\s*$")
+_LOGFMT = re.compile(r'^time="[^"]*" level=(?P<level>\w+) msg="(?P<text>(?:[^"\\]|\\.)*)".*$')
+_POOL_HINT = "; remove unused networks or widen default-address-pools of the engine"
+
+
+def unreachable(cause: object, host: str = "") -> EngineUnreachable:
+    """The engine does not answer, in words for people."""
+    return EngineUnreachable(
+        f"the Docker engine{f' at {host}' if host else ''} does not answer "
+        f"({shorten(redact(str(cause)), 200)}); start it, or set DOCKER_HOST"
+    )
+
+
+def last_words(stderr: bytes, secrets: Iterable[str] = (), lines: int = 3) -> str:
+    """The last lines of a child's output that say something, in one line, redacted."""
+    said: list[str] = []
+    warned: list[str] = []
+    for line in redact(stderr.decode("utf-8", "replace"), secrets).splitlines():
+        text = line.strip()
+        if not text or _PROGRESS.match(line):
+            continue
+        logged = _LOGFMT.match(text)
+        if logged and logged["level"] in ("warning", "info", "debug"):
+            warned.append(logged["text"])
+        else:
+            said.append(logged["text"] if logged else text)
+    unique = list(dict.fromkeys(said or warned))
+    return shorten("; ".join(unique[-lines:]))
+
+
+def compose_failure(what: str, default: str, stderr: bytes, secrets: Iterable[str] = ()) -> HomeportError:
+    """Which error a failed Compose call is. `default` is the reason when the words tell nothing more."""
+    text = stderr.decode("utf-8", "replace")
+    if _UNREACHABLE.search(text):
+        return unreachable("Compose cannot connect to it")
+    message = last_words(stderr, secrets) or "Compose said nothing"
+    reason = reason_of(text, default)
+    return AppError(reason, f"{what}: {message}" + (_POOL_HINT if reason == "NoAddressPool" else ""))
+
+
+def reason_of(text: str, default: str) -> str:
+    """The reason for a status that an engine's or Compose's words stand for."""
+    return next((reason for reason, pattern in _CAUSES if pattern.search(text)), default)
+
+
+@contextmanager
+def translated(what: str, reason: str | None = None, host: str = "") -> Iterator[None]:
+    """Turn the SDK's exceptions into ours. With `reason`, a refusal is an `AppError`; else, as nothing but
+    an engine in trouble refuses to be read, `EngineUnreachable`. `NotFound` passes: each caller answers it.
+    """
+    import requests
+    import urllib3
+    from docker import errors
+
+    try:
+        yield
+    except errors.NotFound:
+        raise
+    except errors.APIError as error:
+        raise _refusal(what, reason, host, error) from error
+    except (
+        errors.DockerException,
+        requests.RequestException,
+        urllib3.exceptions.HTTPError,
+        OSError,
+    ) as error:
+        raise unreachable(_root(error), host) from error
+
+
+def _refusal(what: str, reason: str | None, host: str, error: Any) -> HomeportError:
+    text = str(error.explanation or error)
+    if reason is None:
+        return unreachable(f"{what}: {text}", host)
+    return AppError(reason_of(text, reason), shorten(f"{what}: {redact(text)}"))
+
+
+def _root(error: BaseException) -> str:
+    # requests wraps urllib3 wraps the OSError that says it in four words.
+    seen: BaseException = error
+    for arg in _chain(error):
+        seen = arg
+    return getattr(seen, "strerror", None) or str(seen) or type(seen).__name__
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    current: BaseException | None = error
+    for _ in range(8):
+        if current is None:
+            return
+        yield current
+        inner = next((arg for arg in current.args if isinstance(arg, BaseException)), None)
+        current = inner or getattr(current, "reason", None)
+        if not isinstance(current, BaseException):
+            return

@@ -1,0 +1,133 @@
+"""From an app's files to what the engine would run; and the folder for the documents that are applied.
+
+Remembers by revision, so that looking at an app whose files did not change starts no child process.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from controller.engine import document as documents
+from controller.engine.compose import Compose
+from controller.model.desired import Present
+from controller.model.errors import AppError, InputInvalid
+from controller.model.observed import Rendered
+from controller.model.ports import Clock
+
+_KEPT = 4096
+_BAD_FOR = 900.0  # seconds; a file outside the folder, which no revision covers, may have been the reason
+
+
+class WorkFolder:
+    """Documents on disk: secret-bearing, so the folder is 0700 and each file 0600."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def keep(self, app: str, document: str) -> Path:
+        """The document under the app's name, replaced as a whole. Raises `AppError` (DiskFull, …)."""
+        path = self._path / f"{app}.json"
+        with self.temporary(document) as temporary, _writing():
+            temporary.replace(path)
+        return path
+
+    def forget(self, app: str) -> None:
+        """Nothing of the app is left here."""
+        with suppress(OSError):
+            (self._path / f"{app}.json").unlink(missing_ok=True)
+
+    @contextmanager
+    def temporary(self, document: str) -> Iterator[Path]:
+        """The document for the length of a block. Raises `AppError`."""
+        with _writing():
+            self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=".", suffix=".json", dir=self._path)
+        path = Path(name)
+        try:
+            with _writing(), os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(document)
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """A broken revision, remembered as well."""
+
+    reason: str
+    message: str
+    until: float
+
+
+class Renderer:
+    """`_known` changes only under `_lock`, which is not held while Compose runs."""
+
+    def __init__(self, compose: Compose, folder: WorkFolder, clock: Clock) -> None:
+        self._compose = compose
+        self._folder = folder
+        self._clock = clock
+        self._lock = Lock()
+        self._known: OrderedDict[tuple[str, str], Rendered | _Refusal] = OrderedDict()
+
+    def render(self, app: Present) -> Rendered:
+        """See `Engine.render`."""
+        key = (app.name, app.revision)
+        with self._lock:
+            known = self._known.get(key)
+            if known is not None:
+                self._known.move_to_end(key)
+        if isinstance(known, Rendered):
+            return known
+        if known is not None and self._clock.monotonic() < known.until:
+            raise InputInvalid(known.reason, known.message)
+        try:
+            rendered = self._render(app)
+        except InputInvalid as error:
+            self._remember(key, _Refusal(error.reason, str(error), self._clock.monotonic() + _BAD_FOR))
+            raise
+        self._remember(key, rendered)
+        return rendered
+
+    def _render(self, app: Present) -> Rendered:
+        env_file = Path(app.folder) / ".env"
+        # A path is no secret, and what is wrong with one cannot be said without it.
+        paths = {setting.name for setting in app.manifest.settings if setting.type == "path"}
+        secrets = tuple(value for key, value in app.env.items() if key not in paths)
+        text = self._compose.config(
+            app.name, app.folder, app.compose_files, str(env_file) if env_file.is_file() else None, secrets
+        )
+        try:
+            document = documents.complete(text, app.env)
+            # Hashed is the document, not the files once more: they may have changed in between.
+            with self._folder.temporary(document) as path:
+                hashes = self._compose.hashes(app.name, app.folder, path, secrets)
+            return documents.parse(app.name, app.revision, document, hashes)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            kind = type(error).__name__
+            raise AppError("SourceInvalid", f"Compose's model is not understood ({kind}: {error})") from error
+
+    def _remember(self, key: tuple[str, str], value: Rendered | _Refusal) -> None:
+        with self._lock:
+            self._known[key] = value
+            while len(self._known) > _KEPT:
+                self._known.popitem(last=False)
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = "DiskFull" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "ApplyFailed"
+        raise AppError(
+            reason, f"the work folder cannot be written: {error.strerror}: {error.filename}"
+        ) from error

@@ -1,0 +1,525 @@
+"""The composition root: builds every part in the order in which data passes it, starts, stops in reverse.
+
+`serve` is the service, `sweep` one pass, `plans` a look without touching. What the parts do is theirs; here
+is only who knows whom, and the bookkeeping of "has everything come to rest?".
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from controller import __version__
+from controller.api import ApiServer
+from controller.clock import SystemClock
+from controller.engine.docker_engine import DockerEngine
+from controller.engine.endpoint import resolve_endpoint
+from controller.model.desired import Census, Present
+from controller.model.effects import Host, drive
+from controller.model.errors import EngineUnreachable
+from controller.model.facts import ENGINE_UP, LAST_RESYNC, ROOT_ID
+from controller.model.observed import EngineInfo, Observed
+from controller.model.plan import Action, Plan
+from controller.model.ports import Clock, Engine, Listener
+from controller.model.record import Event
+from controller.planner.gates import order
+from controller.reconciler import Memory, Policy, Reconciler, Result
+from controller.source.tree import AppsTree
+from controller.source.watcher import TreeWatcher
+from controller.sources import EngineEvents, Task, Ticker
+from controller.status.lock import StateLock
+from controller.status.store import SqliteStore
+from controller.telemetry.logging import LogListener
+from controller.worker import Crew
+from controller.workqueue import ExponentialBackoff, WorkQueue
+
+if TYPE_CHECKING:
+    from controller.settings import Settings
+
+
+def policy_of(settings: Settings) -> Policy:
+    """The settings that a reconcile needs."""
+    return Policy(
+        settle=settings.settle,
+        settle_new=settings.settle_new,
+        removal_settle=settings.removal_settle,
+        stable_after=settings.stable_after,
+        health_timeout=settings.health_timeout,
+        install_timeout=settings.install_timeout,
+        start_timeout=settings.start_timeout,
+        volume_prefix=settings.volume_prefix,
+        prune=settings.prune,
+    )
+
+
+class Progress:
+    """What the last run of each app came to, and a way to wait until everything is at rest.
+
+    `_changed` guards all fields. Workers report; sweeps wait.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._last: dict[str, Result] = {}
+        self._log: list[tuple[str, Result]] = []
+        self._sweeps = 0
+
+    def report(self, app: str, result: Result) -> None:
+        """A run of this app has ended."""
+        with self._changed:
+            self._last[app] = result
+            if self._sweeps:
+                self._log.append((app, result))
+            self._changed.notify_all()
+
+    def sweep(
+        self,
+        start: Callable[[], None],
+        apps: Callable[[], Sequence[str]],
+        at_rest: Callable[[], bool],
+        stop: threading.Event,
+    ) -> list[Action]:
+        """Run `start`, then wait until no app of `apps()` is pending and the queue is at rest.
+
+        Answers with what was done, in order; `wait`, `skip` and `error` only where they still hold at the end.
+        """
+        with self._changed:
+            self._sweeps += 1
+            first = len(self._log)
+            for app in apps():
+                self._last.pop(app, None)
+        try:
+            start()
+            with self._changed:
+                # The queue is asked outside of any report, so a look every so often catches its coming to rest.
+                while not stop.is_set() and (self._pending(apps()) or not at_rest()):
+                    self._changed.wait(0.02)
+                wanted, runs = set(apps()), self._log[first:]
+        finally:
+            with self._changed:
+                self._sweeps -= 1
+                if not self._sweeps:
+                    self._log.clear()
+        return _still_true([(app, result) for app, result in runs if app in wanted or result.actions])
+
+    def _pending(self, apps: Sequence[str]) -> bool:
+        results = [self._last.get(app) for app in apps]
+        return any(result is None or result.pending for result in results)
+
+    def words(self) -> Mapping[str, str]:
+        """The word that the last run of each app ended with."""
+        with self._changed:
+            return {app: result.word for app, result in self._last.items() if result.word}
+
+
+def _still_true(runs: Sequence[tuple[str, Result]]) -> list[Action]:
+    last = {app: index for index, (app, _) in enumerate(runs)}
+    return [
+        action
+        for index, (app, result) in enumerate(runs)
+        for action in result.actions
+        if last[app] == index or action.kind not in ("wait", "skip", "error")
+    ]
+
+
+class _Queue:
+    """What a reconcile may ask of the queue."""
+
+    def __init__(self, queue: WorkQueue[str]) -> None:
+        self._queue = queue
+
+    def add(self, app: str) -> None:
+        self._queue.add(app)
+
+    def forget(self, app: str) -> None:
+        self._queue.forget(app)
+
+    def backoff(self, app: str) -> float:
+        return self._queue.backoff(app)
+
+
+class Manager:
+    """All parts of one running controller. Also what the control room's verbs act on."""
+
+    def __init__(self, settings: Settings, listen: Listener | None = None, *, service: bool = True) -> None:
+        self.settings = settings
+        self.clock: Clock = SystemClock()
+        self.listen = listen or LogListener()
+        self.stopped = threading.Event()
+        """Set when the service is asked to stop, or has stopped."""
+        self.lock = StateLock(Path(settings.state))
+        self.lock.acquire()
+        self.store = SqliteStore(Path(settings.state))
+        self.tree = _tree(settings, self.store, self.clock)
+        self.engine = DockerEngine(resolve_endpoint(), Path(settings.state) / "compose", SystemClock())
+        limiter: ExponentialBackoff[str] = ExponentialBackoff(
+            settings.backoff_base,
+            settings.backoff_max,
+            random.Random(),  # noqa: S311 - spreads load, protects nothing
+        )
+        self.queue: WorkQueue[str] = WorkQueue(self.clock, limiter)
+        self.memory = Memory()
+        self.reconciler = Reconciler(policy_of(settings), self.memory)
+        self.host = Host(self.tree, self.engine, self.store, self.clock, _Queue(self.queue), self.listen)
+        self.progress = Progress()
+        self.crew = Crew(settings.workers, self.queue, self.reconciler, self.host, self.progress.report)
+        self.engine_events = EngineEvents(
+            self.engine,
+            self._engine_event,
+            self._engine_connected,
+            self._engine_lost,
+            self.tell,
+            self.engine.close_events,
+        )
+        self.ticker: Ticker | None = None
+        self.watcher: TreeWatcher | None = None
+        self.api: ApiServer | None = None
+        self._lost = ""
+        self._seen: Mapping[str, object] = {}
+        self._complaints: set[str] = set()
+        if service:
+            self.ticker = Ticker(
+                "homeport-scanner",
+                [Task(settings.rescan, self.rescan), Task(settings.resync, self.resync)],
+                self.clock.monotonic,
+            )
+            self.watcher = TreeWatcher(self.tree.folders, self._tree_event, self.tree.is_input)
+            self.api = ApiServer(
+                self, Path(settings.listen) if settings.listen else Path(settings.state) / "homeport.sock"
+            )
+
+    # -- life -----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start all parts; nothing is reconciled before the tree was read once and the engine was tried once."""
+        self.queue.start()
+        if self.watcher is not None:
+            self.watcher.start()
+        self.rescan(quiet=True)
+        self.engine_events.start(timeout=10.0)
+        self.crew.start()
+        if self.ticker is not None:
+            self.ticker.start()
+        if self.api is not None:
+            self.api.start()
+
+    def stop(self) -> None:
+        """No new work; the running step ends or is ended; everything that was started is joined. Stops no app."""
+        self.stopped.set()
+        self.crew.stop()
+        if self.api is not None:
+            self.api.stop()
+        if self.watcher is not None:
+            self.watcher.stop()
+        if self.ticker is not None:
+            self.ticker.stop()
+        self.engine.interrupt(self.settings.shutdown_grace)
+        self.engine_events.stop()
+        self.queue.shut_down()
+        self.crew.join()
+
+    def close(self) -> None:
+        """Let go of files and of the lock."""
+        self.engine.close()
+        self.store.close()
+        self.lock.release()
+
+    def tell(self, name: str, message: str, level: str = "info", **fields: Any) -> None:
+        """Say something about the service itself, once."""
+        event = Event(self.clock.now(), "", name, level, message, fields)
+        self.store.tell(event)
+        self.listen(event)
+
+    # -- what makes a key look again --------------------------------------------------------------------
+
+    def names(self) -> list[str]:
+        """All apps on disk or on record, providers first."""
+        census = self.tree.census()
+        requires = {record.name: record.requires for record in self.store.records()}
+        for name in census.names:
+            if name not in requires:
+                desired = self.tree.load(name)
+                requires[name] = (
+                    tuple(r.app for r in desired.manifest.requires) if isinstance(desired, Present) else ()
+                )
+        return list(order(requires))
+
+    def _tree_event(self, app: str) -> None:
+        if not app:
+            # The kernel lost events: which ones, the scan finds out.
+            if self.ticker is not None:
+                self.ticker.poke()
+            return
+        # The quiet period is checked by the reconcile; this only spares it looks in the middle of a save.
+        self.queue.add_after(app, self.settings.settle)
+
+    def _engine_event(self, app: str) -> None:
+        if self.store.record(app) is not None:
+            self.queue.add(app)
+
+    def _engine_connected(self) -> None:
+        self.store.put(ENGINE_UP, "1")
+        self.resync()
+
+    def _engine_lost(self) -> None:
+        self.store.put(ENGINE_UP, None)
+
+    def resync(self) -> None:
+        """Everything is looked at afresh."""
+        for name in self.names():
+            self.queue.add(name)
+        self.store.put(LAST_RESYNC, self.clock.now().isoformat())
+
+    def rescan(self, *, quiet: bool = False) -> None:
+        """Find what the watcher missed, and see that it still watches. `quiet`: only learn what is there."""
+        census = self.tree.census()
+        self._say_lost_or_back(census)
+        if census.lost:
+            return
+        for entry, rule in sorted(census.ignored.items()):
+            self._complain("tree.ignored", f"{entry}: {rule}", entry)
+        seen = self.tree.signatures()
+        known = {record.name for record in self.store.records()}
+        if not quiet:
+            for name in sorted(
+                {n for n in {*seen, *self._seen} if seen.get(n) != self._seen.get(n)} | (known - census.names)
+            ):
+                self.queue.add(name)
+        self._seen = seen
+        if self.watcher is not None:
+            self.watcher.sync()
+            trouble = self.watcher.healthy()
+            if trouble:
+                self._complain(
+                    "tree.overflow",
+                    f"{trouble}; changes are found by the scan every {self.settings.rescan:g} s",
+                    trouble,
+                )
+
+    def _complain(self, name: str, message: str, about: str) -> None:
+        if about not in self._complaints:
+            self._complaints.add(about)
+            self.tell(name, message, "warning")
+
+    def _say_lost_or_back(self, census: Census) -> None:
+        installed = len(self.store.records())
+        lost = census.lost
+        if not lost and not census.names and installed > 1:
+            lost = f"it holds no app, where there were {installed}"
+        if lost and not self._lost:
+            self.tell(
+                "tree.lost", f"apps tree {self.settings.apps}: {lost}. Nothing is stopped or removed", "error"
+            )
+        elif self._lost and not lost:
+            self.tell("tree.back", f"apps tree {self.settings.apps} is back")
+            self.resync()
+        self._lost = lost
+
+    # -- what the verbs act on --------------------------------------------------------------------------
+
+    def requeue(self, app: str) -> None:
+        """Look at this app now, whatever its backoff."""
+        self.memory.retry_now(app)
+        self.queue.forget(app)
+        self.queue.add(app)
+
+    def sweep(self, apps: tuple[str, ...], dry_run: bool) -> tuple[Action, ...]:
+        """One pass; waits until each app is Ready or can get no further by itself. No apps: all of them."""
+        if dry_run:
+            return tuple(action for _, plan in self.plans(apps) for action in plan.actions)
+
+        def start() -> None:
+            for name in apps or self.names():
+                if apps:
+                    self.requeue(name)
+                else:
+                    self.queue.add(name)
+
+        def at_rest() -> bool:
+            return self.queue.idle
+
+        return tuple(self.progress.sweep(start, lambda: apps or self.names(), at_rest, self.stopped))
+
+    def plans(self, apps: tuple[str, ...]) -> tuple[tuple[str, Plan], ...]:
+        """What would be done and why, app by app; touches nothing."""
+        wanted = apps or tuple(self.names())
+        return tuple(
+            (name, Plan(drive(self.reconciler.run(name, dry_run=True), self.host).actions)) for name in wanted
+        )
+
+    def describe(self) -> dict[str, object]:
+        """The `service` object of the status."""
+        try:
+            info: EngineInfo | None = self.engine.info()
+        except EngineUnreachable:
+            info = None
+        return {
+            "running": True,
+            "version": __version__,
+            "engine": {"reachable": info is not None, "version": info.version if info else None},
+            "appsRoot": str(self.settings.apps),
+            "lastResync": self.store.get(LAST_RESYNC),
+        }
+
+
+def _tree(settings: Settings, store: SqliteStore, clock: Clock) -> AppsTree:
+    return AppsTree(
+        Path(settings.apps),
+        clock,
+        Path(settings.state),
+        known=lambda: {record.name for record in store.records()},
+        root_id=lambda: store.get(ROOT_ID),
+        remember_root_id=lambda value: store.put(ROOT_ID, value),
+    )
+
+
+# -- the ways in --------------------------------------------------------------------------------------------
+
+
+def serve(settings: Settings, once: bool) -> int:
+    """Run the service until a signal; with `once` until every app is at rest. Answers with the exit code.
+
+    SIGTERM and SIGINT stop it in order; a second one ends the process at once.
+    """
+    manager = Manager(settings, service=not once)
+    try:
+        _stop_on_signals(manager.stopped)
+        if manager.store.notice:
+            manager.tell("state.rebuilt", manager.store.notice, "warning")
+        manager.tell(
+            "service.started",
+            f"Homeport {__version__} keeps {settings.apps}",
+            apps=str(settings.apps), state=str(settings.state), workers=settings.workers, pid=os.getpid(),
+        )  # fmt: skip
+        manager.start()
+        if once:
+            manager.sweep((), dry_run=False)
+        else:
+            manager.stopped.wait()
+        manager.tell("service.stopping", "the service stops; all apps go on running")
+        manager.stop()
+        manager.tell("service.stopped", "stopped")
+        words = manager.progress.words()
+        return 1 if once and any(word != "Ready" for word in words.values()) else 0
+    finally:
+        manager.close()
+
+
+def _stop_on_signals(stopped: threading.Event) -> None:
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if stopped.is_set():
+            os._exit(128 + number)
+        stopped.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+
+
+def sweep(
+    settings: Settings, apps: tuple[str, ...], dry_run: bool, listen: Listener | None = None
+) -> list[Action]:
+    """One sweep by ourselves, with one worker.
+
+    Raises `StateLocked` when a service runs on that state, `EngineUnreachable` when there is none to act on.
+    """
+    if dry_run:
+        return [action for _, plan in plans(settings, apps) for action in plan.actions]
+    manager = Manager(settings.model_copy(update={"workers": 1}), listen, service=False)
+    try:
+        manager.engine.info()
+        manager.start()
+        try:
+            return list(manager.sweep(apps, dry_run=False))
+        finally:
+            manager.stop()
+    finally:
+        manager.close()
+
+
+def sweep_once(apps_root: str | Path, *, dry_run: bool, state: str | Path | None) -> list[Action]:
+    """The library's face of `sweep`: settings from the environment, and these two folders."""
+    from controller.settings import Settings
+
+    overrides: dict[str, Any] = {"apps": Path(apps_root)}
+    if state is not None:
+        overrides["state"] = Path(state)
+    return sweep(Settings(**overrides), (), dry_run, listen=lambda _event: None)
+
+
+def plans(settings: Settings, apps: tuple[str, ...]) -> list[tuple[str, Plan]]:
+    """What a sweep would do, without a service and without touching anything.
+
+    Where no engine answers: what an empty host would need.
+    """
+    clock = SystemClock()
+    store = SqliteStore.open_readonly(Path(settings.state))
+    engine = DockerEngine(resolve_endpoint(), Path(settings.state) / "compose", SystemClock())
+    try:
+        tree = AppsTree(
+            Path(settings.apps), clock, Path(settings.state), known=lambda: {r.name for r in store.records()},
+            root_id=lambda: store.get(ROOT_ID), remember_root_id=None,
+        )  # fmt: skip
+        look: Engine = engine
+        try:
+            engine.info()
+        except EngineUnreachable:
+            look = _EmptyHost(engine)
+        host = Host(tree, look, store, clock, _NoQueue(), lambda _event: None)
+        reconciler = Reconciler(policy_of(settings))
+        names = apps or _in_order(tree, store)
+        return [(name, Plan(drive(reconciler.run(name, dry_run=True), host).actions)) for name in names]
+    finally:
+        engine.close()
+        store.close()
+
+
+def _in_order(tree: AppsTree, store: SqliteStore) -> tuple[str, ...]:
+    requires: dict[str, tuple[str, ...]] = {record.name: record.requires for record in store.records()}
+    for name in tree.census().names:
+        desired = tree.load(name)
+        if isinstance(desired, Present):
+            requires[name] = tuple(r.app for r in desired.manifest.requires)
+        else:
+            requires.setdefault(name, ())
+    return order(requires)
+
+
+class _EmptyHost:
+    """The engine of a dry run where none answers: it can say what files mean, and has nothing."""
+
+    def __init__(self, engine: DockerEngine) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def observe(self, app: str, folders: Sequence[str], volumes: Sequence[str]) -> Observed:
+        return Observed()
+
+
+class _NoQueue:
+    """A dry run queues nothing."""
+
+    def add(self, app: str) -> None:
+        raise AssertionError(f"a dry run queued {app}")
+
+    def forget(self, app: str) -> None:
+        raise AssertionError(f"a dry run forgot the failures of {app}")
+
+    def backoff(self, app: str) -> float:
+        raise AssertionError(f"a dry run recorded a failure of {app}")
+
+
+def engine_info(settings: Settings) -> EngineInfo:
+    """Which engine answers. Raises `EngineUnreachable`."""
+    engine = DockerEngine(resolve_endpoint(), Path(settings.state) / "compose", SystemClock())
+    try:
+        return engine.info()
+    finally:
+        engine.close()

@@ -1,0 +1,246 @@
+"""Settings: what the user set, from flags, environment, file and defaults, checked in one place.
+
+A flag wins over the environment, that over the file, that over the default. What a setting does is the business
+of whoever takes it; nothing here acts on one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from controller.model.errors import HomeportError
+
+DEFAULT_CONFIG = Path("/etc/homeport/homeport.toml")
+PREFIX = "HOMEPORT_"
+FURTKA_APPS = "FURTKA_APPS_DIR"
+"""Where a Furtka box says its apps are; counts when HOMEPORT_APPS is not set."""
+
+
+class SettingsInvalid(HomeportError):
+    """A setting has a value that cannot be; the message names it, where it comes from, and the rule."""
+
+
+def _absolute(path: Path) -> Path:
+    """A path that stays what it is when the working directory changes; links in it are kept as people wrote them."""
+    path = path.expanduser().absolute()
+    return path.resolve() if ".." in path.parts else path
+
+
+def _split(value: Any) -> Any:
+    return [part for part in value.split(":") if part] if isinstance(value, str) else value
+
+
+Location = Annotated[Path, AfterValidator(_absolute)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Period = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""Seconds between two of something: never zero."""
+
+
+class Settings(BaseSettings):
+    """All settings, checked. Paths are absolute, times are seconds. `load` gives errors for people."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, validate_default=False
+    )
+
+    config: Annotated[Location, Field(description="the file with settings (TOML)")] = DEFAULT_CONFIG
+    apps: Annotated[Location, Field(description="the apps tree: a folder for each app")] = Path(
+        "/var/lib/homeport/apps"
+    )
+    state: Annotated[Location, Field(description="the folder of the recorded state")] = Path(
+        "/var/lib/homeport/state"
+    )
+    catalog: Annotated[
+        tuple[Location, ...],
+        NoDecode,
+        BeforeValidator(_split),
+        Field(description="a folder of apps to install from; may be given more than once"),
+    ] = ()
+    workers: Annotated[
+        int, Field(ge=1, le=256, description="how many apps are worked on at the same time")
+    ] = 8
+    settle: Annotated[
+        Seconds, Field(description="quiet period before an addition or a change is acted on")
+    ] = 0.3
+    settle_new: Annotated[
+        Seconds, Field(description="quiet period of a new folder that was not renamed in whole")
+    ] = 2.0
+    removal_settle: Annotated[
+        Seconds, Field(description="quiet period before an app or a service that is missing is removed")
+    ] = 10.0
+    rescan: Annotated[
+        Period, Field(description="how often the tree is scanned for what the watcher missed")
+    ] = 30.0
+    resync: Annotated[Period, Field(description="how often everything is looked at afresh")] = 300.0
+    backoff_base: Annotated[Period, Field(description="wait after the first failure of an app")] = 1.0
+    backoff_max: Annotated[Period, Field(description="longest wait between two tries")] = 300.0
+    health_timeout: Annotated[Period, Field(description="how long an app may take to become healthy")] = 300.0
+    install_timeout: Annotated[Period, Field(description="how long an on_install hook may take")] = 300.0
+    start_timeout: Annotated[Period, Field(description="how long an on_start hook may take")] = 30.0
+    rollback: Annotated[
+        Literal["auto", "always", "never"],
+        Field(description="when a failed update is taken back; an app's manifest wins"),
+    ] = "auto"
+    stable_after: Annotated[
+        Seconds, Field(description="how long Ready before a revision is the last good one")
+    ] = 10.0
+    prune: Annotated[
+        bool, Field(description="remove apps whose folder is gone; many at once are held in any case")
+    ] = True
+    volume_prefix: Annotated[
+        str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", description="what the names of all volumes begin with")
+    ] = "furtka"
+    shutdown_grace: Annotated[
+        Seconds, Field(description="how long a running compose call may go on when the service stops")
+    ] = 30.0
+    log_format: Annotated[
+        Literal["auto", "console", "json"],
+        Field(description="auto: console on a terminal, else json"),
+    ] = "auto"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Field(description="the least level that is logged")
+    ] = "info"
+    log_file: Annotated[
+        Location | None, Field(description="log into this file instead of standard error")
+    ] = None
+    listen: Annotated[
+        Location | None,
+        Field(description="the Unix socket of the service [homeport.sock in the state folder]"),
+    ] = None
+
+    @property
+    def socket(self) -> Path:
+        """Where the service listens."""
+        return self.listen or self.state / "homeport.sock"
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Settings:
+        if self.state.is_relative_to(self.apps) or self.apps.is_relative_to(self.state):
+            raise ValueError(f"apps ({self.apps}) and state ({self.state}) must not lie in each other")
+        if self.backoff_max < self.backoff_base:
+            raise ValueError(
+                f"backoff-max ({self.backoff_max:g}) must not be less than backoff-base ({self.backoff_base:g})"
+            )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flag, environment, Furtka's variable, file; the defaults are the fields' own."""
+        flags = init_settings.init_kwargs if isinstance(init_settings, InitSettingsSource) else {}
+        return init_settings, env_settings, _Furtka(settings_cls), _File(settings_cls, config_file(flags))
+
+    @classmethod
+    def load(cls, flags: Mapping[str, Any] | None = None) -> Settings:
+        """The settings of this process; `flags` are the values given on the command line, by field name.
+
+        Raises `SettingsInvalid` with all that is wrong.
+        """
+        given = {name: value for name, value in (flags or {}).items() if value is not None}
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            problems = [_explain(problem, given) for problem in error.errors()]
+            raise SettingsInvalid("\n".join(problems)) from error
+
+
+class _Furtka(PydanticBaseSettingsSource):
+    """The one variable that is Furtka's."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return (os.environ.get(FURTKA_APPS) or None) if field_name == "apps" else None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        value = os.environ.get(FURTKA_APPS)
+        return {"apps": value} if value else {}
+
+
+class _File(PydanticBaseSettingsSource):
+    """The settings file. Keys as the flags are written (`settle-new`) or as the fields are (`settle_new`)."""
+
+    def __init__(self, settings_cls: type[BaseSettings], path: Path | None) -> None:
+        super().__init__(settings_cls)
+        self._values = read_file(path, settings_cls) if path is not None else {}
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return self._values.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return self._values
+
+
+def config_file(flags: Mapping[str, Any]) -> Path | None:
+    """The settings file to read: the one that is named, else the default one when it is there."""
+    named = flags.get("config") or os.environ.get(PREFIX + "CONFIG")
+    if named:
+        return Path(named)
+    try:
+        return DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None
+    except OSError:
+        return None
+
+
+def read_file(path: Path, settings_cls: type[BaseSettings]) -> dict[str, Any]:
+    """The values in a settings file, by field name.
+
+    Raises `SettingsInvalid` when it cannot be read, is not TOML or has a key that is no setting.
+    """
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsInvalid(
+            f"settings file {path}: {error.strerror}; name another one with --config"
+        ) from error
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise SettingsInvalid(f"settings file {path}: {error}") from error
+    values = {key.replace("-", "_"): value for key, value in document.items()}
+    fields = set(settings_cls.model_fields) - {"config"}
+    for key in document:
+        name = key.replace("-", "_")
+        if name not in fields:
+            near = difflib.get_close_matches(name, fields, 1)
+            hint = f"; did you mean {near[0].replace('_', '-')}?" if near else ""
+            raise SettingsInvalid(f"settings file {path}: {key}: there is no such setting{hint}")
+    return values
+
+
+def _explain(problem: Any, flags: Mapping[str, Any]) -> str:
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if not problem["loc"]:
+        return message
+    name = str(problem["loc"][0])
+    value = problem["input"]
+    return f"{_origin(name, flags)}: {value!s:.200}: {message[:1].lower()}{message[1:]}"
+
+
+def _origin(name: str, flags: Mapping[str, Any]) -> str:
+    """Where the value of that setting comes from, as its user would write it."""
+    flag = name.replace("_", "-")
+    if name in flags:
+        return f"--{flag}"
+    if os.environ.get(PREFIX + name.upper()):
+        return f"{PREFIX}{name.upper()} (environment)"
+    if name == "apps" and os.environ.get(FURTKA_APPS):
+        return f"{FURTKA_APPS} (environment)"
+    return f"{config_file(flags)}: {flag}"

@@ -1,0 +1,76 @@
+"""The guard of the apps tree's root: is this surely the tree that this state belongs to?
+
+A root that is missing, unmounted, replaced or emptied must never look like "all apps were removed". What
+follows from a lost root is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from controller.source import files
+
+MARKER = ".homeport"
+
+
+class RootGuard:
+    """Knows the root by the id in its `.homeport` file; device and inode change with every mount."""
+
+    def __init__(
+        self,
+        root: Path,
+        known: Callable[[], Collection[str]],
+        root_id: Callable[[], str | None],
+        remember: Callable[[str], None] | None,
+    ) -> None:
+        self._root, self._known, self._root_id, self._remember = root, known, root_id, remember
+
+    def lost(self) -> str:
+        """Why the root cannot be trusted, or "". Writes the marker into a tree that is surely ours."""
+        try:
+            if not self._root.is_dir():
+                there = "is not a folder" if self._root.exists() else "is not there"
+                return f"{there}; is its disk mounted? Apps go into {self._root}"
+            if not os.access(self._root, os.R_OK | os.X_OK):
+                return "cannot be read; check its owner and mode"
+            found = files.read(self._root / MARKER)
+        except (OSError, files.Unfit) as error:
+            return f"cannot be read: {error}"
+        expected = self._root_id()
+        marker = found.decode("utf-8", "replace").strip() if found else ""
+        if expected is None:
+            self._adopt(marker)
+            return ""
+        if marker == expected:
+            return ""
+        known = self._known()
+        if not known:
+            self._adopt(marker)
+            return ""
+        if marker:
+            return (
+                f"is another tree than the one this state belongs to (its {MARKER} file says so); "
+                f"to take this one, remove {self._root / MARKER}"
+            )
+        if any((self._root / name).is_dir() for name in known):
+            self._write(expected)
+            return ""
+        return f"holds none of the {len(known)} known apps, and its {MARKER} file is gone"
+
+    def _adopt(self, marker: str) -> None:
+        new = marker or uuid.uuid4().hex
+        if not marker:
+            self._write(new)
+        if self._remember is not None:
+            self._remember(new)
+
+    def _write(self, value: str) -> None:
+        if self._remember is None:
+            return
+        # A tree that is read-only works without the file; then nothing can tell two empty trees apart.
+        with contextlib.suppress(OSError):
+            (self._root / MARKER).write_text(value + "\n")

@@ -1,0 +1,284 @@
+"""Watches the folders of the apps tree and says which app has changed, as a key, soon after it did.
+
+One inotify instance and one thread, however many folders. What a change means, when an app is at rest and the
+scan that finds what was missed do not belong here: watching is for speed, the scan is for correctness.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+from watchdog.observers.inotify_c import (
+    CallbackId,
+    InotifyConstants,
+    InotifyEvent,
+    InotifyFD,
+    Mask,
+    WatchCallback,
+    WatchDescriptor,
+)
+
+from controller.source.droppings import is_dropping
+
+EVERYTHING: Final = ""
+"""The key of the root, and the key that means "look at everything"."""
+
+_MASK: Final = Mask(
+    InotifyConstants.IN_CREATE
+    | InotifyConstants.IN_MODIFY
+    | InotifyConstants.IN_CLOSE_WRITE
+    | InotifyConstants.IN_MOVE
+    | InotifyConstants.IN_DELETE
+    | InotifyConstants.IN_DELETE_SELF
+    | InotifyConstants.IN_MOVE_SELF
+    | InotifyConstants.IN_ONLYDIR
+)
+_LIMITS: Final = {
+    errno.ENOSPC: "the kernel's limit of watches (fs.inotify.max_user_watches) is reached",
+    errno.EMFILE: "the kernel's limit of inotify instances (fs.inotify.max_user_instances) or of open files is reached",
+}
+
+_Inode = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Watch:
+    key: str
+    inode: _Inode
+    descriptor: WatchDescriptor
+    id: CallbackId
+
+
+class TreeWatcher:
+    """Calls `on_key` with the name of an app, or with "" for all, whenever something of it changes.
+
+    `folders` answers with the folders to watch now as (path, app); the root itself has the app "". `is_input`
+    says whether a path, relative to the folder of an app, counts. Both are called in the watcher's thread and in
+    the one that calls `sync`; `on_key` must not block. `_lock` guards all fields and is held for no callback but
+    `folders`.
+    """
+
+    def __init__(
+        self,
+        folders: Callable[[], Iterable[tuple[Path, str]]],
+        on_key: Callable[[str], None],
+        is_input: Callable[[str, str], bool],
+    ) -> None:
+        self._folders = folders
+        self._on_key = on_key
+        self._is_input = is_input
+        self._lock = threading.RLock()  # ending a dead reader calls back
+        self._callback = _Events(self)
+        self._ids = count(1)
+        self._reader: InotifyFD | None = None
+        self._running = False
+        self._watches: dict[Path, _Watch] = {}
+        self._root: Path | None = None
+        self._unwatched: dict[Path, str] = {}
+        self._no_reader = ""
+        self._unlisted = ""
+        self._failure = ""
+
+    def start(self) -> None:
+        """Begin to watch. Where the kernel gives no watch, goes on without: `healthy` says so."""
+        with self._lock:
+            self._running = True
+            self._sync()
+
+    def stop(self) -> None:
+        """End the thread and wait for it. No key is told afterwards."""
+        with self._lock:
+            self._running = False
+            reader, self._reader = self._reader, None
+            self._watches.clear()
+        if reader is not None:
+            reader.stop()
+            reader.join()
+
+    def sync(self) -> None:
+        """Watch what `folders` names, and nothing else; tell the keys of what begins or ceases to be watched."""
+        with self._lock:
+            keys = self._sync() if self._running else set()
+        for key in sorted(keys):
+            self._tell(key)
+
+    def healthy(self) -> str:
+        """What is wrong, for people; empty when every folder is watched."""
+        with self._lock:
+            if not self._running:
+                return "the watcher does not run"
+            if self._no_reader:
+                return f"the apps tree is not watched: {self._no_reader}"
+            if self._reader is None or not self._reader.is_alive():
+                return "the thread of the watcher has ended"
+            if self._unlisted:
+                return f"the folders to watch cannot be listed: {self._unlisted}"
+            root = self._watches.get(self._root) if self._root is not None else None
+            if root is None or self._root is None or _inode(self._root) != root.inode:
+                return (
+                    "the root of the apps tree was removed or replaced, or cannot be watched"
+                    + self._why_not()
+                )
+            if self._unwatched:
+                return (
+                    f"{len(self._unwatched)} of {len(self._unwatched) + len(self._watches)} folders are not watched"
+                    + (self._why_not())
+                )
+            return f"an event could not be handled: {self._failure}" if self._failure else ""
+
+    def _why_not(self) -> str:
+        return "".join(f": {reason}" for reason in sorted(set(self._unwatched.values())))
+
+    # -- with the lock held -------------------------------------------------------------------------------
+
+    def _sync(self) -> set[str]:
+        """Answers with the keys of the folders that were not watched before, or no longer are."""
+        reader, missed = self._open()
+        if reader is None:
+            return missed
+        try:
+            wanted = dict(self._folders())
+            self._unlisted = ""
+        except OSError as error:
+            self._unlisted = error.strerror or type(error).__name__
+            return missed
+        self._root = next((path for path, key in wanted.items() if key == EVERYTHING), self._root)
+        inodes = {path: _inode(path) for path in wanted}
+        stale = [
+            path
+            for path, watch in self._watches.items()
+            if (wanted.get(path), inodes.get(path)) != (watch.key, watch.inode)
+        ]
+        gone = [self._watches.pop(path) for path in stale]
+        reader.remove_callbacks([(watch.descriptor, watch.id) for watch in gone])
+        # What was still to be told of them is lost with the watch.
+        missed |= {watch.key for watch in gone}
+        self._unwatched.clear()
+        for path, key in wanted.items():
+            inode = inodes[path]
+            if path not in self._watches and inode is not None and self._add(reader, path, key, inode):
+                missed.add(key)
+        return missed
+
+    def _open(self) -> tuple[InotifyFD | None, set[str]]:
+        """The living reader, if need be a new one; and what that means to have missed."""
+        if self._reader is not None and self._reader.is_alive():
+            return self._reader, set()
+        lost = self._reader is not None
+        if self._reader is not None:
+            self._reader.stop()
+        self._reader = None
+        self._watches.clear()
+        try:
+            reader = InotifyFD()
+        except OSError as error:
+            self._no_reader = _reason(error)
+            return None, {EVERYTHING} if lost else set()
+        reader.name = "homeport-watcher"
+        reader.start()
+        self._reader, self._no_reader = reader, ""
+        return reader, {EVERYTHING} if lost else set()
+
+    def _add(self, reader: InotifyFD, path: Path, key: str, inode: _Inode) -> bool:
+        identity = CallbackId(next(self._ids))
+        try:
+            descriptor = reader.add_callback(os.fsencode(path), _MASK, self._callback, identity)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR):  # gone since it was listed
+                self._unwatched[path] = _reason(error)
+            return False
+        if descriptor < 0:  # how watchdog says "permission denied"
+            reader.remove_callbacks([(descriptor, identity)])
+            self._unwatched[path] = "permission denied"
+            return False
+        self._watches[path] = _Watch(key, inode, descriptor, identity)
+        return True
+
+    # -- in the thread of the watcher, where nothing may raise --------------------------------------------
+
+    def _on_event(self, event: InotifyEvent) -> None:
+        with self._lock:
+            root = self._root
+            found = [
+                (path, watch.key) for path, watch in self._watches.items() if watch.descriptor == event.wd
+            ]
+            if event.is_delete_self:
+                self._on_gone(event.wd)  # now, as a new folder may have the same inode
+        name = os.fsdecode(event.name)
+        if event.is_directory and any(key or not _hidden(name) for _, key in found):
+            # Before the keys are told: what is put into a new folder from then on is seen.
+            self.sync()
+        keys = [self._key(root, path, key, name, event.is_directory) for path, key in found]
+        for told in {key for key in keys if key is not None}:
+            self._tell(told)
+
+    def _key(self, root: Path | None, folder: Path, key: str, name: str, is_directory: bool) -> str | None:
+        if not name:  # the folder itself was moved or deleted
+            return key
+        if key == EVERYTHING:
+            # The name of an app may look like that of a dropping; apps are folders.
+            return None if _hidden(name) or (is_dropping(name) and not is_directory) else name
+        base = root / key if root is not None else folder
+        path = folder / name
+        relative = path.relative_to(base).as_posix() if path.is_relative_to(base) else name
+        return key if not is_dropping(name) and self._is_input(key, relative) else None
+
+    def _on_gone(self, descriptor: WatchDescriptor) -> None:
+        with self._lock:
+            for path in [path for path, watch in self._watches.items() if watch.descriptor == descriptor]:
+                del self._watches[path]
+
+    def _tell(self, key: str) -> None:
+        if self._running:
+            self._on_key(key)
+
+    def _failed(self, error: Exception) -> None:
+        with self._lock:
+            self._failure = f"{type(error).__name__}: {error}"
+
+
+class _Events(WatchCallback):
+    """What watchdog calls, for all watches; an exception here would end its thread."""
+
+    def __init__(self, watcher: TreeWatcher) -> None:
+        self._watcher = watcher
+
+    def on_event(self, event: InotifyEvent) -> None:
+        self._guard(lambda: self._watcher._on_event(event))
+
+    def on_watch_deleted(self, wd: WatchDescriptor) -> None:
+        self._guard(lambda: self._watcher._on_gone(wd))
+
+    def on_queue_overflow(self) -> None:
+        """The kernel dropped events: anything may have changed, and folders may have come."""
+        self._guard(self._watcher.sync)
+        self._guard(lambda: self._watcher._tell(EVERYTHING))
+
+    def _guard(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as error:  # whatever it is: the others must go on being told
+            self._watcher._failed(error)
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith((".", "_"))
+
+
+def _inode(path: Path) -> _Inode | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _reason(error: OSError) -> str:
+    return _LIMITS.get(error.errno or 0) or error.strerror or str(error)

@@ -1,0 +1,154 @@
+"""Event sources: what makes a key look again. The tree by scanning, the engine by its events.
+
+They only add keys to the queue and say when a source is lost or back; what is true is found by the
+reconcile. The watcher, which makes the scan quick to react, is in the source room.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from controller.model.errors import EngineUnreachable, HomeportError
+from controller.model.ports import Engine
+from controller.workqueue import ExponentialBackoff
+
+Tell = Callable[[str, str, str], None]
+"""Called with event name, message and level, for what is about the service and not about one app."""
+
+
+class EngineEvents:
+    """Follows the engine's events in one thread; after a break it connects again, for ever, with backoff.
+
+    Each (re)connection is followed by `on_connected`, which queues everything: what happened in between
+    was not heard.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        on_event: Callable[[str], None],
+        on_connected: Callable[[], None],
+        on_lost: Callable[[], None],
+        tell: Tell,
+        close: Callable[[], None],
+    ) -> None:
+        self._engine, self._on_event, self._tell, self._close = engine, on_event, tell, close
+        self._on_connected, self._on_lost = on_connected, on_lost
+        self._stopping = threading.Event()
+        self._first = threading.Event()
+        self._backoff: ExponentialBackoff[str] = ExponentialBackoff(0.2, 10.0)
+        self._reachable: bool | None = None
+        self._thread = threading.Thread(target=self._follow, name="homeport-engine-events", daemon=True)
+
+    def start(self, timeout: float) -> None:
+        """Begin; returns when the engine has answered or has been found away, at most after `timeout` seconds."""
+        self._thread.start()
+        self._first.wait(timeout)
+
+    def stop(self) -> None:
+        """End the stream and the thread."""
+        self._stopping.set()
+        self._close()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _follow(self) -> None:
+        while not self._stopping.is_set():
+            why = "its event stream ended"
+            try:
+                for event in self._engine.events():
+                    if self._stopping.is_set():
+                        return
+                    if event.action == "connected":
+                        self._backoff.forget("engine")
+                        self._connected()
+                    else:
+                        self._on_event(event.app)
+            except HomeportError as error:
+                why = str(error)
+            if self._stopping.is_set():
+                return
+            self._lost(why)
+            self._stopping.wait(self._backoff.when("engine"))
+
+    def _connected(self) -> None:
+        if self._reachable is False:
+            self._tell("engine.back", "the engine answers again; everything is looked at afresh", "info")
+        self._reachable = True
+        self._on_connected()
+        self._first.set()
+
+    def _lost(self, why: str) -> None:
+        """A stream that ends while the engine still answers is no loss; it is only opened again."""
+        try:
+            self._engine.info()
+        except EngineUnreachable:
+            if self._reachable is not False:
+                self._reachable = False
+                self._on_lost()
+                self._tell(
+                    "engine.lost", f"the engine cannot be reached ({why}); what runs goes on running", "error"
+                )
+        self._first.set()
+
+
+@dataclass
+class Task:
+    """Something to do again and again; `interval` in seconds. `call` must not raise."""
+
+    interval: float
+    call: Callable[[], None]
+    due: float = 0.0
+
+
+class Ticker:
+    """Calls each of its tasks at a steady interval with 10 % of jitter, all in one thread."""
+
+    def __init__(self, name: str, tasks: Iterable[Task], monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._tasks = tuple(tasks)
+        self._changed = threading.Condition()
+        self._stopping = False  # guarded by _changed
+        self._poked = False  # guarded by _changed
+        self._thread = threading.Thread(target=self._tick, name=name, daemon=True)
+        self._jitter = random.Random()  # noqa: S311 - spreads load, protects nothing
+
+    def start(self) -> None:
+        """Begin; the first call of each task comes after its interval."""
+        for task in self._tasks:
+            self._put_off(task)
+        self._thread.start()
+
+    def poke(self) -> None:
+        """All tasks are due now."""
+        with self._changed:
+            self._poked = True
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """End the thread; a task that runs is waited for."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _put_off(self, task: Task) -> None:
+        task.due = self._monotonic() + task.interval * self._jitter.uniform(0.9, 1.1)
+
+    def _tick(self) -> None:
+        while True:
+            left = min(task.due for task in self._tasks) - self._monotonic()
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping or self._poked, max(0.0, left))
+                if self._stopping:
+                    return
+                poked, self._poked = self._poked, False
+            now = self._monotonic()
+            for task in self._tasks:
+                if poked or task.due <= now:
+                    self._put_off(task)
+                    task.call()

@@ -1,0 +1,391 @@
+"""The store: records, events and facts in one SQLite file, models beside it. What is lost with it is found again.
+
+Everything is written at once and for good (WAL, synchronous=FULL). No secret and nothing of the engine's is in the
+database; rendered models, which hold secrets, are files of their own (`models`). Deciding does not belong here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+from controller.model.errors import StateUnusable
+from controller.model.observed import Rendered
+from controller.model.record import Event, Record
+from controller.status.codec import from_json, rfc3339, to_json
+from controller.status.lock import prepare_folder, unusable
+from controller.status.models import ModelFiles
+
+DATABASE = "homeport.db"
+SCHEMA = 1
+EVENTS_KEPT = 10_000
+_PRUNE_EVERY = 500
+_BUSY = 5.0
+"""Seconds to wait for another process; only readers and short writes are expected."""
+
+_TABLES = """
+CREATE TABLE records (app TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY, time TEXT NOT NULL, app TEXT NOT NULL, name TEXT NOT NULL, level TEXT NOT NULL,
+    message TEXT NOT NULL, fields TEXT NOT NULL
+);
+CREATE INDEX events_of_app ON events (app, id);
+"""
+
+
+class SqliteStore:
+    """Implements the `Store` port.
+
+    `_lock` guards the connection, so that a statement and its place in the order of writes are one thing; SQLite
+    itself lets only one write at a time, so a second connection would gain nothing. It is held while the disk
+    is written, hence the second lock: `_view` guards `_records` and `_facts`, the copy in memory that every
+    read is answered from, and is never held during I/O. A write reaches the disk first and then the copy.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open the store in that folder; make it when there is none.
+
+        A damaged database is set aside (see `notice`) and begun anew. Raises `StateUnusable` when the folder
+        cannot be used, or when a newer Homeport wrote the database.
+        """
+        prepare_folder(folder)
+        path = folder / DATABASE
+        self._begin(path, ModelFiles(folder / "models"))
+        try:
+            self._open_or_rebuild(path)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, path: Path, models: ModelFiles) -> None:
+        self.path = path
+        self.notice = ""
+        """What a person should know of how it was opened: a damaged database that was set aside, or ""."""
+        self._models = models
+        self._lock = threading.Lock()
+        self._view = threading.Lock()
+        self._records: dict[str, Record] = {}
+        self._facts: dict[str, str] = {}
+        self._told = 0
+        self._readonly = False
+        self._connection: sqlite3.Connection | None = None
+
+    @classmethod
+    def in_memory(cls) -> SqliteStore:
+        """A store that is gone when it is closed, for simulations and tests."""
+        store = cls.__new__(cls)
+        store._begin(Path(":memory:"), ModelFiles(None))
+        store._connection = _connect(":memory:")
+        store._connection.executescript(_TABLES)
+        return store
+
+    @classmethod
+    def open_readonly(cls, folder: Path) -> SqliteStore:
+        """A look at the state of a service that may run or not; sees each of its writes. Writes raise.
+
+        No state yet: an empty store. Raises `StateUnusable` when there is one that cannot be read.
+        """
+        path = folder / DATABASE
+        try:
+            exists = path.is_file()
+        except OSError as error:
+            raise unusable(path, error) from error
+        if not exists:
+            store = cls.in_memory()
+            store._readonly = True
+            return store
+        store = cls.__new__(cls)
+        store._begin(path, ModelFiles(folder / "models"))
+        try:
+            store._connection = connection = _connect_readonly(path)
+            version = _version(connection)
+        except sqlite3.Error as error:
+            store.close()
+            raise StateUnusable(f"state {path}: {error}; {_damaged_advice(path)}") from error
+        if version > SCHEMA:
+            store.close()
+            raise _too_new(path, version)
+        store._readonly = True
+        if version == 0:  # made a moment ago; its tables are not there yet
+            store.close()
+            store._connection = _connect(":memory:")
+            store._connection.executescript(_TABLES)
+        return store
+
+    def close(self) -> None:
+        """Let go of the file. May be called twice."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
+
+    def __enter__(self) -> SqliteStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- records --------------------------------------------------------------------------------------
+
+    def record(self, app: str) -> Record | None:
+        """What is remembered of the app."""
+        if self._readonly:
+            rows = self._ask("SELECT record FROM records WHERE app = ?", (app,))
+            return _decoded([(app, row[0]) for row in rows])[0].get(app)
+        with self._view:
+            return self._records.get(app)
+
+    def records(self) -> tuple[Record, ...]:
+        """All records, by name."""
+        if self._readonly:
+            return tuple(_decoded(self._ask("SELECT app, record FROM records"))[0].values())
+        with self._view:
+            return tuple(sorted(self._records.values(), key=lambda record: record.name))
+
+    def save(self, record: Record) -> None:
+        """Remember the record; on disk when this returns. Raises `StateUnusable`."""
+        with self._view:
+            if self._records.get(record.name) == record:
+                return
+        text = to_json(record)
+        with self._lock:
+            self._do("INSERT OR REPLACE INTO records VALUES (?, ?)", (record.name, text))
+            with self._view:
+                self._records[record.name] = record
+
+    def forget(self, app: str) -> None:
+        """Drop the record and the models of the app; its events stay. Raises `StateUnusable`."""
+        with self._lock:
+            self._do("DELETE FROM records WHERE app = ?", (app,))
+            with self._view:
+                self._records.pop(app, None)
+        self._models.forget(app)
+
+    # -- models ---------------------------------------------------------------------------------------
+
+    def keep_model(self, app: str, rendered: Rendered) -> None:
+        """Keep the model; of the older ones only that of the record's target. Raises `StateUnusable`."""
+        if self._readonly:
+            raise _readonly(self.path)
+        record = self.record(app)
+        target = record.target.revision if record is not None and record.target is not None else None
+        self._models.keep(app, rendered, target)
+
+    def model(self, app: str, revision: str) -> Rendered | None:
+        """The kept model; None when there is none, or it is damaged."""
+        return self._models.get(app, revision)
+
+    # -- events ---------------------------------------------------------------------------------------
+
+    def tell(self, event: Event) -> None:
+        """Append an event; the newest 10,000 are kept. Raises `StateUnusable`."""
+        fields = json.dumps(dict(event.fields), ensure_ascii=False, default=str)
+        row = (rfc3339(event.time), event.app, event.name, event.level, event.message, fields)
+        with self._lock:
+            self._do(
+                "INSERT INTO events (time, app, name, level, message, fields) VALUES (?, ?, ?, ?, ?, ?)", row
+            )
+            self._told += 1
+            if self._told % _PRUNE_EVERY == 0:
+                self._prune()
+
+    def events(
+        self, app: str | None = None, since: datetime | None = None, after: int = 0
+    ) -> tuple[tuple[int, Event], ...]:
+        """Events with their ids, oldest first: of one app, from a time on, with an id above `after`."""
+        where, values = ["id > ?"], [after]  # type: tuple[list[str], list[int | str]]
+        if app is not None:
+            where.append("app = ?")
+            values.append(app)
+        if since is not None:
+            where.append("time >= ?")
+            values.append(rfc3339(since))
+        columns = "id, time, app, name, level, message, fields"
+        query = f"SELECT {columns} FROM events WHERE {' AND '.join(where)} ORDER BY id"  # noqa: S608 - no value in it
+        return tuple(
+            (number, Event(datetime.fromisoformat(time), of, name, level, message, json.loads(fields)))
+            for number, time, of, name, level, message, fields in self._ask(query, values)
+        )
+
+    # -- facts ----------------------------------------------------------------------------------------
+
+    def get(self, key: str) -> str | None:
+        """A fact about the service itself."""
+        if self._readonly:
+            rows = self._ask("SELECT value FROM facts WHERE key = ?", (key,))
+            return str(rows[0][0]) if rows else None
+        with self._view:
+            return self._facts.get(key)
+
+    def put(self, key: str, value: str | None) -> None:
+        """Remember a fact, or with None forget it. Raises `StateUnusable`."""
+        with self._view:
+            if self._facts.get(key) == value and not self._readonly:
+                return
+        with self._lock:
+            if value is None:
+                self._do("DELETE FROM facts WHERE key = ?", (key,))
+            else:
+                self._do("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, value))
+            with self._view:
+                if value is None:
+                    self._facts.pop(key, None)
+                else:
+                    self._facts[key] = value
+
+    # -- the file -------------------------------------------------------------------------------------
+
+    def _open_or_rebuild(self, path: Path) -> None:
+        try:
+            self._load(path)
+        except sqlite3.OperationalError as error:  # locked, no rights, no room: the file itself may be sound
+            raise StateUnusable(f"state {path}: {error}; {_damaged_advice(path)}") from error
+        except sqlite3.DatabaseError as error:
+            self.close()
+            aside = _set_aside(path)
+            self.notice = (
+                f"the recorded state was damaged ({error}); it was set aside as {aside.name} and begun anew. "
+                "Apps go on running and are found again"
+            )
+            try:
+                self._load(path)
+            except sqlite3.Error as again:
+                raise StateUnusable(f"state {path}: {again}; {_damaged_advice(path)}") from again
+
+    def _load(self, path: Path) -> None:
+        try:
+            # Made by us first: SQLite would follow the umask, and gives -wal and -shm the rights of this file.
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            try:
+                os.fchmod(fd, 0o600)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise unusable(path, error) from error
+        self._connection = connection = _connect(str(path))
+        version = _version(connection)
+        if version > SCHEMA:
+            raise _too_new(path, version)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        if version == 0:
+            connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
+        elif (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise sqlite3.DatabaseError(str(found).splitlines()[-1])
+        self._records, lost = _decoded(connection.execute("SELECT app, record FROM records").fetchall())
+        self._facts = dict(connection.execute("SELECT key, value FROM facts").fetchall())
+        if lost:
+            self.notice = (
+                f"the recorded state of {', '.join(sorted(lost))} cannot be read and is taken as lost; "
+                "what runs goes on and is found again"
+            )
+        self._prune()
+
+    def _prune(self) -> None:
+        self._do("DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?", (EVENTS_KEPT,))
+
+    def _do(self, statement: str, values: Sequence[int | str]) -> None:
+        """One write, which is one transaction. The caller holds `_lock`."""
+        if self._readonly:
+            raise _readonly(self.path)
+        if self._connection is None:
+            raise StateUnusable(f"state {self.path}: it is closed")
+        try:
+            self._connection.execute(statement, values)
+        except sqlite3.Error as error:
+            raise StateUnusable(f"state {self.path}: {error}; {_damaged_advice(self.path)}") from error
+
+    def _ask(self, query: str, values: Sequence[int | str] = ()) -> list[tuple[Any, ...]]:
+        with self._lock:
+            if self._connection is None:
+                raise StateUnusable(f"state {self.path}: it is closed")
+            try:
+                return self._connection.execute(query, values).fetchall()
+            except sqlite3.Error as error:
+                raise StateUnusable(f"state {self.path}: {error}; {_damaged_advice(self.path)}") from error
+
+
+def _connect(database: str, *, uri: bool = False) -> sqlite3.Connection:
+    # isolation_level None: each statement is its own transaction, and no implicit one is left open.
+    return sqlite3.connect(database, timeout=_BUSY, isolation_level=None, check_same_thread=False, uri=uri)
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _connect_readonly(path: Path) -> sqlite3.Connection:
+    address = f"file:{quote(str(path))}?mode=ro"
+    connection = _connect(address, uri=True)
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master")
+    except sqlite3.OperationalError:
+        connection.close()
+        if path.with_name(path.name + "-wal").exists():
+            raise
+        # A read-only disk: a reader cannot make the -shm file, and with no -wal file it needs none.
+        connection = _connect(address + "&immutable=1", uri=True)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _decoded(rows: Sequence[tuple[str, str]]) -> tuple[dict[str, Record], list[str]]:
+    """The records by name, and the names of those that cannot be read."""
+    records: dict[str, Record] = {}
+    lost: list[str] = []
+    for app, text in sorted(rows):
+        try:
+            records[app] = replace(from_json(Record, text), name=app)
+        except ValueError:
+            lost.append(app)
+    return records, lost
+
+
+def _set_aside(path: Path) -> Path:
+    """Move the damaged database out of the way; its name says when it was last written."""
+    written = datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y%m%dT%H%M%SZ")
+    aside = path.with_name(f"{path.name}.damaged-{written}")
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.damaged-{written}-{number}")
+    try:
+        for ending in ("", "-wal", "-shm"):
+            part = path.with_name(path.name + ending)
+            if part.exists():
+                part.rename(aside.with_name(aside.name + ending))
+    except OSError as error:
+        raise unusable(path, error) from error
+    return aside
+
+
+def _damaged_advice(path: Path) -> str:
+    return (
+        f"see that the disk has room and that {path.parent} is ours; as a last resort move {path.name}* away "
+        "while the service is stopped: apps go on running and are found again"
+    )
+
+
+def _too_new(path: Path, version: int) -> StateUnusable:
+    return StateUnusable(
+        f"state {path}: written by a newer Homeport (schema {version}, this one knows {SCHEMA}); install that "
+        f"version again, or move {path.name}* away: apps go on running and are found again"
+    )
+
+
+def _readonly(path: Path) -> StateUnusable:
+    return StateUnusable(f"state {path}: opened for looking only")

@@ -1,0 +1,93 @@
+"""Workers: take a key, drive its reconcile, turn the result into queue calls, give the key back.
+
+A worker knows nothing of apps and decides nothing. An exception that a reconcile lets out is a fault of ours
+or of the store: it is logged with its traceback, the key is tried again with backoff, the worker lives on.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from controller.model.effects import Effect, Host, drive
+from controller.model.errors import HomeportError
+from controller.reconciler import Reconciler, Result
+from controller.workqueue import WorkQueue
+
+log = structlog.get_logger("homeport")
+
+
+class Stopping(Exception):
+    """The service stops: the run is dropped between two effects, which is as safe as a crash there."""
+
+
+class Crew:
+    """The worker threads. `on_result` hears of every run that ended, in the worker's thread."""
+
+    def __init__(
+        self,
+        count: int,
+        queue: WorkQueue[str],
+        reconciler: Reconciler,
+        host: Host,
+        on_result: Callable[[str, Result], None],
+    ) -> None:
+        self._queue, self._reconciler, self._host, self._on_result = queue, reconciler, host, on_result
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"homeport-worker-{number}", daemon=True)
+            for number in range(1, count + 1)
+        ]
+
+    def start(self) -> None:
+        """Begin to work. May be called once."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Take no new key and drop running reconciles after the effect they are in. Does not wait."""
+        self._stopping.set()
+
+    def join(self) -> None:
+        """Wait for all workers; the queue must have been shut down."""
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join()
+
+    def _work(self) -> None:
+        while (key := self._queue.get()) is not None:
+            try:
+                self._work_on(key)
+            finally:
+                self._queue.done(key)
+
+    def _work_on(self, key: str) -> None:
+        if self._stopping.is_set():
+            return
+        with structlog.contextvars.bound_contextvars(app=key, reconcile_id=uuid.uuid4().hex[:8]):
+            try:
+                result = drive(self._reconciler.run(key), self._host, self._check)
+            except Stopping:
+                return
+            except HomeportError as error:
+                log.error("reconcile.failed", message=str(error))
+                self._queue.add_rate_limited(key)
+                result = Result("Failed", failed=True)
+            except Exception:
+                log.exception(
+                    "reconcile.crashed", message="a fault in Homeport itself; the app is tried again"
+                )
+                self._queue.add_rate_limited(key)
+                result = Result("Failed", failed=True)
+            else:
+                if result.after is not None:
+                    self._queue.add_after(key, result.after)
+            self._on_result(key, result)
+
+    def _check(self, _effect: Effect[Any]) -> None:
+        if self._stopping.is_set():
+            raise Stopping

@@ -1,0 +1,134 @@
+"""What `make clean` does: takes away what `make run` made, on the engine and below var/.
+
+Containers and networks of the compose projects that live in var/apps; the volumes that Homeport made for those
+apps (var/apps is a scratch tree: this is the one place where volumes are removed without being named); var/state;
+var/apps. A tree that differs from the samples is not deleted but moved to var/removed/.
+
+    .venv/bin/python deploy/clean.py
+"""
+
+from __future__ import annotations
+
+import contextlib
+import filecmp
+import json
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import docker
+import docker.errors
+import requests
+
+ROOT = Path(__file__).resolve().parent.parent
+APPS = ROOT / "var" / "apps"
+STATE = ROOT / "var" / "state"
+SAMPLES = ROOT / "manifests"
+PROJECT = "com.docker.compose.project"
+FOLDER = "com.docker.compose.project.working_dir"
+OWN_FILES = {".env", ".homeport"}  # written by Homeport, not by a person
+
+
+def main() -> int:
+    """The command."""
+    if _service_runs():
+        print("clean: the service still runs; stop it first (Ctrl-C where `make run` runs)", file=sys.stderr)
+        return 1
+    if APPS.exists() or STATE.exists():
+        try:
+            client = docker.from_env(timeout=60)
+        except docker.errors.DockerException as error:
+            print(f"clean: no Docker engine answers, so its containers stay: {error}", file=sys.stderr)
+            return 3
+        with contextlib.closing(client):
+            try:
+                _clean_engine(client.api)
+            except (docker.errors.DockerException, requests.RequestException) as error:
+                print(f"clean: the engine refused: {error}", file=sys.stderr)
+                return 3
+    _clean_folders()
+    return 0
+
+
+def _service_runs() -> bool:
+    with socket.socket(socket.AF_UNIX) as sock:
+        try:
+            sock.connect(str(STATE / "homeport.sock"))
+        except OSError:
+            return False
+        return True
+
+
+def _clean_engine(api: Any) -> None:
+    containers = api.containers(all=True, filters={"label": PROJECT})
+    ours = [c for c in containers if Path(c["Labels"].get(FOLDER, "/")).is_relative_to(APPS)]
+    foreign = {c["Labels"][PROJECT] for c in containers if c not in ours}
+    for container in ours:
+        api.remove_container(container["Id"], v=True, force=True)
+        print(f"clean: removed container {container['Names'][0].lstrip('/')}")
+
+    folders = {folder.name for folder in APPS.iterdir() if folder.is_dir()} if APPS.exists() else set()
+    projects = ({c["Labels"][PROJECT] for c in ours} | folders) - foreign
+    for network in api.networks(filters={"label": PROJECT}):
+        if network["Labels"][PROJECT] in projects:
+            api.remove_network(network["Id"])
+            print(f"clean: removed network {network['Name']}")
+
+    names = {f"{app}_{volume}" for app in projects for volume in _volumes(app)}
+    for volume in api.volumes()["Volumes"] or []:
+        made_by_us = any(label.startswith("homeport.") for label in volume["Labels"] or {})
+        if made_by_us and volume["Name"].partition("_")[2] in names:
+            api.remove_volume(volume["Name"])
+            print(f"clean: removed volume {volume['Name']} with its data")
+
+
+def _volumes(app: str) -> list[str]:
+    for tree in (APPS, SAMPLES):  # the folder may have been taken out since
+        try:
+            return [str(name) for name in json.loads((tree / app / "manifest.json").read_text())["volumes"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return []
+
+
+def _clean_folders() -> None:
+    if STATE.exists():
+        shutil.rmtree(STATE)
+        print("clean: removed var/state")
+    if not APPS.exists():
+        return
+    if _only_samples():
+        shutil.rmtree(APPS)
+        print("clean: removed var/apps")
+    else:
+        removed = ROOT / "var" / "removed"
+        removed.mkdir(exist_ok=True)
+        kept = Path(tempfile.mkdtemp(prefix=time.strftime("apps-%Y%m%d-%H%M%S-"), dir=removed))
+        APPS.rename(kept)  # an empty folder gives way
+        print(f"clean: var/apps holds work of yours; moved to {kept.relative_to(ROOT)}")
+
+
+def _only_samples() -> bool:
+    """True when nothing in var/apps was added or edited by a person."""
+
+    for path in APPS.rglob("*"):
+        sample = SAMPLES / path.relative_to(APPS)
+        if path.name in OWN_FILES or (path.is_dir() and sample.is_dir()):
+            continue
+        if not (path.is_file() and sample.is_file() and filecmp.cmp(path, sample, shallow=False)):
+            return False
+    # An .env is ours as long as it holds only what the example said and what a hook added.
+    for env in APPS.glob("*/.env"):
+        example = SAMPLES / env.parent.name / ".env.example"
+        lines = example.read_text().splitlines() if example.exists() else []
+        if not set(lines) <= set(env.read_text().splitlines()):
+            return False
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""Apps that require each other, and the hooks between them, on a real engine."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from rig.engine import api
+from rig.service import SLEEPER, Home
+from rig.waiting import wait_until
+
+pytestmark = pytest.mark.engine
+
+PROVIDER = """\
+services:
+  main:
+    image: homeport/sample:1
+    command: ["sh", "-c", "mkdir -p /data && touch /data/up && exec sleep 100000"]
+    init: true
+    network_mode: none
+    stop_grace_period: 0s
+    healthcheck: {test: ["CMD", "test", "-e", "/data/up"], interval: 1s, retries: 3}
+    volumes: ["data:/data"]
+volumes: {data: {name: "furtka_@db_data", external: true}}
+"""
+
+INSTALL = """\
+echo "$FURTKA_CONSUMER_APP" >> /data/installs
+echo "DB_USER=$FURTKA_CONSUMER_APP"
+echo 'FURTKA_JSON: {"DB_PASSWORD": "p$w \\"q", "DB_PORT": 1.50}'
+"""
+START = 'echo "$FURTKA_CONSUMER_ENV_DB_USER" >> /data/starts\n'
+
+CONSUMER = (
+    SLEEPER
+    + '    environment: {USER_: "${DB_USER:?}", PASSWORD_: "${DB_PASSWORD:?}", PORT_: "${DB_PORT:?}"}\n'
+)
+
+
+def put_provider(home: Home, install: str = INSTALL, start: str = START) -> None:
+    home.put("db", PROVIDER, {"scripts/install.sh": install, "scripts/start.sh": start}, volumes=["data"])
+
+
+def put_consumer(home: Home, short: str = "app", compose: str = CONSUMER) -> None:
+    requires = [{"app": home.name("db"), "on_install": "scripts/install.sh", "on_start": "scripts/start.sh"}]
+    home.put(short, compose, requires=requires)
+
+
+def in_provider(home: Home, *command: str) -> str:
+    """What a command in the provider's container prints."""
+    with api(home.engine) as client:
+        execution = client.exec_create(f"{home.name('db')}-main-1", list(command))
+        output: bytes = client.exec_start(execution["Id"])
+    return output.decode()
+
+
+def hook_processes(home: Home) -> list[str]:
+    """Processes in the provider's container that are neither its own nor this look."""
+    with api(home.engine) as client:
+        table = client.top(f"{home.name('db')}-main-1", "-eo pid,args")
+    return [row[-1] for row in table["Processes"] if "sleep 100000" not in row[-1] and "init" not in row[-1]]
+
+
+def test_a_consumer_that_comes_first_waits_and_gets_what_the_hook_made(home: Home) -> None:
+    home.start()
+    put_consumer(home)
+    home.wait("app", "Waiting")
+    assert home.ready_condition("app")["reason"] == "DependencyMissing"
+    assert home.name("db") in home.ready_condition("app")["message"]
+    assert not home.containers("app")
+
+    put_provider(home)
+    home.wait("app", "Ready")
+    home.wait("db", "Ready")
+    env = home.env_of("app")
+    assert (env["USER_"], env["PASSWORD_"], env["PORT_"]) == (home.name("app"), 'p$w "q', "1.50")
+    assert in_provider(home, "cat", "/data/installs") == home.name("app") + "\n"
+    assert home.name("app") in in_provider(home, "cat", "/data/starts")
+
+    (provider,), (consumer,) = home.containers("db").values(), home.containers("app").values()
+    healthy = provider["State"]["Health"]["Log"][0]["End"]
+    assert consumer["Created"] > healthy[: len(consumer["Created"]) - 1], (
+        "created only after the provider was healthy"
+    )
+    status = home.status("app")
+    assert status is not None
+    assert status["generation"] == status["observedGeneration"] == 1, "our own merge is no new generation"
+    assert "p$w" not in home.log_file.read_text()
+
+
+def test_on_install_is_not_run_again_by_an_edit_and_on_start_is_run_before_each_start(home: Home) -> None:
+    put_provider(home)
+    put_consumer(home)
+    home.start()
+    home.wait("app", "Ready")
+    starts = in_provider(home, "cat", "/data/starts")
+    compose = home.apps / home.name("app") / "docker-compose.yaml"
+    compose.write_text(compose.read_text() + "    labels: {edited: 'yes'}\n")
+    wait_until(lambda: (home.status("app") or {}).get("observedGeneration") == 2, "the edit was applied")
+    home.wait("app", "Ready")
+    assert in_provider(home, "cat", "/data/installs").count("\n") == 1
+    assert in_provider(home, "cat", "/data/starts").count("\n") == starts.count("\n") + 1
+
+
+def test_on_start_runs_again_when_the_providers_container_is_new_and_the_consumer_runs_on(home: Home) -> None:
+    put_provider(home)
+    put_consumer(home)
+    home.start()
+    home.wait("app", "Ready")
+    before = home.ids("app")
+    starts = in_provider(home, "cat", "/data/starts").count("\n")
+    with api(home.engine) as client:
+        client.remove_container(f"{home.name('db')}-main-1", force=True)
+    wait_until(lambda: len(home.containers("db")) == 1, "the provider is back")
+    wait_until(lambda: in_provider(home, "cat", "/data/starts").count("\n") > starts, "on_start ran again")
+    home.wait("app", "Ready")
+    assert home.ids("app") == before
+
+
+BAD_HOOKS = {
+    "exits with 1": ("echo DB_USER=x; exit 1", "HookFailed"),
+    "sleeps for ever": ("trap '' TERM; sleep 4000 & sleep 5000", "HookTimeout"),
+    "prints a megabyte": ("yes 0123456789 | head -c 1100000; echo DB_USER=x", "HookOutputInvalid"),
+    "prints a placeholder": ("echo DB_USER=changeme", "HookOutputInvalid"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_HOOKS)
+def test_a_bad_hook_is_an_error_of_its_consumer_alone(home: Home, kind: str) -> None:
+    script, reason = BAD_HOOKS[kind]
+    home.settings["install-timeout"] = "1"
+    put_provider(home, install=script)
+    put_consumer(home)
+    home.put("other", SLEEPER)
+    home.start()
+    home.wait("app", "Failed")
+    assert home.ready_condition("app")["reason"] == reason
+    assert home.log("hook.failed", "app")
+    home.wait("db", "Ready")
+    home.wait("other", "Ready")
+    assert not home.containers("app")
+    assert not (home.apps / home.name("app") / ".env").exists()
+    home.stop()
+    wait_until(lambda: not hook_processes(home), "no process of the hook is left")
+
+
+def test_a_provider_that_goes_away_is_kept_while_it_is_required(home: Home) -> None:
+    put_provider(home)
+    put_consumer(home)
+    home.put("other")
+    home.start()
+    home.wait("app", "Ready")
+    home.wait("other", "Ready")
+    before = home.ids()
+    shutil.move(home.apps / home.name("db"), home.apps.parent / "aside")
+    home.wait("db", "RemovalBlocked")
+    assert home.name("app") in home.ready_condition("db")["message"]
+    assert home.ids() == before
+    shutil.rmtree(home.apps / home.name("app"))
+    wait_until(
+        lambda: not home.containers("db") and not home.containers("app"), "both are gone, the consumer first"
+    )
+
+
+def test_a_cycle_is_named_in_full_and_everyone_else_goes_on(home: Home) -> None:
+    home.start()
+    home.put("x", requires=[{"app": home.name("y")}])
+    home.put("y", requires=[{"app": home.name("x")}])
+    home.put("z")
+    home.wait("z", "Ready")
+    home.wait("x", "Invalid")
+    home.wait("y", "Invalid")
+    x, y = home.name("x"), home.name("y")
+    assert f"{x} -> {y} -> {x}" in home.ready_condition("x")["message"]
+    assert home.ready_condition("y")["reason"] == "DependencyCycle"

@@ -1,0 +1,306 @@
+"""What Compose's resolved model means, which engine is talked to, and what is read off the machine's ports."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.engine import document as documents
+from controller.engine import hostports, observation
+from controller.engine.endpoint import resolve_endpoint
+from controller.model.errors import EngineUnreachable
+from controller.model.observed import Bind, Rendered, Service
+
+
+def parse(services: dict[str, dict[str, Any]], **top: Any) -> Rendered:
+    text = json.dumps({"name": "app", "services": services, **top})
+    return documents.parse(
+        "app", "r1", documents.complete(text, {}), {name: f"hash-{name}" for name in services}
+    )
+
+
+def one(**fields: Any) -> Service:
+    (service,) = parse({"web": {"image": "i:1", **fields}}).services
+    return service
+
+
+def test_services_come_in_the_order_of_their_names_with_their_hashes() -> None:
+    rendered = parse({"web": {"image": "i:1"}, "db": {"image": "i:2"}})
+    assert [(s.name, s.config_hash, s.image) for s in rendered.services] == [
+        ("db", "hash-db", "i:2"),
+        ("web", "hash-web", "i:1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "scale"),
+    [
+        ({}, 1),
+        ({"scale": 3}, 3),
+        ({"deploy": {"replicas": 2}}, 2),
+        ({"scale": 0}, 0),
+        ({"deploy": {"replicas": 0}}, 0),
+    ],
+)
+def test_scale(fields: dict[str, Any], scale: int) -> None:
+    assert one(**fields).scale == scale
+
+
+@pytest.mark.parametrize(
+    ("check", "has"),
+    [
+        (None, False),
+        ({"test": ["CMD", "true"]}, True),
+        ({"test": ["NONE"]}, False),
+        ({"disable": True}, False),
+        ({"test": ["CMD", "true"], "disable": True}, False),
+        ({"interval": "1s"}, False),
+    ],
+)
+def test_a_health_check_is_one_that_is_on(check: dict[str, Any] | None, has: bool) -> None:
+    assert one(healthcheck=check).has_healthcheck is has
+
+
+def test_a_job_is_awaited_by_a_sibling_or_says_so() -> None:
+    awaited = {
+        "depends_on": {
+            "a": {"condition": "service_completed_successfully"},
+            "b": {"condition": "service_started"},
+        }
+    }
+    rendered = parse(
+        {
+            "a": {},
+            "b": {},
+            "c": {"labels": {"homeport.job": "true"}},
+            "d": {"labels": {"homeport.job": "false"}},
+            "e": awaited,
+        }
+    )
+    assert [s.name for s in rendered.services if s.is_job] == ["a", "c"]
+
+
+def test_binds_are_host_paths_and_files_of_secrets_and_configs() -> None:
+    (web,) = parse(
+        {
+            "web": {
+                "volumes": [
+                    {
+                        "type": "bind",
+                        "source": "/a/f",
+                        "target": "/f",
+                        "read_only": True,
+                        "bind": {"create_host_path": False},
+                    },
+                    {"type": "bind", "source": "/a/d", "target": "/d"},
+                    {"type": "volume", "source": "data", "target": "/v"},
+                    {"type": "tmpfs", "target": "/t"},
+                ],
+                "secrets": [{"source": "token"}, {"source": "made"}],
+                "configs": [{"source": "conf", "target": "/etc/conf"}],
+            }
+        },
+        secrets={"token": {"file": "/a/token"}, "made": {"environment": "MADE"}},
+        configs={"conf": {"file": "/a/conf"}},
+    ).services
+    assert web.binds == (
+        Bind("/a/f", "/f", True),
+        Bind("/a/d", "/d", False),
+        Bind("/a/token", "/run/secrets/token", True),
+        Bind("/a/conf", "/etc/conf", True),
+    )
+
+
+def test_ports_are_those_that_are_certainly_taken() -> None:
+    ports = [
+        {"target": 80, "published": "8080", "protocol": "tcp"},
+        {"target": 53, "published": "53", "protocol": "udp", "host_ip": "127.0.0.1"},
+        {"target": 81, "published": ""},
+        {"target": 82, "published": "0"},
+        {"target": 83, "published": "9000-9001", "protocol": "tcp"},
+    ]
+    assert one(ports=ports).ports == (("", 8080, "tcp"), ("127.0.0.1", 53, "udp"))
+    assert one(ports=ports[-1:], scale=2).ports == (("", 9000, "tcp"), ("", 9001, "tcp"))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"network_mode": "service:db"},
+        {"ipc": "service:db"},
+        {"pid": "service:db"},
+        {"volumes_from": ["db:ro"]},
+    ],
+)
+def test_who_shares_with_a_sibling(fields: dict[str, Any]) -> None:
+    assert one(**fields).shares_with == "db"
+
+
+@pytest.mark.parametrize(
+    "fields", [{"network_mode": "host"}, {"ipc": "private"}, {"volumes_from": ["container:x"]}]
+)
+def test_who_shares_with_no_sibling(fields: dict[str, Any]) -> None:
+    assert one(**fields).shares_with == ""
+
+
+def test_external_volumes_have_their_real_names() -> None:
+    rendered = parse({}, volumes={"a": {"name": "app_a"}, "b": {"name": "furtka_app_b", "external": True}})
+    assert rendered.external_volumes == ("furtka_app_b",)
+
+
+def test_a_network_is_needed_when_one_is_to_be_made() -> None:
+    networks = {"default": {"name": "app_default"}, "lan": {"name": "lan", "external": True}}
+    assert parse({"web": {"networks": {"default": None}}}, networks=networks).needs_network
+    assert not parse({"web": {"networks": {"lan": None}}}, networks=networks).needs_network
+    assert not parse({"web": {"network_mode": "none"}}).needs_network
+
+
+def test_what_is_built_has_the_name_that_compose_gives_it() -> None:
+    rendered = parse({"web": {"build": {"context": "/a"}}})
+    assert rendered.services[0].image == "app-web"
+    assert documents.built(rendered.document) == {"web"}
+
+
+def test_the_document_needs_no_other_file() -> None:
+    text = json.dumps(
+        {
+            "services": {"web": {"profiles": ["extra"]}},
+            "secrets": {"s": {"environment": "TOKEN"}, "f": {"file": "/f"}},
+            "configs": {"c": {"environment": "MISSING"}},
+        }
+    )
+    document = documents.complete(text, {"TOKEN": "hunter2", "OTHER": "x"})
+    assert documents.environment(document) == {"TOKEN": "hunter2"}
+    assert "profiles" not in json.loads(document)["services"]["web"]
+
+
+def test_secrets_of_a_document_are_all_values_but_paths_that_are_mounted() -> None:
+    rendered = parse(
+        {
+            "web": {
+                "image": "i:1",
+                "environment": {"A": "hunter2", "B": None, "WHERE": "/srv/data"},
+                "volumes": [{"type": "bind", "source": "/srv/data", "target": "/d"}],
+                "build": {"context": "/a", "args": {"KEY": "built-in"}},
+            }
+        },
+        configs={"c": {"content": "inline"}},
+    )
+    assert documents.secret_values(rendered.document) == ("built-in", "hunter2", "inline")
+
+
+# ---- which engine ----
+
+
+def context(folder: Path, name: str, host: str, current: bool = True) -> None:
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    meta = folder / "contexts" / "meta" / digest
+    meta.mkdir(parents=True)
+    (meta / "meta.json").write_text(json.dumps({"Name": name, "Endpoints": {"docker": {"Host": host}}}))
+    (folder / "config.json").write_text(json.dumps({"currentContext": name} if current else {}))
+
+
+def test_without_anything_it_is_the_usual_socket(tmp_path: Path) -> None:
+    assert resolve_endpoint({"HOME": str(tmp_path)}).host == "unix:///var/run/docker.sock"
+
+
+def test_docker_host_wins_over_a_context(tmp_path: Path) -> None:
+    context(tmp_path, "there", "unix:///there.sock")
+    env = {
+        "HOME": "/x",
+        "DOCKER_CONFIG": str(tmp_path),
+        "DOCKER_CONTEXT": "there",
+        "DOCKER_HOST": "unix:///here.sock",
+    }
+    assert resolve_endpoint(env).host == "unix:///here.sock"
+
+
+def test_the_current_context_is_followed_and_the_named_one_first(tmp_path: Path) -> None:
+    context(tmp_path, "there", "unix:///there.sock")
+    env = {"HOME": "/x", "DOCKER_CONFIG": str(tmp_path)}
+    assert resolve_endpoint(env).host == "unix:///there.sock"
+    assert resolve_endpoint({**env, "DOCKER_CONTEXT": "default"}).host == "unix:///var/run/docker.sock"
+    with pytest.raises(EngineUnreachable, match="elsewhere"):
+        resolve_endpoint({**env, "DOCKER_CONTEXT": "elsewhere"})
+
+
+def test_another_machine_by_ssh_is_refused() -> None:
+    with pytest.raises(EngineUnreachable, match="not supported"):
+        resolve_endpoint({"HOME": "/x", "DOCKER_HOST": "ssh://me@there"})
+
+
+def test_a_child_gets_the_endpoint_and_nothing_that_steers_compose() -> None:
+    env = {
+        "HOME": "/h",
+        "PATH": "/bin",
+        "DOCKER_HOST": "unix:///s",
+        "COMPOSE_FILE": "x",
+        "DOCKER_CONTEXT": "y",
+        "SECRET": "z",
+    }
+    assert resolve_endpoint(env).child_env() == {
+        "PATH": "/bin", "HOME": "/h", "LANG": "C.UTF-8", "DOCKER_HOST": "unix:///s", "DOCKER_CONFIG": "/h/.docker",
+    }  # fmt: skip
+
+
+def test_tls_is_told_to_the_child(tmp_path: Path) -> None:
+    env = {
+        "HOME": "/h",
+        "DOCKER_HOST": "tcp://127.0.0.1:2376",
+        "DOCKER_TLS_VERIFY": "1",
+        "DOCKER_CERT_PATH": str(tmp_path),
+    }
+    child = resolve_endpoint(env).child_env()
+    assert (child["DOCKER_TLS_VERIFY"], child["DOCKER_CERT_PATH"]) == ("1", str(tmp_path))
+
+
+# ---- what the engine and the machine say ----
+
+
+def test_times_sort_as_text() -> None:
+    texts = [
+        "2026-01-01T00:00:05Z",
+        "2026-01-01T00:00:05.1Z",
+        "2026-01-01T00:00:05.12Z",
+        "2026-01-01T00:00:05.123456789Z",
+    ]
+    assert sorted(map(observation.stamp, reversed(texts))) == [observation.stamp(t) for t in texts]
+    assert observation.stamp("0001-01-01T00:00:00Z") == ""
+    assert observation.seconds(observation.stamp(texts[1])) == pytest.approx(1767225605.1)
+
+
+def test_listening_sockets_are_read_in_both_families(tmp_path: Path) -> None:
+    net = tmp_path / "net"
+    net.mkdir()
+    head = (
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+    )
+    rest = "00000000:00000000 00:00000000 00000000     0        0 4242 1\n"
+    (net / "tcp").write_text(
+        f"{head}   0: 0100007F:1F90 00000000:0000 0A {rest}   1: 0100007F:1F91 0100007F:1F90 01 {rest}"
+    )
+    (net / "tcp6").write_text(f"{head}   0: 00000000000000000000000001000000:0050 {'0' * 32}:0000 0A {rest}")
+    (net / "udp").write_text(f"{head}   0: 00000000:0035 00000000:0000 07 {rest}")
+    assert hostports.listeners(tmp_path) == (
+        hostports.Listener("tcp", "127.0.0.1", 8080, "4242"),
+        hostports.Listener("tcp", "::1", 80, "4242"),
+        hostports.Listener("udp", "0.0.0.0", 53, "4242"),  # noqa: S104
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "clash"),
+    [
+        ("", "127.0.0.1", True),
+        ("127.0.0.1", "::", True),
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.0.0.1", "::ffff:127.0.0.1", True),
+        ("127.0.0.1", "192.0.2.1", False),
+    ],
+)
+def test_addresses_that_clash(one: str, other: str, clash: bool) -> None:
+    assert hostports.overlaps(one, other) is clash

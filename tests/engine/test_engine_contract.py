@@ -1,0 +1,697 @@
+"""What every engine promises, told of the fake and of Docker: the fake may stand in where both keep it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.clock import SystemClock
+from controller.engine.docker_engine import DockerEngine
+from controller.engine.endpoint import Endpoint, resolve_endpoint
+from controller.model.desired import Present
+from controller.model.errors import AppError, EngineUnreachable, InputInvalid, Interrupted
+from controller.model.manifest import Manifest
+from controller.model.observed import Container, EngineEvent, Observed, Rendered
+from fakes.engine import FakeEngine
+from fakes.tree import manifest
+from rig.engine import api
+from rig.waiting import wait_until
+
+SLEEPER = """
+    image: homeport/sample:1
+    command: ["sleep", "1000"]
+    network_mode: none
+    stop_grace_period: 0s
+"""
+WEB = f"services:\n  web:{SLEEPER}"
+BAND = f"services:\n  web:{SLEEPER}\n  side:{SLEEPER}"
+TALKER = b'echo "A=$ASKED"; echo trouble >&2; exit "${CODE:-0}"'
+
+
+@dataclass
+class World:
+    """An engine, and a hand in its world that is the same for both."""
+
+    engine: Any
+    folder: Path
+    prefix: str
+    host: str = ""
+
+    @property
+    def app(self) -> str:
+        return f"{self.prefix}app"
+
+    @property
+    def fake(self) -> FakeEngine | None:
+        return self.engine if isinstance(self.engine, FakeEngine) else None
+
+    def write(self, text: str, app: str = "", **env: str) -> Present:
+        """An app whose files say so."""
+        name = app or self.app
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        file = folder / "compose.yaml"
+        file.write_text(text)
+        if env:
+            (folder / ".env").write_text("".join(f'{k}="{v}"\n' for k, v in env.items()))
+        revision = f"sha256:{hash((text, tuple(env.items())))}"
+        return Present(
+            name, str(folder), Manifest.model_validate(manifest(name)), revision, (str(file),), env
+        )
+
+    def apply(self, text: str, app: str = "", services: tuple[str, ...] = (), **options: Any) -> Rendered:
+        present = self.write(text, app)
+        rendered: Rendered = self.engine.render(present)
+        self.engine.apply(present.name, present.folder, rendered, services, **options)
+        return rendered
+
+    def look(self, app: str = "", volumes: tuple[str, ...] = ()) -> Observed:
+        name = app or self.app
+        seen: Observed = self.engine.observe(name, (str(self.folder / name),), volumes)
+        return seen
+
+    def one(self, service: str = "web", app: str = "") -> Container:
+        """The only container of that service."""
+        (container,) = self.look(app).of(service)
+        return container
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        def holds() -> bool:
+            if self.fake:
+                self.fake.settle()
+            return condition()
+
+        wait_until(holds, what)
+
+    def on_docker(self, act: Callable[[Any], Any]) -> Any:
+        with api(self.host) as client:
+            return act(client)
+
+    def kill(self, service: str = "web") -> None:
+        one = self.one(service)
+        if self.fake:
+            self.fake.kill(self.app, service)
+        else:
+            self.on_docker(lambda client: client.kill(one.id))
+
+    def kill_all(self) -> None:
+        """Everything that runs, so that nobody waits for a long stop time."""
+        for container in self.look().containers:
+            if container.state == "running":
+                self.on_docker(lambda client, one=container.id: client.kill(one))
+
+    def stop(self, service: str = "web") -> None:
+        one = self.one(service)
+        if self.fake:
+            self.fake.stop(self.app, service)
+        else:
+            self.on_docker(lambda client: client.stop(one.id, timeout=5))
+
+    def plant_leftover(self, state: str) -> None:
+        """What an `up` leaves that is ended after it made (or started) web's successor."""
+        if self.fake:
+            self.fake.plant_leftover(self.app, "web", state)
+            return
+        old = self.one()
+
+        def plant(client: Any) -> None:
+            config = client.inspect_container(old.id)["Config"]
+            host = client.create_host_config(network_mode="none")
+            name = f"{old.id[:12]}_{old.name}"
+            made = client.create_container(
+                config["Image"],
+                config["Cmd"],
+                name=name,
+                labels=config["Labels"],
+                host_config=host,
+                stop_signal="KILL",
+            )
+            if state == "running":
+                client.remove_container(old.id, force=True)
+                client.start(made["Id"])
+
+        self.on_docker(plant)
+
+    def script(self, script: bytes, answer: Callable[[Any, Any], Any]) -> bytes:
+        """A script that the fake knows as well."""
+        if self.fake:
+            self.fake.scripts[script] = answer
+        return script
+
+
+@pytest.fixture(params=["fake", pytest.param("docker", marks=pytest.mark.engine)])
+def world(request: pytest.FixtureRequest, tmp_path: Path, app_prefix: str) -> Iterator[World]:
+    if request.param == "fake":
+        yield World(FakeEngine(), tmp_path, app_prefix)
+        return
+    yield from _docker(request.getfixturevalue("engine_host"), tmp_path, app_prefix)
+
+
+@pytest.fixture
+def docker_world(engine_host: str, tmp_path: Path, app_prefix: str) -> Iterator[World]:
+    yield from _docker(engine_host, tmp_path, app_prefix)
+
+
+def _docker(host: str, tmp_path: Path, prefix: str) -> Iterator[World]:
+    engine = DockerEngine(replace(resolve_endpoint(), host=host), tmp_path / "work", SystemClock())
+    yield World(engine, tmp_path, prefix, host)
+    engine.close()
+
+
+# ---- apply and observe ----
+
+
+def test_what_is_applied_runs_with_the_hash_that_was_rendered(world: World) -> None:
+    rendered = world.apply(WEB)
+    web = world.one()
+    assert (web.state, web.config_hash, web.image) == (
+        "running",
+        rendered.services[0].config_hash,
+        "homeport/sample:1",
+    )
+    assert web.started_at
+    assert not web.finished_at
+    assert web.image_id.startswith("sha256:")
+
+
+def test_applied_twice_it_makes_nothing_new(world: World) -> None:
+    world.apply(BAND)
+    before = [c.incarnation for c in world.look().containers]
+    world.apply(BAND)
+    assert [c.incarnation for c in world.look().containers] == before
+
+
+def test_only_the_service_that_changed_is_made_anew(world: World) -> None:
+    world.apply(BAND)
+    web, side = world.one("web"), world.one("side")
+    world.apply(BAND + "    environment: {A: b}\n")
+    assert world.one("web").id == web.id
+    assert world.one("side").id != side.id
+
+
+def test_forced_it_is_made_anew(world: World) -> None:
+    world.apply(BAND)
+    web, side = world.one("web"), world.one("side")
+    world.apply(BAND, services=("web",), force=True)
+    assert world.one("web").id != web.id
+    assert world.one("side").incarnation == side.incarnation
+
+
+def test_a_service_that_is_gone_from_the_files_is_removed_with_the_whole_app_only(world: World) -> None:
+    world.apply(BAND)
+    world.apply(WEB, services=("web",))
+    assert world.one("side").state == "running"
+    world.apply(WEB)
+    assert world.look().of("side") == ()
+
+
+def test_as_many_containers_run_as_the_scale_says(world: World) -> None:
+    world.apply(WEB + "    scale: 3\n")
+    assert [c.number for c in world.look().of("web")] == [1, 2, 3]
+    world.apply(WEB)
+    assert [c.number for c in world.look().of("web")] == [1]
+
+
+def test_a_killed_container_is_seen_and_healed(world: World) -> None:
+    world.apply(BAND)
+    before = world.one()
+    world.kill()
+    world.until(lambda: world.one().state == "exited", "the kill is seen")
+    killed = world.one()
+    assert (killed.exit_code, killed.ended_by_itself) == (137, False)
+    assert killed.finished_at > killed.started_at
+    world.apply(BAND, services=("web",))
+    assert world.one().state == "running"
+    assert world.one().incarnation != before.incarnation
+
+
+def test_health_becomes_healthy(world: World) -> None:
+    rendered = world.apply(WEB + '    healthcheck: {test: ["CMD", "true"], interval: 1s}\n')
+    assert rendered.services[0].has_healthcheck
+    assert world.one().health == "starting"
+    world.until(lambda: world.one().health == "healthy", "web is healthy")
+
+
+def test_who_lives_in_anothers_namespaces_says_so(world: World) -> None:
+    guest = SLEEPER.replace("none", "service:web")
+    rendered = world.apply(f"services:\n  web:{SLEEPER}\n  guest:{guest}")
+    assert [(s.name, s.shares_with) for s in rendered.services] == [("guest", "web"), ("web", "")]
+    assert world.one("guest").shares_with == world.one("web").id
+
+
+def test_networks_are_the_same_for_all_containers_of_an_app(world: World) -> None:
+    rendered = world.apply(BAND.replace("network_mode: none", "init: true"))
+    assert rendered.needs_network
+    web, side = world.one("web"), world.one("side")
+    assert len(web.networks) == 1
+    assert web.networks == side.networks
+    world.engine.remove(world.app, (str(world.folder / world.app),))
+
+
+def test_a_job_is_done_when_apply_returns(world: World) -> None:
+    job = SLEEPER.replace('["sleep", "1000"]', '["true"]')
+    text = f"services:\n  job:{job}\n  web:{SLEEPER}    depends_on: {{job: {{condition: service_completed_successfully}}}}\n"
+    rendered = world.apply(text)
+    assert [s.name for s in rendered.services if s.is_job] == ["job"]
+    done = world.one("job")
+    assert (done.state, done.exit_code, done.ended_by_itself) == ("exited", 0, True)
+    world.apply(text, services=("web",), force=True)
+    assert world.one("job").incarnation == done.incarnation
+
+
+def test_who_ends_by_itself_is_told_from_who_is_stopped(world: World) -> None:
+    if world.fake:
+        world.fake.behaviour[(world.app, "once")] = "exit"
+    once = SLEEPER.replace('["sleep", "1000"]', '["true"]')
+    polite = SLEEPER.replace(
+        '["sleep", "1000"]', """["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"]"""
+    )
+    world.apply(f"services:\n  once:{once}\n  web:{polite.replace('0s', '5s')}")
+    world.until(lambda: world.one("once").state == "exited", "once has ended")
+    world.stop()
+    stopped = world.one()
+    assert (stopped.state, stopped.exit_code) == ("exited", 0)
+    assert not stopped.ended_by_itself
+    assert world.one("once").ended_by_itself
+
+
+def test_a_bad_file_is_the_fault_of_the_files(world: World) -> None:
+    with pytest.raises(InputInvalid) as caught:
+        world.engine.render(world.write("services: [not a mapping\n"))
+    assert caught.value.reason == "SourceInvalid"
+
+
+def test_a_variable_that_must_be_there_and_is_not_is_named(world: World) -> None:
+    with pytest.raises(InputInvalid, match="TOKEN"):
+        world.engine.render(world.write(WEB.replace("1000", "${TOKEN:?missing}")))
+
+
+def test_a_revision_is_rendered_once(world: World) -> None:
+    present = world.write(WEB)
+    assert world.engine.render(present) is world.engine.render(present)
+
+
+# ---- what an interrupted apply leaves ----
+
+
+def test_a_successor_that_never_ran_is_removed_ahead_of_an_apply(world: World) -> None:
+    world.apply(WEB)
+    before = world.one()
+    world.plant_leftover("created")
+    assert len(world.look().of("web")) == 2
+    world.apply(WEB)
+    assert world.one().incarnation == before.incarnation
+
+
+def test_a_successor_that_runs_under_its_temporary_name_gets_its_own(world: World) -> None:
+    world.apply(WEB)
+    name = world.one().name
+    world.plant_leftover("running")
+    assert world.one().name != name
+    world.apply(WEB)
+    assert (world.one().name, world.one().state) == (name, "running")
+
+
+# ---- restart and remove ----
+
+
+def test_a_restart_is_another_incarnation_of_the_same_container(world: World) -> None:
+    world.apply(BAND)
+    web, side = world.one("web"), world.one("side")
+    world.engine.restart(world.app, [web.id])
+    assert world.one("web").id == web.id
+    assert world.one("web").incarnation != web.incarnation
+    assert world.one("web").started_at > web.started_at
+    assert world.one("side").incarnation == side.incarnation
+
+
+def test_a_container_that_is_gone_cannot_be_restarted(world: World) -> None:
+    world.apply(WEB)
+    with pytest.raises(AppError, match="gone"):
+        world.engine.restart(world.app, ["0" * 64])
+
+
+def test_removed_means_no_container_and_all_volumes(world: World) -> None:
+    volume = f"{world.prefix}data"
+    world.engine.ensure_volume(volume, world.app)
+    world.apply(f"{WEB}    volumes: [data:/data]\nvolumes: {{data: {{external: true, name: {volume}}}}}\n")
+    folders = (str(world.folder / world.app),)
+    world.engine.remove(world.app, folders)
+    assert world.look().containers == ()
+    assert volume in world.look(volumes=(volume,)).volumes
+    world.engine.remove(world.app, folders)
+
+
+def test_a_project_of_the_same_name_elsewhere_is_seen_and_left_alone(world: World) -> None:
+    world.apply(WEB)
+    before = world.one()
+    elsewhere = str(world.folder / "elsewhere")
+    seen = world.engine.observe(world.app, (elsewhere,), ())
+    assert (seen.containers, seen.foreign) == ((), (str(world.folder / world.app),))
+    world.engine.remove(world.app, (elsewhere,))
+    assert world.one().incarnation == before.incarnation
+
+
+def test_all_projects_are_known_with_their_folders(world: World) -> None:
+    world.apply(WEB)
+    assert world.engine.containers()[world.app] == (str(world.folder / world.app),)
+
+
+# ---- volumes, images, ports ----
+
+
+def test_a_volume_is_made_once(world: World) -> None:
+    volume = f"{world.prefix}data"
+    assert world.look(volumes=(volume,)).volumes == {}
+    assert world.engine.ensure_volume(volume, world.app) is True
+    assert world.engine.ensure_volume(volume, world.app) is False
+    # A name that is part of another's is not it.
+    assert list(world.look(volumes=(volume, volume[:-1])).volumes) == [volume]
+    assert world.look(volumes=(volume,)).volumes[volume]
+
+
+def test_without_its_external_volume_nothing_is_started(world: World) -> None:
+    volume = f"{world.prefix}none"
+    text = f"{WEB}    volumes: [data:/data]\nvolumes: {{data: {{external: true, name: {volume}}}}}\n"
+    assert world.engine.render(world.write(text)).external_volumes == (volume,)
+    with pytest.raises(AppError, match=volume) as caught:
+        world.apply(text)
+    assert caught.value.reason == "ApplyFailed"
+    assert world.look().of("web") == ()
+
+
+def test_an_image_that_is_nowhere_is_missing_and_cannot_be_pulled(world: World) -> None:
+    image = "localhost:1/nowhere:1"
+    if world.fake:
+        world.fake.absent_images.add(image)
+        world.fake.unpullable.add(image)
+    present = world.write(BAND.replace("homeport/sample:1", image, 1))
+    rendered = world.engine.render(present)
+    assert world.engine.missing_images(rendered) == ("web",)
+    with pytest.raises(AppError) as caught:
+        world.engine.pull(present, rendered, ("web",))
+    assert caught.value.reason == "PullFailed"
+    with pytest.raises(AppError) as caught:
+        world.engine.apply(present.name, present.folder, rendered)
+    assert caught.value.reason == "PullFailed"
+
+
+def test_a_port_that_another_app_holds_is_named(world: World) -> None:
+    port = _free_port()
+    text = WEB.replace("network_mode: none", f'ports: ["{port}:80"]')
+    rendered = world.apply(text)
+    assert rendered.services[0].ports == (("", port, "tcp"),)
+    wanted = [("", port, "tcp"), ("", _free_port(), "tcp")]
+    busy = world.engine.busy_ports(wanted, "another-app")
+    assert list(busy) == [port]
+    assert world.app in busy[port]
+    assert world.engine.busy_ports(wanted, world.app) == {}
+    world.engine.remove(world.app, (str(world.folder / world.app),))
+
+
+# ---- hooks ----
+
+
+def test_a_script_gives_its_output_and_exit_status(world: World) -> None:
+    from controller.model.observed import ExecResult
+
+    world.apply(WEB)
+    script = world.script(
+        TALKER,
+        lambda env, _: ExecResult(int(env.get("CODE", 0)), f"A={env['ASKED']}\n".encode(), "trouble\n"),
+    )
+    asked = "two words $HOME 'quoted' \n and a line"
+    result = world.engine.exec(world.one().id, script, {"ASKED": asked}, 10)
+    assert (result.exit_code, result.stdout) == (0, f"A={asked}\n".encode())
+    assert result.stderr_tail.strip() == "trouble"
+    assert world.engine.exec(world.one().id, script, {"ASKED": "", "CODE": "3"}, 10).exit_code == 3
+
+
+def test_a_container_that_does_not_run_runs_no_script(world: World) -> None:
+    world.apply(WEB)
+    web = world.one()
+    world.kill()
+    world.until(lambda: world.one().state == "exited", "the kill is seen")
+    for container in (web.id, "0" * 64):
+        with pytest.raises(AppError) as caught:
+            world.engine.exec(container, TALKER, {}, 10)
+        assert caught.value.reason == "HookFailed"
+
+
+def test_after_an_interrupt_nothing_is_begun(world: World) -> None:
+    rendered = world.apply(WEB)
+    web = world.one()
+    world.engine.interrupt(0)
+    with pytest.raises(Interrupted):
+        world.engine.exec(web.id, TALKER, {}, 10)
+    with pytest.raises(Interrupted):
+        world.engine.apply(world.app, str(world.folder / world.app), rendered)
+    assert world.one().incarnation == web.incarnation
+
+
+# ---- events ----
+
+
+def test_events_begin_with_connected_and_end_when_closed(world: World) -> None:
+    heard: list[EngineEvent] = []
+    connected = threading.Event()
+
+    def listen() -> None:
+        for event in world.engine.events():
+            heard.append(event)
+            connected.set()
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    try:
+        assert connected.wait(10)
+        world.apply(WEB)
+        world.kill()
+
+        def actions() -> set[str]:
+            return {
+                e.action for e in heard if (e.app, e.folder) == (world.app, str(world.folder / world.app))
+            }
+
+        world.until(lambda: {"start", "die"} <= actions(), "start and die are heard")
+        assert heard[0].action == "connected"
+        assert all(e.at is not None and e.at.tzinfo is not None for e in heard)
+    finally:
+        world.engine.close_events()
+        listener.join(5)
+    assert not listener.is_alive()
+    assert list(world.engine.events()) == []
+
+
+# ---- what only a real engine can show ----
+
+
+def _processes(world: World, marker: str) -> list[str]:
+    """Command lines in web that hold this text, as the engine sees them."""
+    top = world.on_docker(lambda client: client.top(world.one().id))
+    return [line[-1] for line in top["Processes"] if marker in line[-1]]
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    "script",
+    [
+        b"sleep 7001",
+        b"trap '' TERM; sleep 7001; sleep 7001",
+        b"(setsid sleep 7001 &) ; (sleep 7001 &) ; sleep 7001",
+        b"while :; do sleep 7001 & sleep 0.01; done",
+    ],
+    ids=["plain", "ignores-term", "daemons", "breeds"],
+)
+def test_at_its_deadline_nothing_of_a_script_is_left(docker_world: World, script: bytes) -> None:
+    docker_world.apply(WEB)
+    started = SystemClock().monotonic()
+    result = docker_world.engine.exec(docker_world.one().id, script, {}, 1)
+    assert result.timed_out
+    assert result.exit_code != 0
+    assert SystemClock().monotonic() - started < 6
+    wait_until(lambda: not _processes(docker_world, "7001"), "no process is left")
+
+
+@pytest.mark.engine
+def test_what_a_script_leaves_in_the_background_is_ended(docker_world: World) -> None:
+    docker_world.apply(WEB)
+    result = docker_world.engine.exec(docker_world.one().id, b"(setsid sleep 7002 &); echo A=1", {}, 20)
+    assert (result.exit_code, result.stdout, result.timed_out) == (0, b"A=1\n", False)
+    wait_until(lambda: not _processes(docker_world, "7002"), "no process is left")
+
+
+@pytest.mark.engine
+def test_endless_output_is_an_overflow(docker_world: World) -> None:
+    docker_world.apply(WEB)
+    result = docker_world.engine.exec(docker_world.one().id, b"while :; do echo 7003; done", {}, 20)
+    assert result.overflow
+    assert result.exit_code != 0
+    assert len(result.stdout) == 256 * 1024
+    assert docker_world.engine.exec(docker_world.one().id, b"echo on", {}, 20).stdout == b"on\n"
+
+
+@pytest.mark.engine
+def test_a_command_that_reads_its_input_does_not_eat_the_script(docker_world: World) -> None:
+    docker_world.apply(WEB)
+    script = b"cat\nread line || echo none\n" + b"# a comment\n" * 20_000 + b"echo end"
+    assert docker_world.engine.exec(docker_world.one().id, script, {}, 20).stdout == b"none\nend\n"
+
+
+@pytest.mark.engine
+def test_a_container_that_dies_under_a_script_is_no_success(docker_world: World) -> None:
+    docker_world.apply(WEB)
+    web = docker_world.one()
+    reaper = threading.Timer(0.5, lambda: docker_world.on_docker(lambda client: client.kill(web.id)))
+    reaper.start()
+    result = docker_world.engine.exec(web.id, b"echo A=1; sleep 30; true", {}, 20)
+    reaper.join()
+    assert result.exit_code != 0
+    assert not result.timed_out
+
+
+@pytest.mark.engine
+def test_an_interrupt_ends_a_script_at_once(docker_world: World) -> None:
+    docker_world.apply(WEB)
+    web = docker_world.one()
+    threading.Timer(0.3, docker_world.engine.interrupt, [30]).start()
+    started = SystemClock().monotonic()
+    with pytest.raises(Interrupted):
+        docker_world.engine.exec(web.id, b"sleep 7004", {}, 60)
+    assert SystemClock().monotonic() - started < 5
+
+
+@pytest.mark.engine
+def test_an_interrupt_ends_an_apply_after_its_grace_and_the_next_makes_it_whole(docker_world: World) -> None:
+    slow = SLEEPER.replace("0s", "20s")
+    docker_world.apply(f"services:\n  web:{slow}")
+    threading.Timer(0.3, docker_world.engine.interrupt, [0.2]).start()
+    with pytest.raises(Interrupted):
+        docker_world.apply(f"services:\n  web:{SLEEPER}    environment: {{A: b}}\n")
+    again = World(
+        DockerEngine(Endpoint(docker_world.host), docker_world.folder / "work", SystemClock()),
+        docker_world.folder, docker_world.prefix, docker_world.host,
+    )  # fmt: skip
+    with closing(again.engine):
+        docker_world.kill_all()
+        again.apply(f"services:\n  web:{SLEEPER}    environment: {{A: b}}\n")
+        assert again.one().state == "running"
+        assert again.one().name == f"{docker_world.app}-web-1"
+
+
+@pytest.mark.engine
+def test_an_apply_that_takes_too_long_is_ended(docker_world: World) -> None:
+    docker_world.apply(f"services:\n  web:{SLEEPER.replace('0s', '20s')}")
+    with pytest.raises(AppError, match="not done in 1 s") as caught:
+        docker_world.apply(f"services:\n  web:{SLEEPER}    environment: {{A: b}}\n", deadline=1)
+    assert caught.value.reason == "ApplyFailed"
+    docker_world.kill_all()
+
+
+@pytest.mark.engine
+def test_no_secret_is_in_a_failure(docker_world: World) -> None:
+    secret = "hunter2-and-more"
+    present = docker_world.write(
+        WEB.replace('"sleep"', '"/no/${SECRET}"') + "    environment: [SECRET]\n", SECRET=secret
+    )
+    rendered = docker_world.engine.render(present)
+    with pytest.raises(AppError) as caught:
+        docker_world.engine.apply(present.name, present.folder, rendered)
+    assert secret in rendered.document
+    assert secret not in str(caught.value)
+    assert "***" in str(caught.value)
+    assert secret not in repr(rendered)
+
+
+@pytest.mark.engine
+def test_the_document_alone_brings_profiles_and_secrets(docker_world: World) -> None:
+    text = f"{WEB}    profiles: [extra]\n    secrets: [token]\nsecrets: {{token: {{environment: TOKEN}}}}\n"
+    present = docker_world.write(text, COMPOSE_PROFILES="extra", TOKEN="hunter2-and-more")
+    rendered = docker_world.engine.render(present)
+    (Path(present.folder) / ".env").unlink()
+    docker_world.engine.apply(present.name, present.folder, rendered)
+    assert docker_world.one().config_hash == rendered.services[0].config_hash
+    out = docker_world.engine.exec(docker_world.one().id, b"cat /run/secrets/token", {}, 10).stdout
+    assert out == b"hunter2-and-more"
+
+
+@pytest.mark.engine
+def test_what_is_built_is_built_anew_with_the_app(docker_world: World) -> None:
+    app = docker_world.app
+    text = f"services:\n  web:{SLEEPER.replace('image: homeport/sample:1', 'build: .')}"
+    folder = Path(docker_world.write(text).folder)
+    ids = []
+    try:
+        for label in ("one", "two"):
+            (folder / "Dockerfile").write_text(f"FROM homeport/sample:1\nLABEL of={label}\n")
+            rendered = docker_world.apply(text)
+            assert docker_world.engine.missing_images(rendered) == ()
+            ids.append(docker_world.one().image_id)
+        assert len(set(ids)) == 2
+    finally:
+        docker_world.engine.remove(app, (str(folder),))
+        docker_world.on_docker(lambda client: [client.remove_image(i, force=True) for i in ids])
+
+
+@pytest.mark.engine
+def test_a_foreign_container_keeps_its_network_when_ours_go(docker_world: World) -> None:
+    text = WEB.replace("network_mode: none", "init: true")
+    docker_world.apply(text)
+    ours = docker_world.one()
+
+    def plant(client: Any) -> str:
+        labels = {**client.inspect_container(ours.id)["Config"]["Labels"]}
+        labels["com.docker.compose.project.working_dir"] = "/somewhere/else"
+        network = f"{docker_world.app}_default"
+        made = client.create_container(
+            "homeport/sample:1", ["sleep", "1000"], name=f"{docker_world.app}-theirs", labels=labels,
+            host_config=client.create_host_config(network_mode=network), stop_signal="KILL",
+        )  # fmt: skip
+        client.start(made["Id"])
+        return str(made["Id"])
+
+    theirs = docker_world.on_docker(plant)
+    docker_world.engine.remove(docker_world.app, (str(docker_world.folder / docker_world.app),))
+    seen = docker_world.look()
+    assert (seen.containers, seen.foreign) == ((), ("/somewhere/else",))
+    assert docker_world.on_docker(lambda client: client.inspect_container(theirs)["State"]["Running"])
+
+
+@pytest.mark.engine
+def test_a_process_that_holds_a_port_is_named(docker_world: World) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        port = server.getsockname()[1]
+        busy = docker_world.engine.busy_ports([("", port, "tcp"), ("", port, "udp")], docker_world.app)
+    assert list(busy) == [port]
+    assert busy[port].startswith("process ")
+
+
+def test_an_engine_that_is_not_there_is_unreachable_and_says_where(tmp_path: Path) -> None:
+    socket_path = tmp_path / "nobody.sock"
+    engine = DockerEngine(Endpoint(f"unix://{socket_path}"), tmp_path / "work", SystemClock())
+    try:
+        for ask in (
+            engine.info,
+            engine.containers,
+            lambda: engine.observe("web", (), ()),
+            lambda: engine.ensure_volume("v", "web"),
+            lambda: engine.exec("c", b"", {}, 1),
+            lambda: list(engine.events()),
+        ):
+            with pytest.raises(EngineUnreachable, match=str(socket_path)):
+                ask()
+    finally:
+        engine.close()
+
+
+def _free_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        port: int = server.getsockname()[1]
+        return port

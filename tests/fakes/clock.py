@@ -1,0 +1,24 @@
+"""Time that a test moves."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+START = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+class SteppedClock:
+    """Implements the `Clock` port; stands still until told."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self.seconds)
+
+    def advance(self, seconds: float) -> None:
+        """Let so many seconds pass."""
+        self.seconds += seconds

@@ -1,0 +1,1 @@
+"""What the tests stand on: engines of their own, clean-up, waiting."""
