@@ -18,7 +18,9 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "has_errors", "reconcile"]
 
 
-def reconcile(apps_root: str | Path, dry_run: bool = False, *, state: str | Path | None = None) -> list[Action]:
+def reconcile(
+    apps_root: str | Path, dry_run: bool = False, *, state: str | Path | None = None
+) -> list[Action]:
     """One sweep over the apps tree; returns the actions in the order in which they were done.
 
     It drives the same reconcile as the service, with one worker, until each app is Ready or can get no

@@ -422,14 +422,18 @@ def _stop_on_signals(stopped: threading.Event) -> None:
 
 
 def sweep(
-    settings: Settings, apps: tuple[str, ...], dry_run: bool, listen: Listener | None = None
+    settings: Settings,
+    apps: tuple[str, ...],
+    dry_run: bool,
+    listen: Listener | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> list[Action]:
-    """One sweep by ourselves, with one worker.
+    """One sweep by ourselves, with one worker; `note` as in `plans`.
 
     Raises `StateLocked` when a service runs on that state, `EngineUnreachable` when there is none to act on.
     """
     if dry_run:
-        return [action for _, plan in plans(settings, apps) for action in plan.actions]
+        return [action for _, plan in plans(settings, apps, note) for action in plan.actions]
     manager = Manager(settings.model_copy(update={"workers": 1}), listen, service=False)
     try:
         manager.engine.info()
@@ -449,13 +453,15 @@ def sweep_once(apps_root: str | Path, *, dry_run: bool, state: str | Path | None
     overrides: dict[str, Any] = {"apps": Path(apps_root)}
     if state is not None:
         overrides["state"] = Path(state)
-    return sweep(Settings(**overrides), (), dry_run, listen=lambda _event: None)
+    return sweep(Settings.load(overrides), (), dry_run, listen=lambda _event: None)
 
 
-def plans(settings: Settings, apps: tuple[str, ...]) -> list[tuple[str, Plan]]:
+def plans(
+    settings: Settings, apps: tuple[str, ...], note: Callable[[str], None] | None = None
+) -> list[tuple[str, Plan]]:
     """What a sweep would do, without a service and without touching anything.
 
-    Where no engine answers: what an empty host would need.
+    Where no engine answers: what an empty host would need, and `note` is told so.
     """
     clock = SystemClock()
     store = SqliteStore.open_readonly(Path(settings.state))
@@ -468,8 +474,10 @@ def plans(settings: Settings, apps: tuple[str, ...]) -> list[tuple[str, Plan]]:
         look: Engine = engine
         try:
             engine.info()
-        except EngineUnreachable:
+        except EngineUnreachable as error:
             look = _EmptyHost(engine)
+            if note is not None:
+                note(f"no engine answers ({error}); this is what an empty host would need")
         host = Host(tree, look, store, clock, _NoQueue(), lambda _event: None)
         reconciler = Reconciler(policy_of(settings))
         names = apps or _in_order(tree, store)

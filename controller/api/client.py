@@ -93,20 +93,17 @@ class ApiClient:
             raise HomeportError(f"{path} of {self._path} answered {status} with something that is not ours")
         if status >= 400:
             message = str(answer.get("error", f"the service answered {status}"))
-            raise (
-                EngineUnreachable(message)
-                if answer.get("kind") == "EngineUnreachable"
-                else HomeportError(message)
-            )
+            raise _KINDS.get(str(answer.get("kind")), HomeportError)(message)
         return answer
 
     def _unreachable(self, problem: Exception) -> ServiceUnreachable:
-        what = {
+        reasons: dict[type[Exception], str] = {
             FileNotFoundError: "there is no socket",
             ConnectionRefusedError: "nobody listens",
             PermissionError: "permission denied; be a member of the socket's group, or use sudo",
             TimeoutError: "no answer in time",
-        }.get(type(problem), str(problem) or type(problem).__name__)
+        }
+        what = reasons.get(type(problem), str(problem) or type(problem).__name__)
         return ServiceUnreachable(
             f"the service cannot be reached at {self._path}: {what}. See `homeport run --help`"
         )

@@ -25,14 +25,9 @@ if TYPE_CHECKING:
     from controller.settings import Settings
 
 
-def socket_of(settings: Settings) -> Path:
-    """Where the service listens."""
-    return Path(settings.listen) if settings.listen else Path(settings.state) / "homeport.sock"
-
-
 def running(settings: Settings) -> ApiClient | None:
     """The service, when one answers. Raises `ServiceUnreachable` when it may not be asked."""
-    client = ApiClient(socket_of(settings))
+    client = ApiClient(settings.socket)
     return client if client.answers() else None
 
 

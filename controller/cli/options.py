@@ -49,7 +49,7 @@ SETTINGS: dict[str, tuple[Any, str, str]] = {
     "log_level": (click.Choice(["debug", "info", "warning", "error"]), "info", "what is logged"),
     "log_file": (Path, "standard error", "where the log goes"),
     "listen": (Path, "homeport.sock in the state folder", "the Unix socket for the other commands"),
-    "shutdown_grace": (float, "", "seconds for running steps when the service stops"),
+    "shutdown_grace": (float, "30", "seconds for running steps when the service stops"),
 }
 """The settings of `run` beyond the common ones: type, default as told to people, help."""
 
@@ -67,10 +67,9 @@ class Common:
 
     def settings(self, **flags: Any) -> Settings:
         """All settings; flags that were not given are left to the environment, the file and the defaults."""
-        from controller.settings import load_settings
+        from controller.settings import Settings
 
-        given = {"apps": self.apps, "state": self.state, **flags}
-        return load_settings(self.config, **{key: value for key, value in given.items() if value is not None})
+        return Settings.load({"config": self.config, "apps": self.apps, "state": self.state, **flags})
 
 
 def common(function: Command) -> Callable[..., None]:
@@ -114,7 +113,7 @@ def code_of(problem: Exception) -> int:
     if isinstance(problem, (EngineUnreachable, StateLocked, ServiceUnreachable)):
         return UNREACHABLE
     # By name: only a command that reads settings has paid for the import of pydantic.
-    if isinstance(problem, UnknownApp) or type(problem).__name__ == "SettingsError":
+    if isinstance(problem, UnknownApp) or type(problem).__name__ == "SettingsInvalid":
         return WRONG_USE
     return APP_WRONG
 

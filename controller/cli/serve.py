@@ -6,6 +6,7 @@ what it uses. No parsing and no printing.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,24 +20,24 @@ if TYPE_CHECKING:
 def run(settings: Settings, once: bool) -> int:
     """Log as the settings say and run the service; answers with the exit code."""
     from controller import manager
-    from controller.telemetry.logging import configure
+    from controller.telemetry.logging import logging_to
 
-    configure(settings.log_format, settings.log_level, settings.log_file)
-    return manager.serve(settings, once)
+    with logging_to(settings.log_format, settings.log_level, settings.log_file):
+        return manager.serve(settings, once)
 
 
 def sweep(settings: Settings, apps: tuple[str, ...], dry_run: bool) -> list[Action]:
     """One sweep by ourselves; what it did is told by its actions, not by a log."""
     from controller import manager
 
-    return list(manager.sweep(settings, apps, dry_run, listen=lambda _event: None))
+    return manager.sweep(settings, apps, dry_run, listen=lambda _event: None, note=_note)
 
 
 def plans(settings: Settings, apps: tuple[str, ...]) -> list[tuple[str, Plan]]:
     """What a sweep by ourselves would do."""
     from controller import manager
 
-    return list(manager.plans(settings, apps))
+    return manager.plans(settings, apps, note=_note)
 
 
 def engine_info(settings: Settings) -> EngineInfo:
@@ -51,3 +52,7 @@ def load_folder(path: Path) -> Present | Invalid:
     from controller.source.tree import load_folder as load
 
     return load(path)
+
+
+def _note(text: str) -> None:
+    print(f"homeport: {text}", file=sys.stderr)

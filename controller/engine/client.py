@@ -1,7 +1,7 @@
 """Connections to the engine by the docker SDK: a pool of clients, one borrower each, every call bounded.
 
 The SDK's low-level client is a requests session, which is not made for several threads; a pool instead of
-one client a thread keeps connections to as many as are used at once and closes them all at the end.
+one client a thread makes as many as are used at once and closes them all at the end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from controller.engine.stream import connect
 
 TIMEOUT = 10.0
 """Seconds that a call may wait for the next bytes of an answer."""
-_TRIES, _PAUSE = 3, 0.2  # for reads: an engine that restarts cuts every kept connection once
+_TRIES, _PAUSE = 3, 0.2  # for reads, so that nobody hears of an engine that is reloaded in a moment
 
 T = TypeVar("T")
 
@@ -35,22 +35,21 @@ class Clients:
         self._closed = False
 
     @contextmanager
-    def borrow(self, what: str, reason: str | None = None) -> Iterator[Any]:
+    def borrow(self, what: str, reason: str | None = None, *, missing: bool = False) -> Iterator[Any]:
         """A client for this thread alone. Failures inside are translated (see `failures.translated`)."""
-        with translated(what, reason, self._endpoint.host):
+        with translated(what, reason, self._endpoint.host, missing=missing):
             client = self._take()
             try:
                 yield client
             except BaseException:
-                # Its connection may be half-read or stale; after an engine's update the version is, too.
-                client.close()
+                client.close()  # its connection may be half-read
                 raise
             self._give(client)
 
-    def read(self, what: str, call: Callable[[Any], T]) -> T:
+    def read(self, what: str, call: Callable[[Any], T], *, missing: bool = False) -> T:
         """An idempotent read, tried three times when the connection fails (not when it times out).
 
-        Raises `EngineUnreachable`, and docker's `NotFound` as it is.
+        Raises `EngineUnreachable`; with `missing` also docker's `NotFound`, as it is.
         """
         retrying = Retrying(
             retry=retry_if_exception(_is_broken_connection),
@@ -58,7 +57,7 @@ class Clients:
             wait=wait_fixed(_PAUSE),
             reraise=True,
         )
-        with translated(what, None, self._endpoint.host):
+        with translated(what, None, self._endpoint.host, missing=missing):
             answer: T = retrying(self._once, call)
         return answer
 
@@ -82,7 +81,7 @@ class Clients:
         return known or str(self.read("asking for the API version", lambda api: api.api_version))
 
     def close(self) -> None:
-        """Close every idle connection; borrowed ones are closed when they come back."""
+        """Close every idle client; borrowed ones are closed when they come back."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
@@ -122,7 +121,11 @@ class Clients:
             ca, cert, key = self._endpoint.tls_files()
             verify = self._endpoint.tls_verify
             tls = TLSConfig(client_cert=(cert, key), ca_cert=ca if verify else None, verify=verify)
-        return docker.APIClient(self._endpoint.host, version=version or "auto", timeout=TIMEOUT, tls=tls)
+        client = docker.APIClient(self._endpoint.host, version=version or "auto", timeout=TIMEOUT, tls=tls)
+        # No connection is kept: the SDK keeps one for each address it ever asked, 25 a client, and after the
+        # engine's restart each of them would fail once. A new one on a Unix socket costs microseconds.
+        client.headers["Connection"] = "close"
+        return client
 
 
 def _is_answer(error: BaseException) -> bool:

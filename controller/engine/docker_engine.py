@@ -71,7 +71,8 @@ class DockerEngine:
     def observe(self, app: str, folders: Sequence[str], volumes: Sequence[str]) -> Observed:
         """See `Engine.observe`. One list, one look at each container, and one list of volumes if any asked."""
         inspected, foreign, found = self._clients.read(
-            f"observing {app}", lambda api: _look(api, app, folders, tuple(volumes))
+            f"observing {app}",
+            lambda api: _look(api, app, folders, tuple(volumes), f"{self._label_prefix}.created"),
         )
         return Observed(
             containers=tuple(
@@ -180,7 +181,7 @@ class DockerEngine:
 
         for one in containers:
             try:
-                with self._clients.borrow(f"restarting {app}", "ApplyFailed") as api:
+                with self._clients.borrow(f"restarting {app}", "ApplyFailed", missing=True) as api:
                     api.restart(one, timeout=seen.stop_timeout(api.inspect_container(one)))
             except NotFound as error:
                 raise AppError("ApplyFailed", f"restarting {app}: container {one[:12]} is gone") from error
@@ -188,7 +189,7 @@ class DockerEngine:
     def remove(self, app: str, folders: Sequence[str]) -> None:
         """See `Engine.remove`. Containers of another folder with the same project name are left alone."""
         inspected, foreign, _ = self._clients.read(
-            f"observing {app}", lambda api: _look(api, app, folders, ())
+            f"observing {app}", lambda api: _look(api, app, folders, (), "")
         )
         networks = self._networks(app)
         if inspected and not foreign and not any(Path("/", name).exists() for name in _FILES_IN_ROOT):
@@ -206,11 +207,19 @@ class DockerEngine:
         from docker.errors import NotFound
 
         try:
-            self._clients.read(f"looking for volume {name}", lambda api: api.inspect_volume(name))
+            self._clients.read(
+                f"looking for volume {name}", lambda api: api.inspect_volume(name), missing=True
+            )
             return False
         except NotFound:
             pass
-        labels = {f"{self._label_prefix}.managed": "true", f"{self._label_prefix}.app": app}
+        labels = {
+            f"{self._label_prefix}.managed": "true",
+            f"{self._label_prefix}.app": app,
+            # The engine's own CreatedAt is the time of the last change in the volume's top folder (20.10), so
+            # what tells a new volume from an old one of the same name is said here.
+            f"{self._label_prefix}.created": self._clock.now().isoformat(),
+        }
         with self._clients.borrow(f"creating volume {name}", "ApplyFailed") as api:
             api.create_volume(name, labels=labels)
         return True
@@ -253,7 +262,9 @@ class DockerEngine:
         from docker.errors import NotFound
 
         try:
-            self._clients.read(f"looking for image {image}", lambda api: api.inspect_image(image))
+            self._clients.read(
+                f"looking for image {image}", lambda api: api.inspect_image(image), missing=True
+            )
         except NotFound:
             return False
         return True
@@ -281,14 +292,20 @@ class DockerEngine:
         from docker.errors import NotFound
 
         for summary in self._misnamed(app, folder, "created"):
-            with suppress(NotFound), self._clients.borrow(f"cleaning up {app}", "ApplyFailed") as api:
+            with (
+                suppress(NotFound),
+                self._clients.borrow(f"cleaning up {app}", "ApplyFailed", missing=True) as api,
+            ):
                 api.remove_container(summary["Id"], force=True)
 
     def _remove_each(self, app: str, inspected: Sequence[Mapping[str, Any]]) -> None:
         from docker.errors import NotFound
 
         for one in inspected:
-            with suppress(NotFound), self._clients.borrow(f"removing {app}", "ApplyFailed") as api:
+            with (
+                suppress(NotFound),
+                self._clients.borrow(f"removing {app}", "ApplyFailed", missing=True) as api,
+            ):
                 api.stop(one["Id"], timeout=seen.stop_timeout(one))
                 api.remove_container(one["Id"], force=True)
 
@@ -312,15 +329,18 @@ class DockerEngine:
                 # Refused while another project's container is on it; then it is not ours to take.
                 with (
                     suppress(NotFound, AppError),
-                    self._clients.borrow(f"removing {app}", "ApplyFailed") as api,
+                    self._clients.borrow(f"removing {app}", "ApplyFailed", missing=True) as api,
                 ):
                     api.remove_network(network)
 
 
 def _look(
-    api: Any, app: str, folders: Sequence[str], volumes: Sequence[str]
+    api: Any, app: str, folders: Sequence[str], volumes: Sequence[str], created: str
 ) -> tuple[list[Mapping[str, Any]], tuple[str, ...], dict[str, str]]:
-    """Our containers inspected, the folders of others with that project name, and the volumes that exist."""
+    """Our containers inspected, the folders of others with that project name, and the volumes that exist.
+
+    `created` is the label that tells a volume from an earlier one of its name.
+    """
     from docker.errors import NotFound
 
     ours: list[Mapping[str, Any]] = []
@@ -337,7 +357,7 @@ def _look(
         # The engine's filter finds parts of names as well.
         for volume in api.volumes(filters={"name": list(volumes)}).get("Volumes") or ():
             if volume["Name"] in volumes:
-                found[volume["Name"]] = str(volume.get("CreatedAt") or "")
+                found[volume["Name"]] = str((volume.get("Labels") or {}).get(created, ""))
     return ours, tuple(sorted(foreign)), found
 
 

@@ -87,9 +87,12 @@ def reason_of(text: str, default: str) -> str:
 
 
 @contextmanager
-def translated(what: str, reason: str | None = None, host: str = "") -> Iterator[None]:
+def translated(
+    what: str, reason: str | None = None, host: str = "", *, missing: bool = False
+) -> Iterator[None]:
     """Turn the SDK's exceptions into ours. With `reason`, a refusal is an `AppError`; else, as nothing but
-    an engine in trouble refuses to be read, `EngineUnreachable`. `NotFound` passes: each caller answers it.
+    an engine in trouble refuses to be read, `EngineUnreachable`. With `missing` the SDK's `NotFound` passes:
+    the caller has an answer to it.
     """
     import requests
     import urllib3
@@ -97,9 +100,9 @@ def translated(what: str, reason: str | None = None, host: str = "") -> Iterator
 
     try:
         yield
-    except errors.NotFound:
-        raise
     except errors.APIError as error:
+        if missing and isinstance(error, errors.NotFound):
+            raise
         raise _refusal(what, reason, host, error) from error
     except (
         errors.DockerException,

@@ -172,7 +172,7 @@ class Hooks:
         from docker.errors import NotFound
 
         try:
-            with self._clients.borrow("a hook could not be started", "HookFailed") as api:
+            with self._clients.borrow("a hook could not be started", "HookFailed", missing=True) as api:
                 made: dict[str, Any] = api.exec_create(container, argv, stdin=stdin, environment=dict(env))
         except NotFound as error:
             raise AppError("HookFailed", f"container {container[:12]} is gone") from error
@@ -231,7 +231,9 @@ class Hooks:
 
         try:
             return bool(
-                self._clients.read("inspecting a hook", lambda api: api.exec_inspect(exec_id))["Running"]
+                self._clients.read("inspecting a hook", lambda api: api.exec_inspect(exec_id), missing=True)[
+                    "Running"
+                ]
             )
         except NotFound:
             return False
@@ -243,7 +245,9 @@ class Hooks:
         poll = select.poll()
         while True:
             try:
-                state = self._clients.read("inspecting a hook", lambda api: api.exec_inspect(exec_id))
+                state = self._clients.read(
+                    "inspecting a hook", lambda api: api.exec_inspect(exec_id), missing=True
+                )
             except NotFound:
                 return 137  # the container is gone, and the script with it
             if not state["Running"] and state["ExitCode"] is not None:

@@ -22,8 +22,8 @@ class Problem:
     line: int | None = None
 
     def __str__(self) -> str:
-        where = self.file + (f":{self.line}" if self.line else "")
-        return f"{where}: {self.field + ': ' if self.field else ''}{self.rule}"
+        parts = [self.file, f"line {self.line}" if self.line else "", self.field, self.rule]
+        return ": ".join(part for part in parts if part)
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,16 @@ one-call sweep and the simulation drive the very same code; dropping the generat
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar
 
 from controller.model.desired import Census, Desired, Present
 from controller.model.errors import HomeportError
+from controller.model.facts import APPROVED, SUSPENDED
 from controller.model.observed import ExecResult, Observed, Rendered
 from controller.model.ports import Clock, Engine, Listener, Requeue, Store, Tree
 from controller.model.record import Event, Record
@@ -137,11 +139,12 @@ class SaveRecord(Effect[None]):
 
 @dataclass(frozen=True)
 class ForgetRecord(Effect[None]):
-    """An app is gone for good; its events stay."""
+    """An app is gone for good, and with it that it was suspended; its events stay."""
 
     app: str
 
     def perform(self, host: Host) -> None:
+        host.store.put(SUSPENDED + self.app, None)
         host.store.forget(self.app)
 
 
@@ -153,6 +156,18 @@ class ReadFact(Effect["str | None"]):
 
     def perform(self, host: Host) -> str | None:
         return host.store.get(self.key)
+
+
+@dataclass(frozen=True)
+class EndApproval(Effect[None]):
+    """A person's yes to a removal covers that one removal: it ends with it, or when the folder is back."""
+
+    app: str
+
+    def perform(self, host: Host) -> None:
+        approved = json.loads(host.store.get(APPROVED) or "[]")
+        if self.app in approved:
+            host.store.put(APPROVED, json.dumps([app for app in approved if app != self.app]))
 
 
 @dataclass(frozen=True)
@@ -380,9 +395,9 @@ class Tell(Effect[None]):
     """Say once what changed: the log hears it and the store keeps it."""
 
     event: Event
-    keep: bool = True
 
     def perform(self, host: Host) -> None:
-        if self.keep:
-            host.store.tell(self.event)
-        host.listen(self.event)
+        # Told when it is told, not when the run began to look.
+        event = replace(self.event, time=host.clock.now())
+        host.store.tell(event)
+        host.listen(event)

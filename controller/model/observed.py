@@ -94,7 +94,7 @@ class Observed:
 
     containers: tuple[Container, ...] = ()
     volumes: Mapping[str, str] = field(default_factory=dict)
-    """Asked-for volumes that exist: name to creation time."""
+    """Asked-for volumes that exist: name to what tells it from an earlier one of that name ("" if unknown)."""
     foreign: tuple[str, ...] = ()
     """Working directories of other projects that use the same project name."""
 

@@ -143,11 +143,11 @@ def plan_repairs(name: str, faults: list[Fault]) -> list[Action]:
             actions.append(
                 Action("compose_up", name, detail, cause, app=name, services=services, force=force)
             )
-    for fault in faults:
-        if fault.kind == "owner":
-            actions.append(
-                Action("restart", name, fault.service, fault.cause, app=name, services=(fault.service,))
-            )
+    actions += [
+        Action("restart", name, fault.service, fault.cause, app=name, services=(fault.service,))
+        for fault in faults
+        if fault.kind == "owner"
+    ]
     return actions
 
 

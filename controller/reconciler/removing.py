@@ -107,6 +107,7 @@ def _remove(work: Work, action: Action, records: tuple[Record, ...], memory: Mem
     except AppError as error:
         return (yield from _retry(work, error, memory))
     yield from ask(fx.ForgetRecord(name))
+    yield from ask(fx.EndApproval(name))
     kept = f"; volumes kept: {', '.join(record.volumes)}" if record.volumes else ""
     yield from work.tell(
         "app.removed", f"containers and networks are gone{kept}", volumes=list(record.volumes)

@@ -67,6 +67,8 @@ class Reconciler:
             return (yield from reconcile_absent(known, moment, self.policy, self.memory, dry_run))
         self.memory.missing.pop(name, None)
         before = known or Record(name)
+        if not dry_run and last_word(before) in ("Held", "RemovalBlocked", "Removing"):
+            yield from ask(fx.EndApproval(name))
         work = Work(name, moment, before, before, desired)
         if not dry_run and (left := self._unsettled(work)) > 0:
             return Result(last_word(before), after=min(left, 1.0) + 0.005, pending=True)
@@ -125,7 +127,11 @@ class Reconciler:
             if desired.revision != before.revision and not before.own_write:
                 generation = before.generation + 1
                 seen |= {"generation": generation, "last_change": work.moment.now}
-                news = ("app.discovered", "new app folder") if generation == 1 else ("app.changed", "inputs changed")
+                news = (
+                    ("app.discovered", "new app folder")
+                    if generation == 1
+                    else ("app.changed", "inputs changed")
+                )
                 revision = desired.revision.removeprefix("sha256:")[:12]
                 work.news.append(work.event(*news, generation=generation, revision=revision))
                 if not dry_run:

@@ -14,7 +14,7 @@ from typing import Final
 
 _BLANK: Final = "\t\v\f\r \x85\xa0"
 """White space that does not end a line."""
-_SPACE: Final = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+_SPACE: Final = _BLANK + "\n\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 
 _EXPORT: Final = re.compile(f"export[{_BLANK}]+")
 _QUOTED: Final = {

@@ -31,16 +31,18 @@ def read(path: Path, limit: int = LIMIT) -> bytes | None:
         return None
     except OSError as error:
         raise Unfit(f"cannot be read: {os.strerror(error.errno or 0)}") from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise Unfit("is not a regular file")
         if status.st_size > limit:
             raise Unfit(f"has {status.st_size} bytes; at most {limit} are read")
-        try:
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
             return file.read(limit + 1)
-        except OSError as error:
-            raise Unfit(f"cannot be read: {os.strerror(error.errno or 0)}") from error
+    except OSError as error:
+        raise Unfit(f"cannot be read: {os.strerror(error.errno or 0)}") from error
+    finally:
+        os.close(descriptor)
 
 
 def text(data: bytes) -> str:

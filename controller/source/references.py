@@ -85,7 +85,7 @@ def _guard(text: str) -> None:
             _turn(stack)
             continue
         if isinstance(event, yaml.AliasEvent):
-            total += sizes.get(event.anchor, 1)
+            total += sizes.get(event.anchor or "", 1)
             _turn(stack)
         elif isinstance(event, yaml.ScalarEvent):
             total += 1
@@ -115,9 +115,8 @@ def _key(stack: list[tuple[str | None, int, set[str] | None, bool]], event: yaml
         return
     keys = stack[-1][2]
     if event.value in keys and event.value != "<<":
-        raise yaml.MarkedYAMLError(
-            problem=f"the key {event.value!r} is there twice", problem_mark=event.start_mark
-        )
+        line = event.start_mark.line + 1 if event.start_mark else 0
+        raise ValueError(f"line {line}: the key {event.value!r} is there twice")
     keys.add(event.value)
 
 

@@ -249,12 +249,12 @@ class AppsTree:
         # Signed before it is read: a change in between leaves an old signature, and the next load reads again.
         # Which paths are to be signed is known from reading, hence the second look when they are others.
         looked_at = self._looked_at(app)
-        for _ in range(3):
+        signature = self._signature(folder, looked_at)
+        reading, desired = read_app(folder, app, self._state)
+        if looked_at != reading.looked_at:
+            looked_at = frozenset(reading.looked_at)
             signature = self._signature(folder, looked_at)
             reading, desired = read_app(folder, app, self._state)
-            if looked_at == reading.looked_at:
-                break
-            looked_at = frozenset(reading.looked_at)
         kept = _Kept(signature, desired, looked_at, frozenset(reading.inputs), self._clock.monotonic())
         with self._lock:
             self._kept[app] = kept

@@ -26,13 +26,15 @@ def rfc3339(moment: datetime) -> str:
 
 def to_json(value: object) -> str:
     """The dataclass value as JSON text."""
-    return json.dumps(_steps(type(value))[0](value), separators=(",", ":"), ensure_ascii=False, default=str)
+    return json.dumps(
+        _steps_of(type(value))[0](value), separators=(",", ":"), ensure_ascii=False, default=str
+    )
 
 
 def from_json(kind: type[T], text: str) -> T:
     """The value of that dataclass. Raises `ValueError` when the text cannot be one."""
     try:
-        value: T = _steps(kind)[1](json.loads(text))
+        value: T = _steps_of(kind)[1](json.loads(text))
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"not a {kind.__name__}: {error}") from error
     return value
@@ -40,6 +42,10 @@ def from_json(kind: type[T], text: str) -> T:
 
 def _same(value: Any) -> Any:
     return value
+
+
+def _steps_of(kind: Any) -> tuple[_Step, _Step]:
+    return _steps(kind)
 
 
 @cache

@@ -141,11 +141,8 @@ class _Sink:
 
 
 def _open(path: Path) -> TextIO:
-    return path.open("a", encoding="utf-8", errors="backslashreplace", opener=_private)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o640)
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+    return os.fdopen(fd, "a", encoding="utf-8", errors="backslashreplace")
 
 
 class json_line:  # noqa: N801 - a structlog processor, used like a function

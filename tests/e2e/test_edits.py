@@ -73,7 +73,7 @@ def test_each_way_to_save_is_picked_up_once(home: Home) -> None:
                 SLEEPER + f'    environment: {{FROM_ENV: "${{WORD:-none}}", EDIT: "{save.__name__}"}}\n',
             ),
             (env, f"WORD=w{number}\n"),
-            (manifest, json.dumps({**json.loads(manifest.read_text()), "version": f"1.0.{number}"})),
+            (manifest, json.dumps({**json.loads(manifest.read_text()), "version": f"2.0.{number}"})),
         ):
             save(file, text)
             generation += 1
@@ -81,7 +81,7 @@ def test_each_way_to_save_is_picked_up_once(home: Home) -> None:
                 lambda wanted=generation: (home.status("edit") or {}).get("observedGeneration") == wanted,
                 f"{save.__name__} of {file.name} is generation {generation}",
             )
-        assert home.wait("edit", "Ready")["version"] == f"1.0.{number}"
+        assert home.wait("edit", "Ready")["version"] == f"2.0.{number}"
         values = home.env_of("edit")
         assert (values["EDIT"], values["FROM_ENV"]) == (save.__name__, f"w{number}")
     assert len(home.log("app.changed", "edit")) == generation - 1

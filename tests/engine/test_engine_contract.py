@@ -21,7 +21,7 @@ from controller.model.manifest import Manifest
 from controller.model.observed import Container, EngineEvent, Observed, Rendered
 from fakes.engine import FakeEngine
 from fakes.tree import manifest
-from rig.engine import api
+from rig.engine import PrivateEngine, api
 from rig.waiting import wait_until
 
 SLEEPER = """
@@ -671,6 +671,29 @@ def test_a_process_that_holds_a_port_is_named(docker_world: World) -> None:
         busy = docker_world.engine.busy_ports([("", port, "tcp"), ("", port, "udp")], docker_world.app)
     assert list(busy) == [port]
     assert busy[port].startswith("process ")
+
+
+@pytest.mark.engine
+def test_an_engine_that_was_killed_is_lost_and_found_again(
+    private_engine: PrivateEngine, tmp_path: Path, app_prefix: str
+) -> None:
+    for world in _docker(private_engine.host, tmp_path, app_prefix):
+        world.apply(WEB)
+        before = world.one()
+        stream = world.engine.events()
+        assert next(stream).action == "connected"
+        private_engine.kill9()
+        assert [e.action for e in stream if e.action == "connected"] == []
+        with pytest.raises(EngineUnreachable):
+            world.look()
+        with pytest.raises(EngineUnreachable):
+            world.apply(WEB)
+        private_engine.start()
+        # The connections of before are all dead; nobody is to notice.
+        assert world.one().id == before.id
+        world.apply(WEB, services=("web",))
+        assert world.one().state == "running"
+        assert world.one().incarnation != before.incarnation
 
 
 def test_an_engine_that_is_not_there_is_unreachable_and_says_where(tmp_path: Path) -> None:

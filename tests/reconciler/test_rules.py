@@ -352,6 +352,7 @@ def test_an_approval_covers_exactly_the_apps_on_its_list(world: World) -> None:
     world.resync()
     world.until_quiet()
     assert [world.word(f"n{number}") for number in range(5)] == ["", "", "Held", "Held", "Held"]
+    assert world.store.get("approved_removals") == "[]", "a yes covers one removal, not the next one too"
 
 
 def test_a_required_provider_is_not_removed_until_its_consumer_is(world: World) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import docker.errors
+
 from rig.engine import api
 from rig.waiting import wait_until
 
@@ -186,7 +188,10 @@ class Home:
             inspected = {}
             for container in found:
                 if container["Labels"]["com.docker.compose.project"].startswith(self.prefix):
-                    details = client.inspect_container(container["Id"])
+                    try:
+                        details = client.inspect_container(container["Id"])
+                    except docker.errors.NotFound:  # removed since it was listed
+                        continue
                     inspected[details["Name"].lstrip("/")] = details
             return inspected
 

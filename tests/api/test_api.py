@@ -1,0 +1,290 @@
+"""The API over a real socket, with a service that only remembers what it was asked."""
+
+from __future__ import annotations
+
+import json
+import socket
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.api import ApiClient, ApiServer, ServiceUnreachable
+from controller.clock import SystemClock
+from controller.control.verbs import UnknownApp
+from controller.model.errors import EngineUnreachable, HomeportError, StateUnusable
+from controller.model.facts import APPROVED, SUSPENDED
+from controller.model.plan import Action, Plan
+from controller.model.record import Condition
+from controller.status.store import SqliteStore
+from fakes.build import NOON, record
+
+UP = Action("compose_up", "web", "1 service", "service web: config hash differs", "web")
+
+
+class Asked:
+    """A Service with one app whose removal is held; `trouble` is raised by a sweep, `gate` holds it up."""
+
+    def __init__(self) -> None:
+        self.store = SqliteStore.in_memory()
+        self.store.save(record("web", conditions=(Condition("Ready", "False", "RemovalHeld", "m", NOON, 1),)))
+        self.clock = SystemClock()
+        self.trouble: Exception | None = None
+        self.gate: threading.Event | None = None
+        self.entered = threading.Event()
+        self.asked: list[tuple[tuple[str, ...], bool]] = []
+        self.requeued: list[str] = []
+
+    def names(self) -> list[str]:
+        return ["web"]
+
+    def sweep(self, apps: tuple[str, ...], dry_run: bool) -> tuple[Action, ...]:
+        self.asked.append((apps, dry_run))
+        self.entered.set()
+        if self.gate is not None:
+            self.gate.wait(30)
+        if self.trouble is not None:
+            raise self.trouble
+        return (UP,)
+
+    def plans(self, apps: tuple[str, ...]) -> tuple[tuple[str, Plan], ...]:
+        return (("web", Plan((UP,))),)
+
+    def requeue(self, app: str) -> None:
+        self.requeued.append(app)
+
+    def describe(self) -> dict[str, object]:
+        return {"running": True}
+
+
+@pytest.fixture
+def service() -> Asked:
+    return Asked()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "homeport.sock"
+
+
+@pytest.fixture
+def server(service: Asked, path: Path) -> Iterator[ApiServer]:
+    made = ApiServer(service, path)
+    made.start()
+    yield made
+    made.stop()
+    service.store.close()
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("homeport-api")]
+    assert not path.exists()
+
+
+@pytest.fixture
+def client(server: ApiServer, path: Path) -> ApiClient:
+    return ApiClient(path)
+
+
+def raw(path: Path, request: bytes) -> tuple[int, dict[str, Any]]:
+    """Send bytes as they are; answers with the status and the body."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(str(path))
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)
+
+
+def post(path: Path, where: str, body: bytes) -> tuple[int, dict[str, Any]]:
+    return raw(
+        path,
+        b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (where.encode(), len(body), body),
+    )
+
+
+def test_reconcile(client: ApiClient, service: Asked) -> None:
+    assert client.reconcile(["web"], dry_run=True) == [
+        {
+            "kind": "compose_up", "target": "web", "detail": "1 service", "cause": "service web: config hash differs",
+            "app": "web", "line": "compose_up     web (1 service)",
+        }
+    ]  # fmt: skip
+    client.reconcile()
+    assert service.asked == [(("web",), True), ((), False)]
+
+
+def test_plan(client: ApiClient) -> None:
+    (plan,) = client.plan(["web"])
+    assert (plan["app"], plan["actions"][0]["cause"]) == ("web", UP.cause)
+
+
+def test_status(client: ApiClient) -> None:
+    document = client.status()
+    assert document["service"] == {"running": True, "held": ["web"]}
+    assert document["apps"][0]["summary"] == "Held"
+
+
+def test_prune(client: ApiClient, service: Asked) -> None:
+    assert client.prune() == ["web"]
+    assert service.requeued == []
+    assert client.prune(approve=True) == ["web"]
+    assert (service.store.get(APPROVED), service.requeued) == ('["web"]', ["web"])
+
+
+def test_suspend_and_resume(client: ApiClient, service: Asked) -> None:
+    client.suspend("web")
+    assert service.store.get(SUSPENDED + "web") is not None
+    client.resume("web")
+    assert service.store.get(SUSPENDED + "web") is None
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind"),
+    [
+        (EngineUnreachable("no engine"), EngineUnreachable),
+        (HomeportError("something else"), HomeportError),
+        (ValueError("a bug"), HomeportError),
+        (FileNotFoundError(2, "no such file", "x"), HomeportError),
+    ],
+)
+def test_errors_come_back_as_what_they_were(
+    client: ApiClient, service: Asked, trouble: Exception, kind: type[HomeportError]
+) -> None:
+    service.trouble = trouble
+    with pytest.raises(HomeportError, match=str(trouble.args[-1])) as told:
+        client.reconcile()
+    assert type(told.value) is kind
+
+
+def test_an_unknown_app_is_not_found(client: ApiClient, path: Path) -> None:
+    with pytest.raises(UnknownApp, match="Did you mean web"):
+        client.suspend("wev")
+    assert post(path, "/v1/suspend", b'{"app": "wev"}')[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("where", "body", "status"),
+    [
+        ("/v1/nothing", b"{}", 404),
+        ("/v1/status", b"{}", 405),
+        ("/v1/reconcile", b"{", 400),
+        ("/v1/reconcile", b"[]", 400),
+        ("/v1/reconcile", b'{"apps": "web"}', 400),
+        ("/v1/reconcile", b'{"apps": [1]}', 400),
+        ("/v1/reconcile", b'{"dryRun": 1}', 400),
+        ("/v1/suspend", b"{}", 400),
+        ("/v1/prune", b"[" * 100_000, 400),
+        ("/v1/prune", b"\xff", 400),
+    ],
+)
+@pytest.mark.usefixtures("server")
+def test_a_wrong_request_is_told_so(path: Path, service: Asked, where: str, body: bytes, status: int) -> None:
+    got, document = post(path, where, body)
+    assert got == status
+    assert document["error"]
+    assert service.asked == []
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"Content-Length: 1048577", 413),
+        (b"Content-Length: -1", 400),
+        (b"Content-Length: many", 400),
+        (b"Transfer-Encoding: chunked", 411),
+    ],
+)
+@pytest.mark.usefixtures("server")
+def test_bodies_are_bounded(path: Path, head: bytes, status: int) -> None:
+    got, document = raw(path, b"POST /v1/reconcile HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n\r\n")
+    assert got == status
+    assert document["error"]
+
+
+@pytest.mark.usefixtures("server")
+def test_a_method_that_is_none(path: Path) -> None:
+    assert raw(path, b"BREW /v1/status HTTP/1.1\r\nHost: x\r\n\r\n")[0] == 501
+
+
+@pytest.mark.usefixtures("server")
+def test_only_owner_and_group_may_ask(path: Path) -> None:
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+
+
+def test_nobody_listens(path: Path) -> None:
+    client = ApiClient(path)
+    assert not client.answers()
+    with pytest.raises(ServiceUnreachable, match="there is no socket"):
+        client.status()
+
+
+def test_a_stale_socket_is_replaced(service: Asked, path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    with pytest.raises(ServiceUnreachable, match="nobody listens"):
+        ApiClient(path).status()
+    server = ApiServer(service, path)
+    server.start()
+    try:
+        assert ApiClient(path).answers()
+    finally:
+        server.stop()
+        service.store.close()
+
+
+def test_a_file_in_the_way_is_left_alone(service: Asked, path: Path) -> None:
+    path.write_text("mine")
+    with pytest.raises(StateUnusable, match=r"homeport\.sock"):
+        ApiServer(service, path).start()
+    assert path.read_text() == "mine"
+    service.store.close()
+
+
+def test_a_path_longer_than_the_kernel_takes(service: Asked, tmp_path: Path) -> None:
+    folder = tmp_path / ("d" * 100) / ("e" * 100)
+    folder.mkdir(parents=True)
+    server = ApiServer(service, folder / "homeport.sock")
+    server.start()
+    try:
+        assert ApiClient(folder / "homeport.sock").status()["service"]["running"]
+    finally:
+        server.stop()
+        service.store.close()
+    assert list(folder.iterdir()) == []
+
+
+def test_stopping_lets_a_running_answer_out(client: ApiClient, server: ApiServer, service: Asked) -> None:
+    service.gate = threading.Event()
+    answers: list[object] = []
+    asking = threading.Thread(target=lambda: answers.append(client.reconcile()))
+    asking.start()
+    assert service.entered.wait(10)
+    stopping = threading.Thread(target=server.stop)
+    stopping.start()
+    service.gate.set()
+    stopping.join(20)
+    asking.join(10)
+    assert not stopping.is_alive()
+    assert len(answers) == 1
+
+
+def test_stopping_does_not_wait_for_a_silent_client(server: ApiServer, path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.settimeout(10)
+        silent.connect(str(path))
+        ApiClient(path).status()  # so the silent one was accepted before
+        server.stop()
+        assert silent.recv(1) == b""
+
+
+def test_one_connection_too_many_is_refused(
+    server: ApiServer, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controller.api.server.CONNECTIONS", 1)
+    with socket.socket(socket.AF_UNIX) as first:
+        first.connect(str(path))
+        with pytest.raises(HomeportError, match=r"open requests|cannot be reached"):
+            ApiClient(path).status()

@@ -1,0 +1,394 @@
+"""The commands that need no engine, as a person calls them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from controller import __version__
+from controller.api import ApiServer
+from controller.cli import serve
+from controller.cli.main import cli, since_time
+from controller.cli.options import SETTINGS
+from controller.cli.printing import age, aligned, clean
+from controller.clock import SystemClock
+from controller.model.errors import EngineUnreachable
+from controller.model.facts import APPROVED, SUSPENDED
+from controller.model.observed import EngineInfo
+from controller.model.plan import Action, Plan
+from controller.model.record import Condition, Event
+from controller.settings import Settings
+from controller.status.lock import StateLock
+from controller.status.store import SqliteStore
+from fakes.build import NOON, at, record
+
+Homeport = Callable[..., Result]
+COMMANDS = sorted(cli.commands)
+
+
+@pytest.fixture
+def apps(tmp_path: Path) -> Path:
+    folder = tmp_path / "apps"
+    (folder / "web").mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def homeport(apps: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> Homeport:
+    monkeypatch.setenv("HOMEPORT_APPS", str(apps))
+    monkeypatch.setenv("HOMEPORT_STATE", str(state))
+    return lambda *arguments: CliRunner().invoke(cli, list(arguments), prog_name="homeport")
+
+
+@pytest.fixture
+def recorded(state: Path) -> Path:
+    """A state with one app that is Ready and one whose removal is held."""
+    now = SystemClock().now()
+    ready = Condition("Ready", "True", "ReconciliationSucceeded", "all\nis well", now, 1)
+    held = replace(ready, status="False", reason="RemovalHeld", message="too many at once")
+    store = SqliteStore(state)
+    store.save(record("web", conditions=(ready,), observed_generation=1, last_reconcile=now))
+    store.save(record("old", conditions=(held,), observed_generation=0, last_reconcile=now))
+    store.tell(Event(at(0), "web", "app.discovered", "info", "found"))
+    store.tell(Event(now, "web", "app.ready", "info", "everything runs", {"generation": 1}))
+    store.close()
+    return state
+
+
+def fact(state: Path, key: str) -> str | None:
+    store = SqliteStore.open_readonly(state)
+    try:
+        return store.get(key)
+    finally:
+        store.close()
+
+
+# -- help and errors ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example_and_the_common_options(homeport: Homeport, command: str) -> None:
+    result = homeport(command, "--help")
+    assert result.exit_code == 0
+    assert f"Example: homeport {command}" in result.stdout
+    for option in ("--apps", "--state", "--config", "--debug"):
+        assert option in result.stdout
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from controller.cli.main import cli; cli(['run', '--help'], standalone_mode=False);"
+        "print([m for m in ('docker', 'watchdog', 'pydantic', 'rich', 'structlog', 'sqlite3') if m in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_run_has_every_setting_with_its_default() -> None:
+    others = {"apps", "state", "config", "catalog", "prune"}
+    assert set(SETTINGS) == set(Settings.model_fields) - others
+    for name, (kind, default, _) in SETTINGS.items():
+        real = Settings.model_fields[name].default
+        if real is not None:
+            assert kind is not None
+            assert default == (f"{real:g}" if isinstance(real, int | float) else real), name
+
+
+@pytest.mark.parametrize(
+    "arguments", [("nothing",), ("status", "--nothing"), ("suspend",), ("status", "-o", "xml")]
+)
+def test_wrong_use_is_2(homeport: Homeport, arguments: Sequence[str]) -> None:
+    assert homeport(*arguments).exit_code == 2
+
+
+def test_a_wrong_setting_is_2_and_says_which(homeport: Homeport, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOMEPORT_WORKERS", "none")
+    result = homeport("status")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "HOMEPORT_WORKERS" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("status", "wev"), ("events", "wev"), ("suspend", "wev"), ("reconcile", "wev"), ("plan", "wev")],
+)
+def test_an_unknown_app_is_2_with_a_hint(
+    homeport: Homeport, recorded: Path, arguments: Sequence[str]
+) -> None:
+    result = homeport(*arguments)
+    assert result.exit_code == 2
+    assert "Did you mean web?" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_traceback_only_with_debug(homeport: Homeport, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> EngineInfo:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(serve, "engine_info", fail)
+    result = homeport("version")
+    assert (result.exit_code, "Traceback" in result.stderr) == (1, False)
+    assert "ZeroDivisionError: oops" in result.stderr
+    assert "Traceback" in homeport("version", "--debug").stderr
+
+
+# -- status and events --------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("recorded")
+def test_status_from_the_store_says_that_nothing_runs(homeport: Homeport) -> None:
+    result = homeport("status")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("The service is not running")
+    assert lines[1].startswith("Removals held: old")
+    assert lines[2].split() == ["APP", "STATUS", "GENERATION", "SINCE", "MESSAGE"]
+    assert lines[3].split()[:3] == ["old", "Held", "1"]
+    assert lines[4].split()[:3] == ["web", "Ready", "1"]
+    assert lines[4].endswith("all; is well")
+    assert "\x1b" not in result.stdout
+
+
+@pytest.mark.usefixtures("recorded")
+def test_status_as_json_is_json_alone(homeport: Homeport) -> None:
+    result = homeport("status", "web", "-o", "json")
+    document = json.loads(result.stdout)
+    assert [app["name"] for app in document["apps"]] == ["web"]
+    assert document["service"]["running"] is False
+    assert document["service"]["held"] == ["old"]
+    assert document["service"]["version"] == __version__
+    assert "not running" in result.stderr
+
+
+@pytest.mark.usefixtures("recorded")
+def test_status_wide_has_more_columns(homeport: Homeport) -> None:
+    assert "REVISION" in homeport("status", "-o", "wide").stdout
+
+
+def test_status_without_any_state(homeport: Homeport, state: Path) -> None:
+    result = homeport("status")
+    assert (result.exit_code, "No apps yet" in result.stdout) == (0, True)
+    assert not state.exists()
+
+
+@pytest.mark.usefixtures("recorded")
+def test_events(homeport: Homeport) -> None:
+    lines = homeport("events", "web").stdout.splitlines()
+    assert [line.split()[2] for line in lines] == ["app.discovered", "app.ready"]
+    found = json.loads(homeport("events", "--since", "1h", "-o", "json").stdout)["events"]
+    assert [(event["event"], event["fields"]) for event in found] == [("app.ready", {"generation": 1})]
+
+
+def test_since() -> None:
+    assert since_time("90s", at(90)) == NOON
+    assert since_time("2h", at(7200)) == NOON
+    assert since_time("2026-01-01T12:00:00Z", at(5)) == NOON
+
+
+@pytest.mark.usefixtures("recorded")
+def test_a_wrong_since_is_2(homeport: Homeport) -> None:
+    assert homeport("events", "--since", "yesterday").exit_code == 2
+
+
+# -- verbs without a service --------------------------------------------------------------------------------
+
+
+def test_suspend_and_resume_offline(homeport: Homeport, recorded: Path) -> None:
+    result = homeport("suspend", "web")
+    assert (result.exit_code, "next start" in result.stderr) == (0, True)
+    assert fact(recorded, SUSPENDED + "web") is not None
+    assert homeport("resume", "web").exit_code == 0
+    assert fact(recorded, SUSPENDED + "web") is None
+
+
+def test_prune_offline(homeport: Homeport, recorded: Path) -> None:
+    assert homeport("prune").stdout == "old: removal held\n"
+    assert fact(recorded, APPROVED) is None
+    assert homeport("prune", "--approve").stdout == "old: let go\n"
+    assert fact(recorded, APPROVED) == '["old"]'
+
+
+def test_a_locked_state_that_does_not_answer_is_3(homeport: Homeport, recorded: Path) -> None:
+    with StateLock(recorded):
+        assert homeport("suspend", "web").exit_code == 3
+
+
+def test_reconcile_prints_actions_and_errors_are_1(
+    homeport: Homeport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actions = [Action("compose_up", "web", "1 service")]
+    asked: list[object] = []
+
+    def sweep(_settings: object, names: tuple[str, ...], dry_run: bool) -> list[Action]:
+        asked.append((names, dry_run))
+        return actions
+
+    monkeypatch.setattr(serve, "sweep", sweep)
+    result = homeport("reconcile", "web", "--dry-run")
+    assert (result.exit_code, result.stdout) == (0, "compose_up     web (1 service)\n")
+    actions.append(Action("error", "web", "broken"))
+    assert homeport("reconcile").exit_code == 1
+    assert asked == [(("web",), True), ((), False)]
+    assert [a["kind"] for a in json.loads(homeport("reconcile", "-o", "json").stdout)["actions"]] == [
+        "compose_up",
+        "error",
+    ]
+
+
+def test_no_engine_is_3(homeport: Homeport, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sweep(*_: object) -> list[Action]:
+        raise EngineUnreachable("no engine answers at x")
+
+    monkeypatch.setattr(serve, "sweep", sweep)
+    result = homeport("reconcile")
+    assert (result.exit_code, result.stderr) == (3, "homeport: no engine answers at x\n")
+
+
+def test_plan_says_why(homeport: Homeport, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Plan((Action("compose_up", "web", cause="it was never applied"),))
+    monkeypatch.setattr(serve, "plans", lambda *_: [("db", Plan()), ("web", plan)])
+    assert homeport("plan").stdout == "web:\n  compose_up     web - it was never applied\n"
+    monkeypatch.setattr(serve, "plans", lambda *_: [("db", Plan())])
+    assert homeport("plan").stdout == "Nothing to do.\n"
+
+
+# -- verbs with a service -----------------------------------------------------------------------------------
+
+
+class Answering:
+    """A Service on the recorded state."""
+
+    def __init__(self, state: Path) -> None:
+        self.store = SqliteStore(state)
+        self.clock = SystemClock()
+        self.requeued: list[str] = []
+
+    def names(self) -> list[str]:
+        return ["old", "web"]
+
+    def sweep(self, apps: tuple[str, ...], dry_run: bool) -> tuple[Action, ...]:
+        return (Action("wait", apps[0] if apps else "all", "by the service"),)
+
+    def plans(self, apps: tuple[str, ...]) -> tuple[tuple[str, Plan], ...]:
+        return (("web", Plan((Action("restart", "web", cause="by the service"),))),)
+
+    def requeue(self, app: str) -> None:
+        self.requeued.append(app)
+
+    def describe(self) -> dict[str, Any]:
+        return {"running": True, "engine": {"reachable": False, "version": None}, "lastResync": None}
+
+
+@pytest.fixture
+def service(recorded: Path) -> Iterator[Answering]:
+    answering = Answering(recorded)
+    server = ApiServer(answering, recorded / "homeport.sock")
+    with StateLock(recorded):
+        server.start()
+        yield answering
+        server.stop()
+        answering.store.close()
+
+
+def test_a_running_service_is_asked(homeport: Homeport, service: Answering) -> None:
+    assert homeport("reconcile", "web").stdout == "wait           web (by the service)\n"
+    assert "by the service" in homeport("plan").stdout
+    assert homeport("suspend", "web").exit_code == 0
+    assert homeport("resume", "wev").exit_code == 2
+    assert homeport("prune", "--approve").stdout == "old: let go\n"
+    assert service.requeued == ["web", "old"]
+
+
+@pytest.mark.usefixtures("service")
+def test_status_takes_the_service_at_its_word(homeport: Homeport) -> None:
+    document = json.loads(homeport("status", "-o", "json").stdout)
+    assert document["service"]["running"] is True
+    assert {app["summary"] for app in document["apps"]} == {"Unknown"}
+    result = homeport("status")
+    assert result.stdout.startswith("The engine cannot be reached")
+    assert "Unknown (was Ready)" in result.stdout
+
+
+# -- checks -------------------------------------------------------------------------------------------------
+
+
+def manifest(folder: Path, **fields: object) -> None:
+    whole = {
+        "name": folder.name,
+        "display_name": "W",
+        "version": "1",
+        "description": "d",
+        "volumes": [],
+        "ports": [],
+    }
+    (folder / "manifest.json").write_text(json.dumps({**whole, "icon": "i.svg", **fields}))
+    (folder / "docker-compose.yaml").write_text("services:\n  main:\n    image: x\n")
+
+
+def test_validate(homeport: Homeport, apps: Path) -> None:
+    manifest(apps / "web")
+    result = homeport("validate")
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "web: fine")
+    manifest(apps / "web", ports="none")
+    result = homeport("validate", str(apps / "web"))
+    assert result.exit_code == 1
+    assert "manifest.json" in result.stderr
+    assert "ports" in result.stderr
+    document = json.loads(homeport("validate", "-o", "json").stdout)
+    assert document["apps"][0]["valid"] is False
+
+
+def test_validate_of_no_folder_is_2(homeport: Homeport, tmp_path: Path) -> None:
+    assert homeport("validate", str(tmp_path / "nothing")).exit_code == 2
+
+
+def test_version(homeport: Homeport, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "engine_info", lambda _: EngineInfo("id", "28.0", "5.1"))
+    document = json.loads(homeport("version", "-o", "json").stdout)
+    assert document == {"homeport": __version__, "compose": "5.1", "engine": "28.0"}
+
+
+def test_doctor(homeport: Homeport, apps: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "engine_info", lambda _: EngineInfo("id", "28.0", "5.1"))
+    env = apps / "web" / ".env"
+    env.write_text("A=1\n")
+    env.chmod(0o644)
+    result = homeport("doctor")
+    assert f"chmod 600 {env}" in result.stdout
+    assert "ok   engine: Docker 28.0" in result.stdout
+    assert {line.split()[0] for line in result.stdout.splitlines()} <= {"ok", "warn", "fail"}
+
+
+def test_doctor_without_an_engine_is_1(homeport: Homeport, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> EngineInfo:
+        raise EngineUnreachable("no engine")
+
+    monkeypatch.setattr(serve, "engine_info", fail)
+    result = homeport("doctor", "-o", "json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["checks"][0]["level"] == "fail"
+
+
+# -- looks --------------------------------------------------------------------------------------------------
+
+
+def test_small_printing() -> None:
+    assert [age(at(0), at(s)) for s in (5, 600, 7200, 172800)] == ["5s", "10m", "2h", "2d"]
+    assert age(None, NOON) == "-"
+    assert aligned([["A", "B"], ["long", ""]]) == ["A     B", "long"]
+    assert clean("a\nb\x1b[31m") == "a; b [31m"

@@ -1,0 +1,126 @@
+"""The status document and the list of events, from a store."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from controller.control.queries import events_list, parse_time, rfc3339, status_document
+from controller.model.record import Condition, Event
+from controller.status.store import SqliteStore
+from fakes.build import NOON, at, record, target
+
+READY = Condition("Ready", "True", "ReconciliationSucceeded", "all is well", NOON, 1)
+HELD = Condition("Ready", "False", "RemovalHeld", "held", NOON, 1)
+
+
+@pytest.fixture
+def store() -> SqliteStore:
+    made = SqliteStore.in_memory()
+    made.save(
+        record(
+            "web", display_name="Web", version="1.0.0", observed_generation=1, requires=("db",), conditions=(READY,),
+            target=target(), desired_services={"web": {"configHash": "h1", "image": "i"}}, last_reconcile=at(0),
+            observed_services={"web": {"state": "running", "containers": ["c"]}}, last_change=at(-60),
+        )
+    )  # fmt: skip
+    made.save(record("db", conditions=(HELD,), last_reconcile=at(0)))
+    return made
+
+
+def app(document: dict[str, Any], name: str = "web") -> dict[str, Any]:
+    return next(entry for entry in document["apps"] if entry["name"] == name)
+
+
+def test_an_app_as_the_interface_shows_it(store: SqliteStore) -> None:
+    assert app(status_document(store, {}, at(1), None)) == {
+        "name": "web",
+        "displayName": "Web",
+        "version": "1.0.0",
+        "summary": "Ready",
+        "generation": 1,
+        "observedGeneration": 1,
+        "target": {"revision": "rev2"},
+        "desired": {"revision": "rev2", "services": {"web": {"configHash": "h1", "image": "i"}}},
+        "observed": {"revision": "rev2", "services": {"web": {"state": "running", "containers": ["c"]}}},
+        "requires": ["db"],
+        "requiredBy": [],
+        "conditions": [
+            {
+                "type": "Ready",
+                "status": "True",
+                "reason": "ReconciliationSucceeded",
+                "message": "all is well",
+                "lastTransitionTime": "2026-01-01T12:00:00Z",
+                "observedGeneration": 1,
+            }
+        ],
+        "retries": 0,
+        "nextTryTime": None,
+        "lastError": None,
+        "lastReconcileTime": "2026-01-01T12:00:00Z",
+        "lastChangeTime": "2026-01-01T11:59:00Z",
+    }
+
+
+def test_the_service_is_passed_on_with_what_is_held(store: SqliteStore) -> None:
+    document = status_document(store, {"running": True, "version": "1"}, at(1), None)
+    assert document["service"] == {"running": True, "version": "1", "held": ["db"]}
+    assert app(document, "db")["requiredBy"] == ["web"]
+    assert json.loads(json.dumps(document)) == document
+
+
+def test_no_engine_makes_everything_unknown_and_keeps_the_last_word(store: SqliteStore) -> None:
+    service = {"engine": {"reachable": False, "version": None}}
+    assert [
+        (a["summary"], a["lastSummary"]) for a in status_document(store, service, at(1), None)["apps"]
+    ] == [
+        ("Unknown", "Held"),
+        ("Unknown", "Ready"),
+    ]
+
+
+def test_an_engine_of_which_nothing_is_known_hides_nothing(store: SqliteStore) -> None:
+    service = {"running": False, "engine": {"reachable": None, "version": None}}
+    assert app(status_document(store, service, at(1), None))["summary"] == "Ready"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "last_resync", "word"),
+    [
+        (600, None, "Ready"),
+        (601, None, "Unknown"),
+        (601, at(1).isoformat(), "Ready"),
+        (602, at(1).isoformat(), "Unknown"),
+        (601, at(-500).isoformat(), "Unknown"),
+        (601, "rubbish", "Unknown"),
+    ],
+)
+def test_age_counts_from_the_later_of_reconcile_and_resync(
+    store: SqliteStore, seconds: float, last_resync: str | None, word: str
+) -> None:
+    document = status_document(store, {"lastResync": last_resync}, at(seconds), 600)
+    assert app(document)["summary"] == word
+    assert app(document)["lastReconcileTime"] == "2026-01-01T12:00:00Z"
+
+
+def test_events_with_their_ids_oldest_first(store: SqliteStore) -> None:
+    for second, name in ((0, "web"), (1, "db"), (2, "web")):
+        store.tell(Event(at(second), name, "app.changed", "info", f"at {second}", {"n": second}))
+    everything = events_list(store)
+    assert [event["message"] for event in everything] == ["at 0", "at 1", "at 2"]
+    assert everything[0] == {
+        "id": everything[0]["id"], "time": "2026-01-01T12:00:00Z", "app": "web", "event": "app.changed", "level": "info",
+        "message": "at 0", "fields": {"n": 0},
+    }  # fmt: skip
+    assert [event["message"] for event in events_list(store, "web", at(1))] == ["at 2"]
+    assert [event["message"] for event in events_list(store, after=everything[1]["id"])] == ["at 2"]
+
+
+def test_times() -> None:
+    assert rfc3339(None) is None
+    assert parse_time(rfc3339(NOON)) == NOON
+    assert parse_time("2026-01-01T12:00:00") == NOON
+    assert parse_time(5) is None

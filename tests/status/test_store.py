@@ -1,0 +1,271 @@
+"""What is remembered stays remembered, is kept from others, and its loss is never the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.model.errors import StateUnusable
+from controller.model.ports import Store
+from controller.model.record import Condition, Event, Record
+from controller.status.codec import from_json, to_json
+from controller.status.store import SqliteStore
+from fakes.build import at, ledger, record, rendered, service, target
+
+FULL = record(
+    "web",
+    target=target("web", "db", requires=("db",)),
+    conditions=(Condition("Ready", "False", "X", "line\nbreak ü", at(0.25), 3),),
+    desired_services={"web": {"image": "web:1"}},
+    observed_services={"web": {"running": 1, "healthy": None}},
+    on_install={"db": ledger("KEY")},
+    on_start={"db": "i1"},
+    started_at=at(1),
+    retries=3,
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture(params=["disk", "memory"])
+def store(request: pytest.FixtureRequest, folder: Path) -> Iterator[Store]:
+    made = SqliteStore(folder) if request.param == "disk" else SqliteStore.in_memory()
+    with closing(made):
+        yield made
+
+
+def event(number: int, app: str = "web", **fields: Any) -> Event:
+    return Event(at(number), app, "app.changed", "info", f"number {number}", fields)
+
+
+def test_a_record_is_the_same_after_its_way_through_json() -> None:
+    assert from_json(Record, to_json(FULL)) == FULL
+
+
+def test_unknown_fields_are_ignored_and_missing_ones_take_their_defaults() -> None:
+    document = json.loads(to_json(FULL))
+    document["invented_later"] = {"x": 1}
+    del document["retries"]
+    document["target"]["another"] = 1
+    assert from_json(Record, json.dumps(document)) == replace(FULL, retries=0)
+
+
+def test_what_is_saved_is_there_and_what_is_forgotten_is_not(store: Store) -> None:
+    assert store.record("web") is None
+    store.save(FULL)
+    store.save(record("db"))
+    assert store.record("web") == FULL
+    assert [each.name for each in store.records()] == ["db", "web"]
+    store.keep_model("web", rendered())
+    store.tell(event(1))
+    store.forget("web")
+    assert store.record("web") is None
+    assert store.model("web", "rev2") is None
+    assert [told.app for _, told in store.events()] == ["web"]
+
+
+def test_everything_is_there_after_a_restart(folder: Path) -> None:
+    model = rendered(service("web", binds=(), ports=(("", 80, "tcp"),)))
+    with closing(SqliteStore(folder)) as store:
+        store.save(FULL)
+        store.put("root_id", "r1")
+        store.tell(event(1, count=2))
+        store.keep_model("web", model)
+    with closing(SqliteStore(folder)) as store:
+        assert store.notice == ""
+        assert store.records() == (FULL,)
+        assert store.get("root_id") == "r1"
+        assert store.events() == ((1, event(1, count=2)),)
+        assert store.model("web", "rev2") == model
+
+
+def test_what_was_saved_survives_a_process_that_never_closed(folder: Path) -> None:
+    with closing(SqliteStore(folder)) as running:
+        running.save(FULL)
+        with closing(SqliteStore(folder)) as next_one:
+            assert next_one.record("web") == FULL
+
+
+def test_a_fact_can_be_changed_and_forgotten(store: Store) -> None:
+    assert store.get("k") is None
+    store.put("k", "1")
+    store.put("k", "2")
+    assert store.get("k") == "2"
+    store.put("k", None)
+    assert store.get("k") is None
+
+
+def test_events_are_told_in_order_and_can_be_narrowed(store: Store) -> None:
+    for number in range(4):
+        store.tell(event(number, "web" if number % 2 else "db"))
+    ids = [number for number, _ in store.events()]
+    assert ids == sorted(ids)
+    assert [e.time for _, e in store.events("web")] == [at(1), at(3)]
+    assert [e.time for _, e in store.events(since=at(2))] == [at(2), at(3)]
+    assert [e.time for _, e in store.events(after=ids[2])] == [at(3)]
+
+
+def test_the_newest_ten_thousand_events_are_kept() -> None:
+    with closing(SqliteStore.in_memory()) as store:
+        for number in range(10_500):
+            store.tell(event(number))
+        told = store.events()
+    assert len(told) == 10_000
+    assert told[-1] == (10_500, event(10_499))
+
+
+def test_only_the_model_of_the_target_and_the_newest_are_kept(store: Store) -> None:
+    store.save(record(target=target(revision="rev1")))
+    for revision in ("rev1", "rev2", "rev3"):
+        store.keep_model("web", rendered(revision=revision))
+    kept = [revision for revision in ("rev1", "rev2", "rev3") if store.model("web", revision)]
+    assert kept == ["rev1", "rev3"]
+
+
+def test_a_damaged_model_is_no_model(folder: Path) -> None:
+    with closing(SqliteStore(folder)) as store:
+        store.keep_model("web", rendered())
+    (file,) = (folder / "models" / "web").iterdir()
+    file.write_text("{")
+    with closing(SqliteStore(folder)) as store:
+        assert store.model("web", "rev2") is None
+
+
+def test_nobody_else_may_read_it_whatever_the_umask(folder: Path) -> None:
+    before = os.umask(0)
+    try:
+        with closing(SqliteStore(folder)) as store:
+            store.save(FULL)
+            store.keep_model("web", rendered())
+            entries = [folder, *folder.rglob("*")]
+            modes = {
+                str(e.relative_to(folder)): (e.is_dir(), stat.S_IMODE(e.stat().st_mode)) for e in entries
+            }
+    finally:
+        os.umask(before)
+    assert {"homeport.db", "homeport.db-wal", "models/web"} <= modes.keys()
+    assert {mode for is_dir, mode in modes.values() if is_dir} == {0o700}
+    assert {mode for is_dir, mode in modes.values() if not is_dir} == {0o600}
+
+
+@pytest.mark.parametrize("content", [b"this is no database" * 100, b"SQLite format 3\0" + b"\xff" * 5000])
+def test_a_damaged_database_is_set_aside_and_begun_anew(folder: Path, content: bytes) -> None:
+    folder.mkdir()
+    (folder / "homeport.db").write_bytes(content)
+    with closing(SqliteStore(folder)) as store:
+        assert "set aside" in store.notice
+        assert store.records() == ()
+        store.save(FULL)
+    (aside,) = folder.glob("homeport.db.*-*Z")
+    assert aside.read_bytes() == content
+    with closing(SqliteStore(folder)) as store:
+        assert store.notice == ""
+        assert store.record("web") == FULL
+
+
+def test_damage_in_the_middle_is_found_at_the_start(folder: Path) -> None:
+    with closing(SqliteStore(folder)) as store:
+        for number in range(300):
+            store.save(record(f"a{number:03}", last_error="x" * 200))
+    path = folder / "homeport.db"
+    content = bytearray(path.read_bytes())
+    content[8192:24576] = b"\xff" * 16384
+    path.write_bytes(content)
+    with closing(SqliteStore(folder)) as store:
+        assert store.notice
+
+
+def test_one_record_that_cannot_be_read_costs_only_itself(folder: Path) -> None:
+    with closing(SqliteStore(folder)) as store:
+        store.save(FULL)
+        store.save(record("db"))
+    with closing(sqlite3.connect(folder / "homeport.db")) as raw:
+        raw.execute("UPDATE records SET record = '[]' WHERE app = 'db'")
+        raw.commit()
+    with closing(SqliteStore(folder)) as store:
+        assert store.records() == (FULL,)
+        assert "db" in store.notice
+
+
+@pytest.mark.parametrize("open_store", [SqliteStore, SqliteStore.open_readonly])
+def test_a_newer_database_is_left_alone(folder: Path, open_store: Any) -> None:
+    SqliteStore(folder).close()
+    with closing(sqlite3.connect(folder / "homeport.db")) as raw:
+        raw.execute("PRAGMA user_version = 99")
+    with pytest.raises(StateUnusable, match="newer Homeport"):
+        open_store(folder)
+    with closing(sqlite3.connect(folder / "homeport.db")) as raw:
+        assert raw.execute("PRAGMA user_version").fetchone() == (99,)
+
+
+def test_a_folder_that_cannot_be_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StateUnusable, match="file"):
+        SqliteStore(tmp_path / "file" / "state")
+
+
+def test_after_closing_nothing_is_written(store: Any) -> None:
+    store.close()
+    store.close()
+    with pytest.raises(StateUnusable):
+        store.save(FULL)
+
+
+def test_a_look_sees_what_the_running_service_writes(folder: Path) -> None:
+    with closing(SqliteStore(folder)) as service_, closing(SqliteStore.open_readonly(folder)) as look:
+        assert look.records() == ()
+        service_.save(FULL)
+        service_.put("k", "v")
+        service_.tell(event(1))
+        service_.keep_model("web", rendered())
+        assert look.record("web") == FULL
+        assert look.records() == (FULL,)
+        assert look.get("k") == "v"
+        assert look.events() == ((1, event(1)),)
+        assert look.model("web", "rev2") == rendered()
+
+
+def test_a_look_works_while_the_service_is_down(folder: Path) -> None:
+    with closing(SqliteStore(folder)) as store:
+        store.save(FULL)
+    with closing(SqliteStore.open_readonly(folder)) as look:
+        assert look.record("web") == FULL
+
+
+def test_a_look_at_no_state_is_empty_and_makes_none(folder: Path) -> None:
+    with closing(SqliteStore.open_readonly(folder)) as look:
+        assert look.records() == ()
+        assert look.events() == ()
+        assert look.get("k") is None
+        assert look.model("web", "rev2") is None
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_look_never_writes(folder: Path, exists: bool) -> None:
+    if exists:
+        SqliteStore(folder).close()
+    with closing(SqliteStore.open_readonly(folder)) as look:
+        writes: list[Callable[[], None]] = [
+            lambda: look.save(FULL),
+            lambda: look.forget("web"),
+            lambda: look.put("k", "v"),
+            lambda: look.put("k", None),
+            lambda: look.tell(event(1)),
+            lambda: look.keep_model("web", rendered()),
+        ]
+        for write in writes:
+            with pytest.raises(StateUnusable):
+                write()

@@ -1,0 +1,123 @@
+"""Flag before environment before file before default; and a wrong value says where it came from."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from controller import settings as module
+from controller.settings import Settings, SettingsInvalid
+
+
+@pytest.fixture(autouse=True)
+def _bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in os.environ:
+        if name.startswith(("HOMEPORT_", "FURTKA_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setattr(module, "DEFAULT_CONFIG", tmp_path / "default.toml")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "homeport.toml"
+    path.write_text('workers = 2\nsettle-new = 5\nrollback = "never"\ncatalog = ["/a", "/b"]\n')
+    return path
+
+
+def test_the_defaults_are_those_of_the_documentation() -> None:
+    found = Settings.load()
+    assert (found.apps, found.state) == (Path("/var/lib/homeport/apps"), Path("/var/lib/homeport/state"))
+    assert (found.settle, found.settle_new, found.removal_settle) == (0.3, 2, 10)
+    assert (found.rescan, found.resync, found.backoff_base, found.backoff_max) == (30, 300, 1, 300)
+    assert (found.health_timeout, found.install_timeout, found.start_timeout) == (300, 300, 30)
+    assert (found.workers, found.stable_after, found.shutdown_grace, found.prune) == (8, 10, 30, True)
+    assert (found.rollback, found.volume_prefix, found.catalog) == ("auto", "furtka", ())
+    assert (found.log_format, found.log_level, found.log_file, found.listen) == ("auto", "info", None, None)
+
+
+def test_each_source_wins_over_the_next(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
+    assert Settings.load({"config": config}).workers == 2
+    monkeypatch.setenv("HOMEPORT_WORKERS", "3")
+    assert Settings.load({"config": config}).workers == 3
+    assert Settings.load({"config": config, "workers": 4}).workers == 4
+    assert Settings.load({"config": config, "workers": None}).workers == 3
+
+
+def test_a_file_may_spell_a_setting_as_the_flag_is_spelt(config: Path) -> None:
+    found = Settings.load({"config": config})
+    assert (found.settle_new, found.rollback, found.catalog) == (5, "never", (Path("/a"), Path("/b")))
+
+
+def test_the_default_file_is_read_where_it_exists(tmp_path: Path) -> None:
+    (tmp_path / "default.toml").write_text("workers = 5")
+    assert Settings.load().workers == 5
+
+
+def test_furtkas_variable_names_the_apps_unless_ours_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FURTKA_APPS_DIR", "/furtka")
+    assert Settings.load().apps == Path("/furtka")
+    monkeypatch.setenv("HOMEPORT_APPS", "/ours")
+    assert Settings.load().apps == Path("/ours")
+    assert Settings.load({"apps": "/flag"}).apps == Path("/flag")
+
+
+def test_furtkas_variable_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
+    config.write_text('apps = "/file"')
+    monkeypatch.setenv("FURTKA_APPS_DIR", "/furtka")
+    assert Settings.load({"config": config}).apps == Path("/furtka")
+
+
+def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOMEPORT_WORKERS", "")
+    monkeypatch.setenv("FURTKA_APPS_DIR", "")
+    assert (Settings.load().workers, Settings.load().apps) == (8, Path("/var/lib/homeport/apps"))
+
+
+def test_the_catalog_of_the_environment_is_split_at_colons(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOMEPORT_CATALOG", "/a:/b c:")
+    assert Settings.load().catalog == (Path("/a"), Path("/b c"))
+
+
+def test_paths_are_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = Settings.load(
+        {"apps": "apps", "state": "s", "log_file": "log", "listen": "sock", "catalog": ("c",)}
+    )
+    assert (found.apps, found.state, found.catalog) == (tmp_path / "apps", tmp_path / "s", (tmp_path / "c",))
+    assert (found.log_file, found.listen) == (tmp_path / "log", tmp_path / "sock")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("workers", 0), ("settle", -1), ("stable_after", "nan"), ("rescan", 0), ("rollback", "maybe"), ("prune", "what"),
+     ("log_format", "xml"), ("volume_prefix", "a/b"), ("health_timeout", "soon")],
+)  # fmt: skip
+def test_a_wrong_value_names_the_setting_and_where_it_came_from(
+    name: str, value: object, monkeypatch: pytest.MonkeyPatch, config: Path
+) -> None:
+    with pytest.raises(SettingsInvalid, match=f"--{name.replace('_', '-')}"):
+        Settings.load({name: value})
+    config.write_text(f'{name} = "{value}"')
+    with pytest.raises(SettingsInvalid, match=str(config)):
+        Settings.load({"config": config})
+    monkeypatch.setenv(f"HOMEPORT_{name.upper()}", str(value))
+    with pytest.raises(SettingsInvalid, match=f"HOMEPORT_{name.upper()}"):
+        Settings.load()
+
+
+@pytest.mark.parametrize("content", ["workers = ", "wokers = 3", "[workers]\nx = 1"])
+def test_a_wrong_file_is_named(content: str, config: Path) -> None:
+    config.write_text(content)
+    with pytest.raises(SettingsInvalid, match=str(config)):
+        Settings.load({"config": config})
+
+
+def test_a_file_that_was_asked_for_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(SettingsInvalid, match="no\\.toml"):
+        Settings.load({"config": tmp_path / "no.toml"})
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
