@@ -25,11 +25,11 @@ from controller.model.effects import Host, drive
 from controller.model.errors import EngineUnreachable
 from controller.model.facts import ENGINE_UP, LAST_RESYNC, ROOT_ID
 from controller.model.observed import EngineInfo, Observed
-from controller.model.plan import Action, Plan
+from controller.model.plan import Action, Plan, Result
 from controller.model.ports import Clock, Engine, Listener
 from controller.model.record import Event
 from controller.planner.gates import order
-from controller.reconciler import Memory, Policy, Reconciler, Result
+from controller.reconciler import Memory, Policy, Reconciler
 from controller.source.tree import AppsTree
 from controller.source.watcher import TreeWatcher
 from controller.sources import EngineEvents, Task, Ticker
@@ -168,7 +168,7 @@ class Manager:
         self.reconciler = Reconciler(policy_of(settings), self.memory)
         self.host = Host(self.tree, self.engine, self.store, self.clock, _Queue(self.queue), self.listen)
         self.progress = Progress()
-        self.crew = Crew(settings.workers, self.queue, self.reconciler, self.host, self.progress.report)
+        self.crew = Crew(settings.workers, self.queue, self.reconciler.run, self.host, self.progress.report)
         self.engine_events = EngineEvents(
             self.engine,
             self._engine_event,

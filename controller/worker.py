@@ -13,9 +13,9 @@ from typing import Any
 
 import structlog
 
-from controller.model.effects import Effect, Host, drive
+from controller.model.effects import Effect, Host, Run, drive
 from controller.model.errors import HomeportError
-from controller.reconciler import Reconciler, Result
+from controller.model.plan import Result
 from controller.workqueue import WorkQueue
 
 log = structlog.get_logger("homeport")
@@ -32,11 +32,11 @@ class Crew:
         self,
         count: int,
         queue: WorkQueue[str],
-        reconciler: Reconciler,
+        reconcile: Callable[[str], Run[Result]],
         host: Host,
         on_result: Callable[[str, Result], None],
     ) -> None:
-        self._queue, self._reconciler, self._host, self._on_result = queue, reconciler, host, on_result
+        self._queue, self._reconcile, self._host, self._on_result = queue, reconcile, host, on_result
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._work, name=f"homeport-worker-{number}", daemon=True)
@@ -70,7 +70,7 @@ class Crew:
             return
         with structlog.contextvars.bound_contextvars(app=key, reconcile_id=uuid.uuid4().hex[:8]):
             try:
-                result = drive(self._reconciler.run(key), self._host, self._check)
+                result = drive(self._reconcile(key), self._host, self._check)
             except Stopping:
                 return
             except HomeportError as error:

@@ -1,4 +1,4 @@
-"""Plan: the actions that close the gap for one app, in order, each with its cause.
+"""Plan: the actions that close the gap for one app, in order, each with its cause; and what a run came to.
 
 The kinds are the words people see in `reconcile`, `plan` and the log. What to do is decided in the
 planner room, doing it is the reconciler's; here are only the values and their text form.
@@ -53,3 +53,19 @@ class Plan:
     def describe(self) -> str:
         """The plan as people and tests read it: one line an action, its cause behind a dash."""
         return "\n".join(str(a) + (f" - {a.cause}" if a.cause else "") for a in self.actions)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run did, and when the key is to be looked at again."""
+
+    word: str = ""
+    actions: tuple[Action, ...] = ()
+    after: float | None = None
+    """Look again in so many seconds; None: only when something happens."""
+    failed: bool = False
+    """Counts as a failure: the backoff is kept."""
+    pending: bool = False
+    """Will move on by itself soon (settling, becoming healthy): a sweep waits for it."""
+    parked: bool = False
+    """The engine is unreachable; everything is looked at again when it is back."""

@@ -5,6 +5,6 @@ off after any of them; the next run finds its way from there. Deciding and perfo
 """
 
 from controller.reconciler.run import Reconciler
-from controller.reconciler.work import Memory, Policy, Result
+from controller.reconciler.work import Memory, Policy
 
-__all__ = ["Memory", "Policy", "Reconciler", "Result"]
+__all__ = ["Memory", "Policy", "Reconciler"]

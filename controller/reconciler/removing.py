@@ -14,10 +14,10 @@ from controller.model.desired import Absent
 from controller.model.effects import Moment, Run, ask
 from controller.model.errors import AppError
 from controller.model.facts import APPROVED, SUSPENDED
-from controller.model.plan import Action
+from controller.model.plan import Action, Result
 from controller.model.record import Record, Verdict
 from controller.planner.removal import BRAKE_WINDOW, brake_holds
-from controller.reconciler.work import Blocked, Memory, Policy, Result, Work
+from controller.reconciler.work import Blocked, Memory, Policy, Work
 from controller.status.conditions import same_verdict
 from controller.status.summary import last_word
 from controller.status.transition import transition

@@ -17,7 +17,7 @@ from controller.model.effects import Run, ask
 from controller.model.errors import EngineUnreachable, InputInvalid, Interrupted
 from controller.model.facts import SUSPENDED
 from controller.model.observed import Container, Observed, Rendered
-from controller.model.plan import Action, Plan
+from controller.model.plan import Action, Plan, Result
 from controller.model.record import LedgerEntry, Record, Verdict
 from controller.planner import hooks
 from controller.planner.gates import Provider, choose_container, find_closed, find_cycle
@@ -26,7 +26,7 @@ from controller.planner.judge import Judgement, Times, died_young, judge, unexpe
 from controller.planner.plan import View, plan
 from controller.reconciler.removing import reconcile_absent
 from controller.reconciler.steps import ActionFailed, execute, health_timeout
-from controller.reconciler.work import Blocked, Memory, Policy, Result, Work
+from controller.reconciler.work import Blocked, Memory, Policy, Work
 from controller.status.conditions import same_verdict
 from controller.status.summary import last_word
 from controller.status.transition import transition

@@ -32,22 +32,6 @@ class Policy:
     """How soon to look again for a path that a service mounts and that is not there yet."""
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a run did, and when the key is to be looked at again."""
-
-    word: str = ""
-    actions: tuple[Action, ...] = ()
-    after: float | None = None
-    """Look again in so many seconds; None: only when something happens."""
-    failed: bool = False
-    """Counts as a failure: the backoff is kept."""
-    pending: bool = False
-    """Will move on by itself soon (settling, becoming healthy): a sweep waits for it."""
-    parked: bool = False
-    """The engine is unreachable; everything is looked at again when it is back."""
-
-
 @dataclass
 class Memory:
     """What is remembered between runs of this process and need not outlive it. Monotonic seconds.

@@ -14,8 +14,9 @@ from controller.model.desired import Present
 from controller.model.effects import Effect, Host, Run
 from controller.model.errors import HomeportError, InputInvalid
 from controller.model.observed import Container, Service
+from controller.model.plan import Result
 from controller.model.record import Event, Record
-from controller.reconciler import Memory, Policy, Reconciler, Result
+from controller.reconciler import Memory, Policy, Reconciler
 from controller.status.conditions import lint
 from controller.status.store import SqliteStore
 from controller.status.summary import last_word
