@@ -6,6 +6,7 @@ is only who knows whom, and the bookkeeping of "has everything come to rest?".
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -59,7 +60,7 @@ def policy_of(settings: Settings) -> Policy:
 
 
 class Progress:
-    """What the last run of each app came to, and a way to wait until everything is at rest.
+    """What the last run of each app came to, so that a sweep can wait until everything is at rest.
 
     `_changed` guards all fields. Workers report; sweeps wait.
     """
@@ -68,6 +69,7 @@ class Progress:
         self._changed = threading.Condition()
         self._last: dict[str, Result] = {}
         self._log: list[tuple[str, Result]] = []
+        """Every run since the first of the sweeps that are under way began."""
         self._sweeps = 0
 
     def report(self, app: str, result: Result) -> None:
@@ -78,35 +80,27 @@ class Progress:
                 self._log.append((app, result))
             self._changed.notify_all()
 
-    def sweep(
-        self,
-        start: Callable[[], None],
-        apps: Callable[[], Sequence[str]],
-        at_rest: Callable[[], bool],
-        stop: threading.Event,
-    ) -> list[Action]:
-        """Run `start`, then wait until no app of `apps()` is pending and the queue is at rest.
-
-        Answers with what was done, in order; `wait`, `skip` and `error` only where they still hold at the end.
-        """
+    def begin(self, apps: Sequence[str]) -> int:
+        """A sweep over these apps begins: what they came to before no longer counts. Answers with its mark."""
         with self._changed:
             self._sweeps += 1
-            first = len(self._log)
-            for app in apps():
+            for app in apps:
                 self._last.pop(app, None)
-        try:
-            start()
-            with self._changed:
-                # The queue is asked outside of any report, so a look every so often catches its coming to rest.
-                while not stop.is_set() and (self._pending(apps()) or not at_rest()):
-                    self._changed.wait(0.02)
-                wanted, runs = set(apps()), self._log[first:]
-        finally:
-            with self._changed:
-                self._sweeps -= 1
-                if not self._sweeps:
-                    self._log.clear()
-        return _still_true([(app, result) for app, result in runs if app in wanted or result.actions])
+            return len(self._log)
+
+    def end(self, mark: int) -> list[tuple[str, Result]]:
+        """The sweep is over; all runs since its mark."""
+        with self._changed:
+            runs = self._log[mark:]
+            self._sweeps -= 1
+            if not self._sweeps:
+                self._log.clear()
+            return runs
+
+    def wait(self, apps: Sequence[str], timeout: float) -> bool:
+        """Wait until each of these apps has ended a run and none will move on by itself; answers whether so."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._pending(apps), timeout)
 
     def _pending(self, apps: Sequence[str]) -> bool:
         results = [self._last.get(app) for app in apps]
@@ -153,11 +147,14 @@ class Manager:
         self.listen = listen or LogListener()
         self.stopped = threading.Event()
         """Set when the service is asked to stop, or has stopped."""
-        self.lock = StateLock(Path(settings.state))
-        self.lock.acquire()
-        self.store = SqliteStore(Path(settings.state))
+        with contextlib.ExitStack() as opened:
+            # Closed in reverse by `close`, or here when one of them cannot be opened.
+            opened.enter_context(StateLock(Path(settings.state)))
+            self.store = opened.enter_context(SqliteStore(Path(settings.state)))
+            self.engine = DockerEngine(resolve_endpoint(), Path(settings.state) / "compose", self.clock)
+            opened.callback(self.engine.close)
+            self._opened = opened.pop_all()
         self.tree = _tree(settings, self.store, self.clock)
-        self.engine = DockerEngine(resolve_endpoint(), Path(settings.state) / "compose", SystemClock())
         limiter: ExponentialBackoff[str] = ExponentialBackoff(
             settings.backoff_base,
             settings.backoff_max,
@@ -182,7 +179,7 @@ class Manager:
         self.api: ApiServer | None = None
         self._lost = ""
         self._seen: Mapping[str, object] = {}
-        self._complaints: set[str] = set()
+        self._complaints: dict[str, str] = {}
         if service:
             self.ticker = Ticker(
                 "homeport-scanner",
@@ -226,9 +223,7 @@ class Manager:
 
     def close(self) -> None:
         """Let go of files and of the lock."""
-        self.engine.close()
-        self.store.close()
-        self.lock.release()
+        self._opened.close()
 
     def tell(self, name: str, message: str, level: str = "info", **fields: Any) -> None:
         """Say something about the service itself, once."""
@@ -282,8 +277,9 @@ class Manager:
         self._say_lost_or_back(census)
         if census.lost:
             return
-        for entry, rule in sorted(census.ignored.items()):
-            self._complain("tree.ignored", f"{entry}: {rule}", entry)
+        self._complain(
+            "tree.ignored", "; ".join(f"{entry} {rule}" for entry, rule in sorted(census.ignored.items()))
+        )
         seen = self.tree.signatures()
         known = {record.name for record in self.store.records()}
         if not quiet:
@@ -295,17 +291,17 @@ class Manager:
         if self.watcher is not None:
             self.watcher.sync()
             trouble = self.watcher.healthy()
-            if trouble:
-                self._complain(
-                    "tree.overflow",
-                    f"{trouble}; changes are found by the scan every {self.settings.rescan:g} s",
-                    trouble,
-                )
+            seconds = self.settings.rescan
+            self._complain(
+                "tree.overflow",
+                f"{trouble}; changes are found by a scan every {seconds:g} s" if trouble else "",
+            )
 
-    def _complain(self, name: str, message: str, about: str) -> None:
-        if about not in self._complaints:
-            self._complaints.add(about)
+    def _complain(self, name: str, message: str) -> None:
+        """Say what is wrong when it begins or changes, not at every scan."""
+        if message and self._complaints.get(name) != message:
             self.tell(name, message, "warning")
+        self._complaints[name] = message
 
     def _say_lost_or_back(self, census: Census) -> None:
         installed = len(self.store.records())
@@ -334,17 +330,19 @@ class Manager:
         if dry_run:
             return tuple(action for _, plan in self.plans(apps) for action in plan.actions)
 
-        def start() -> None:
-            for name in apps or self.names():
-                if apps:
-                    self.requeue(name)
-                else:
-                    self.queue.add(name)
-
-        def at_rest() -> bool:
-            return self.queue.idle
-
-        return tuple(self.progress.sweep(start, lambda: apps or self.names(), at_rest, self.stopped))
+        names = apps or tuple(self.names())
+        mark = self.progress.begin(names)
+        for name in names:
+            if apps:
+                self.requeue(name)
+            else:
+                self.queue.add(name)
+        # A run that ends may have queued others: at rest is when nobody is pending and the queue is idle, too.
+        while not self.stopped.is_set() and not (self.progress.wait(names, 0.1) and self.queue.idle):
+            self.stopped.wait(0.01)
+            names = apps or tuple(self.names())
+        wanted = set(names)
+        return tuple(_still_true([run for run in self.progress.end(mark) if not apps or run[0] in wanted]))
 
     def plans(self, apps: tuple[str, ...]) -> tuple[tuple[str, Plan], ...]:
         """What would be done and why, app by app; touches nothing."""
@@ -397,6 +395,8 @@ def serve(settings: Settings, once: bool) -> int:
             f"Homeport {__version__} keeps {settings.apps}",
             apps=str(settings.apps), state=str(settings.state), workers=settings.workers, pid=os.getpid(),
         )  # fmt: skip
+        if once:
+            manager.engine.info()
         manager.start()
         if once:
             manager.sweep((), dry_run=False)

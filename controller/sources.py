@@ -11,9 +11,13 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import structlog
+
 from controller.model.errors import EngineUnreachable, HomeportError
 from controller.model.ports import Engine
 from controller.workqueue import ExponentialBackoff
+
+log = structlog.get_logger("homeport")
 
 Tell = Callable[[str, str, str], None]
 """Called with event name, message and level, for what is about the service and not about one app."""
@@ -69,6 +73,12 @@ class EngineEvents:
                         self._on_event(event.app)
             except HomeportError as error:
                 why = str(error)
+            except Exception as error:
+                # Nobody looks after this thread: a fault of ours costs one connection, not all events for ever.
+                log.exception(
+                    "events.failed", message="a fault in Homeport itself; the stream is opened again"
+                )
+                why = str(error)
             if self._stopping.is_set():
                 return
             self._lost(why)
@@ -97,7 +107,7 @@ class EngineEvents:
 
 @dataclass
 class Task:
-    """Something to do again and again; `interval` in seconds. `call` must not raise."""
+    """Something to do again and again; `interval` in seconds."""
 
     interval: float
     call: Callable[[], None]
@@ -151,4 +161,14 @@ class Ticker:
             for task in self._tasks:
                 if poked or task.due <= now:
                     self._put_off(task)
-                    task.call()
+                    self._call(task)
+
+    @staticmethod
+    def _call(task: Task) -> None:
+        try:
+            task.call()
+        except Exception:
+            # Nobody looks after this thread: what fails now is tried again at the next interval.
+            log.exception(
+                "scan.failed", message=f"{task.call.__name__} failed; tried again in {task.interval:g} s"
+            )

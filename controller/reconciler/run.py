@@ -34,6 +34,9 @@ from controller.status.transition import transition
 SETTLE_CAP = 10.0
 """Seconds after which an edit is acted on although its files still change."""
 
+ENGINE_RETRY = 5.0
+"""Seconds after which a run that did not reach the engine is made again."""
+
 Providers = Mapping[str, Provider]
 
 
@@ -52,7 +55,8 @@ class Reconciler:
         try:
             return (yield from self._run(name, dry_run))
         except EngineUnreachable:
-            return Result("Unknown", parked=True)
+            # When it is back everything is queued; this is for a single call that was lost.
+            return Result("Unknown", after=ENGINE_RETRY, parked=True)
         except Interrupted:
             # The service stops; the record is as the last finished step left it.
             return Result("Progressing", pending=True)
@@ -134,6 +138,8 @@ class Reconciler:
                 )
                 revision = desired.revision.removeprefix("sha256:")[:12]
                 work.news.append(work.event(*news, generation=generation, revision=revision))
+                for warning in desired.warnings if isinstance(desired, Present) else ():
+                    work.news.append(work.event("app.warning", warning, "warning"))
                 if not dry_run:
                     self.memory.retry_now(name)
                     yield from ask(fx.ResetBackoff(name))

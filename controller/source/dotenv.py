@@ -120,7 +120,10 @@ def merge(text: str, values: Mapping[str, str]) -> str:
         if text and not text.endswith("\n"):
             parts.append(newline)
         parts += [line + newline for line in new]
-    return "".join(parts)
+    merged = "".join(parts)
+    for _ in _assignments(merged):  # stray text at the very end is a mistake once a line follows it
+        pass
+    return merged
 
 
 def _quote(value: str) -> str:

@@ -5,6 +5,8 @@ Values are secrets: they are judged here and never quoted. Reading and writing t
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from controller.source import dotenv
 
 FILE = ".env"
 _FORBIDDEN = ("/etc", "/root", "/boot", "/proc", "/sys", "/dev", "/bin", "/sbin", "/usr/bin", "/usr/sbin")
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
 
 def missing_settings(manifest: Manifest, present: Mapping[str, str]) -> list[Setting]:
@@ -52,13 +55,10 @@ def unset(manifest: Manifest, env: Mapping[str, str], state: Path) -> tuple[Prob
 
 
 def _broken_rule(setting: Setting, value: str, state: Path) -> str:
-    if not value:
+    if not value.strip():
         return "is required and empty" if setting.required else ""
-    if setting.type == "number":
-        try:
-            float(value)
-        except ValueError:
-            return "must be a number"
+    if setting.type == "number" and not _NUMBER.fullmatch(value.strip()):
+        return "must be a number"
     if setting.type == "path":
         return _broken_path(value, state)
     return ""
@@ -74,7 +74,8 @@ def _broken_path(value: str, state: Path) -> str:
         return "names a folder that does not exist"
     if not real.is_dir():
         return "must name a folder"
-    for forbidden in (*map(Path, _FORBIDDEN), state):
+    # Both sides resolved: `/bin` is a link on many machines, and so may be the state folder.
+    for forbidden in (*map(Path, _FORBIDDEN), Path(os.path.realpath(state))):
         if real == forbidden or real.is_relative_to(forbidden):
             return f"must not lie in {forbidden}"
     return "must not be / itself" if real == Path("/") else ""

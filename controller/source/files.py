@@ -6,43 +6,110 @@ write elsewhere. What is in the files does not matter here.
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import hashlib
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from controller.model.errors import WriteFailed
 
 LIMIT = 1024 * 1024
 """Bytes; a manifest, a compose file or an `.env` beyond this is a mistake."""
+LIMIT_DIGEST = 64 * LIMIT
+"""Bytes of a file of which only the digest matters."""
+
+Signature = tuple[int, ...]
+"""Device, inode, size, modification and change time in nanoseconds."""
+
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+# What a plain rename is fallen back on for: an old kernel or C library, and file systems that cannot.
+_NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Unfit(Exception):
     """A file that is there but cannot be used; the message is a rule for people."""
 
 
+class Irregular(Unfit):
+    """It is a folder, a device, a pipe or a socket."""
+
+    def __init__(self, mode: int) -> None:
+        super().__init__("is not a regular file")
+        self.mode = mode
+
+
+class Unreadable(Unfit):
+    """The disk or the rights say no: nothing can be said about the content, and it may be there a moment later."""
+
+
 def read(path: Path, limit: int = LIMIT) -> bytes | None:
     """The bytes of a regular file, or None when there is none.
 
-    Raises `Unfit` for what is not a regular file, too large, or not readable.
+    Links are followed. Raises `Irregular`, `Unreadable`, or `Unfit` for what is larger than `limit` bytes.
     """
+    with _opened(path) as descriptor:
+        if descriptor is None:
+            return None
+        _check(descriptor, limit)
+        parts, left = [], limit + 1
+        while left > 0 and (part := os.read(descriptor, left)):
+            parts.append(part)
+            left -= len(part)
+        if left <= 0:
+            raise Unfit(f"has more than {limit} bytes")
+        return b"".join(parts)
+
+
+def digest(path: Path, limit: int = LIMIT_DIGEST) -> bytes | None:
+    """The SHA-256 of a regular file in bounded memory, or None when there is none. Raises as `read` does."""
+    with _opened(path) as descriptor:
+        if descriptor is None:
+            return None
+        _check(descriptor, limit)
+        result, left = hashlib.sha256(), limit + 1
+        while left > 0 and (part := os.read(descriptor, min(left, LIMIT))):
+            result.update(part)
+            left -= len(part)
+        if left <= 0:
+            raise Unfit(f"has more than {limit} bytes")
+        return result.digest()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int | None]:
+    descriptor = -1
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+        # Not blocking, because a FIFO without a writer would hold the open for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        yield descriptor
+    except ValueError as error:
+        raise Unfit("has a name that no file can have") from error
     except OSError as error:
-        raise Unfit(f"cannot be read: {os.strerror(error.errno or 0)}") from error
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise Unfit("is not a regular file")
-        if status.st_size > limit:
-            raise Unfit(f"has {status.st_size} bytes; at most {limit} are read")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read(limit + 1)
-    except OSError as error:
-        raise Unfit(f"cannot be read: {os.strerror(error.errno or 0)}") from error
+        if descriptor < 0 and error.errno in _NOT_THERE:
+            yield None
+        elif error.errno == errno.ENXIO:
+            raise Irregular(stat.S_IFSOCK) from error
+        elif error.errno == errno.ELOOP:
+            raise Unfit("is a link that leads nowhere") from error
+        else:
+            raise Unreadable(f"cannot be read: {reason(error)}") from error
     finally:
-        os.close(descriptor)
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _check(descriptor: int, limit: int) -> None:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise Irregular(status.st_mode)
+    if status.st_size > limit:
+        raise Unfit(f"has {status.st_size} bytes; at most {limit} are read")
 
 
 def text(data: bytes) -> str:
@@ -56,45 +123,128 @@ def text(data: bytes) -> str:
     return decoded
 
 
-def signature(path: Path) -> tuple[int, ...] | None:
+def signature(path: Path, *, follow: bool = True) -> Signature | None:
     """What changes whenever the file may have changed, without reading it; None when it is not there."""
     try:
-        s = path.stat()
-    except OSError:
+        return _signature(path.stat(follow_symlinks=follow))
+    except (OSError, ValueError):
         return None
+
+
+def _signature(s: os.stat_result) -> Signature:
     return (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
 
 
-def replace_private(path: Path, data: bytes, expected: tuple[int, ...] | None) -> bool:
+def reason(error: OSError) -> str:
+    """What the system says went wrong, without the path."""
+    return os.strerror(error.errno) if error.errno else type(error).__name__
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Replace a small file of our own at once; raises `OSError`, and leaves nothing behind then."""
+    new = _write_beside(path, data, None, 0o644)
+    try:
+        new.replace(path)
+        _sync_folder(path.parent)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
+
+
+def replace_private(path: Path, data: bytes, expected: Signature | None) -> bool:
     """Replace the file at once with mode 0600, its owner kept; the old content stays whole until then.
 
-    Answers False, and writes nothing, when the file is no longer the one of the signature `expected`.
+    Answers False, and changes nothing, when the file is not the one with the signature `expected`.
     Raises `WriteFailed`, also for a link or a folder in its place: a link is not followed.
     """
-    new = path.with_name(f".homeport-{path.name}.new")
+    new: Path | None = None
     try:
-        old = path.lstat() if path.is_symlink() or path.exists() else None
+        try:
+            old: os.stat_result | None = path.lstat()
+        except FileNotFoundError:
+            old = None
         if old is not None and not stat.S_ISREG(old.st_mode):
-            raise WriteFailed(f"{path} is not a regular file; put a plain file in its place")
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), 0o600)
-            if old is not None and os.geteuid() == 0:
-                os.fchown(file.fileno(), old.st_uid, old.st_gid)
+            what = "a link" if stat.S_ISLNK(old.st_mode) else "not a regular file"
+            raise WriteFailed(f"{path} is {what}; put a plain file in its place")
+        new = _write_beside(path, data, old, 0o600)
+        if signature(path, follow=False) != expected or not _put(new, path, expected):
+            return False
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise WriteFailed(f"{path} could not be written: {reason(error)}; the old file is whole") from error
+    finally:
+        if new is not None:
+            new.unlink(missing_ok=True)
+    return True
+
+
+def _write_beside(path: Path, data: bytes, owner: os.stat_result | None, mode: int) -> Path:
+    new = path.with_name(f".homeport-{path.name}.new")
+    new.unlink(missing_ok=True)  # a crash left it; it may be a link to elsewhere, so it is not opened
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(new, flags, 0o600), "wb") as file:
+            made = os.fstat(file.fileno())
+            if owner is not None and (owner.st_uid, owner.st_gid) != (made.st_uid, made.st_gid):
+                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+            os.fchmod(file.fileno(), mode)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        if signature(path) != expected:
-            new.unlink()
-            return False
-        new.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
+    except OSError:
         new.unlink(missing_ok=True)
-        raise WriteFailed(
-            f"{path} could not be written: {os.strerror(error.errno or 0)}; the old file is whole"
-        ) from error
-    return True
+        raise
+    return new
+
+
+def _put(new: Path, path: Path, expected: Signature | None) -> bool:
+    """Put `new` in the place of `path`, unless a person was there a moment before: then theirs stays.
+
+    Between a last look and a rename a person's save could be lost. So the two change places, and what came out
+    is looked at: when it is not what was expected, they change back.
+    """
+    if expected is None:
+        try:
+            os.link(new, path)
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without hard links
+            if os.path.lexists(path):
+                return False
+            new.replace(path)
+        return True
+    placed = _identity(new)
+    if not _exchange(new, path):
+        new.replace(path)
+        return True
+    out = _identity(new)
+    if out == expected[:4]:
+        return True
+    # Put back what came out. What comes out then is ours, or else what a person saved on top of it: theirs is newer.
+    while True:
+        before, placed = placed, out
+        _exchange(new, path)
+        out = _identity(new)
+        if out == before:
+            return False
+
+
+def _identity(path: Path) -> Signature:
+    """A signature that a rename does not change (it moves the change time)."""
+    return _signature(path.lstat())[:4]
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two files change places, or answer False where the system cannot do that at once."""
+    rename = getattr(_libc, "renameat2", None)
+    if rename is None:
+        return False
+    if rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in _NO_EXCHANGE:
+        return False
+    raise OSError(code, os.strerror(code))
 
 
 def _sync_folder(folder: Path) -> None:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -19,47 +21,85 @@ from controller.model.manifest import Manifest, Requirement, Setting
 from controller.source import files
 
 FILE = "manifest.json"
+MOST: Final = 20
+"""Of problems and of warnings; a person mends these first, and a status has to stay readable."""
+
+_HOOKS: Final = ("on_install", "on_start", "on_update", "on_remove")
+_RULES: Final = {
+    "missing": "is missing",
+    "string_type": "must be a string",
+    "string_unicode": "holds half a character (a lone surrogate)",
+    "list_type": "must be a list",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "bool_type": "must be true or false",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "dict_type": "must be an object",
+}
+"""What pydantic's kinds of errors are called here."""
 
 
 def parse(data: bytes, folder: str) -> tuple[Manifest | None, list[Problem], list[str]]:
     """The manifest, or None and every problem; and warnings about fields that nobody knows."""
     try:
-        loaded = json.loads(files.text(data), object_pairs_hook=_unique)
+        loaded = json.loads(
+            files.text(data), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+        )
     except files.Unfit as error:
         return None, [Problem(FILE, "", str(error))], []
     except json.JSONDecodeError as error:
         return None, [Problem(FILE, "", f"is not JSON: {error.msg} (column {error.colno})", error.lineno)], []
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        return None, [Problem(FILE, "", "is nested too deep")], []
+    except ValueError as error:
         return None, [Problem(FILE, "", f"is not JSON: {error}")], []
     if not isinstance(loaded, dict):
         return None, [Problem(FILE, "", "must be a JSON object")], []
-    problems: list[Problem] = []
+    problems: dict[str, Problem] = {}
     manifest: Manifest | None = None
     try:
         manifest = Manifest.model_validate(loaded)
     except ValidationError as error:
-        problems += [_problem(details) for details in error.errors()]
-    name = loaded.get("name")
-    if isinstance(name, str) and name != folder:
-        problems.append(
-            Problem(FILE, "name", f"is {name!r}, but the folder is named {folder!r}; make them the same")
-        )
-    if manifest is not None:
-        problems += _path_problems(manifest)
-        if any(requirement.app == manifest.name for requirement in manifest.requires):
-            problems.append(
-                Problem(FILE, "requires", f"{manifest.name} requires itself; take that entry out")
-            )
-    return (None if problems else manifest), problems, _warnings(loaded)
+        for details in error.errors(include_url=False, include_input=False):
+            problem = _problem(details)
+            # A value that fits neither branch of a union has an error for each.
+            problems.setdefault(problem.field, problem)
+    for problem in _more_problems(loaded, folder):
+        problems.setdefault(problem.field, problem)
+    found = list(problems.values())
+    if len(found) > MOST:
+        found = [*found[:MOST], Problem(FILE, "", f"and {len(found) - MOST} more problems like these")]
+    return (None if found else manifest), found, _warnings(loaded)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     loaded: dict[str, Any] = {}
     for key, value in pairs:
         if key in loaded:
-            raise ValueError(f"the field {key!r} is there twice")
+            raise ValueError(f"the field {_shown(key)} is there twice")
         loaded[key] = value
     return loaded
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError("a number is too large")
+    return value
+
+
+def _shown(value: str) -> str:
+    """Foreign text for a message: short, on one line, and sure to be storable."""
+    return (
+        ascii(value if len(value) <= 60 else value[:60] + "…")
+        if not value.isprintable()
+        else repr(value[:60])
+    )
 
 
 def _problem(details: ErrorDetails) -> Problem:
@@ -67,41 +107,83 @@ def _problem(details: ErrorDetails) -> Problem:
     for part in details["loc"]:
         if isinstance(part, int):
             field += f"[{part}]"
-        elif not part.startswith(("function-", "constrained-", "int", "float")) or not field:
+        elif field == "health_timeout":
+            break  # the branch of its union
+        else:
             field += f".{part}" if field else part
-    rule = details["msg"].removeprefix("Value error, ")
-    if details["type"] == "missing":
-        rule = "is missing"
-    return Problem(FILE, field, rule[:1].lower() + rule[1:])
+    return Problem(FILE, field, _rule(field, details))
 
 
-def _path_problems(manifest: Manifest) -> list[Problem]:
-    paths = [("icon", manifest.icon)]
-    for index, requirement in enumerate(manifest.requires):
-        for event in ("on_install", "on_start", "on_update", "on_remove"):
-            path = getattr(requirement, event)
-            if path is not None:
-                paths.append((f"requires[{index}].{event}", path))
-    return [
-        Problem(FILE, field, f"{path!r} must be a relative path that stays inside the folder")
-        for field, path in paths
-        if not path or "\0" in path or PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts
-    ]
+def _rule(field: str, details: ErrorDetails) -> str:
+    context = details.get("ctx", {})
+    if field == "health_timeout":
+        return "must be a number of seconds above 0"
+    match details["type"]:
+        case "literal_error":
+            return f"must be {context['expected']}"
+        case "greater_than_equal":
+            return f"must be at least {context['ge']}"
+        case "less_than_equal":
+            return f"must be at most {context['le']}"
+        case "value_error":
+            message = details["msg"].removeprefix("Value error, ")
+            return message if message.isprintable() and len(message) <= 300 else ascii(message[:300])
+        case kind:
+            message = details["msg"]
+            return _RULES.get(kind, message[:1].lower() + message[1:])
+
+
+def _more_problems(loaded: dict[str, Any], folder: str) -> Iterator[Problem]:
+    """What needs the folder, or more than one field. On raw values: all that is wrong is said at once."""
+    name = loaded.get("name")
+    if isinstance(name, str) and name != folder:
+        yield Problem(
+            FILE, "name", f"is {_shown(name)}, but the folder is named {folder!r}; make them the same"
+        )
+    paths: list[tuple[str, Any]] = [("icon", loaded.get("icon"))]
+    for index, entry in _entries(loaded, "requires"):
+        if folder == entry.get("app"):
+            yield Problem(FILE, f"requires[{index}].app", f"{folder} requires itself; take that entry out")
+        paths += [(f"requires[{index}].{hook}", entry.get(hook)) for hook in _HOOKS]
+    for field, path in paths:
+        if isinstance(path, str) and not _stays_inside(path):
+            yield Problem(FILE, field, f"{_shown(path)} must be a relative path that stays inside the folder")
+    for index, entry in _entries(loaded, "settings"):
+        if "\0" in str(entry.get("default")):
+            yield Problem(FILE, f"settings[{index}].default", "holds a NUL character")
+
+
+def _entries(loaded: dict[str, Any], field: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    entries = loaded.get(field)
+    for index, entry in enumerate(entries if isinstance(entries, list) else []):
+        if isinstance(entry, dict):
+            yield index, entry
+
+
+def _stays_inside(path: str) -> bool:
+    pure = PurePosixPath(path)
+    return bool(pure.parts) and "\0" not in path and not pure.is_absolute() and ".." not in pure.parts
 
 
 def _warnings(loaded: dict[str, Any]) -> list[str]:
-    found = list(_unknown(loaded, Manifest, ""))
+    found = list(islice(_unknown_fields(loaded), MOST + 1))
+    return (
+        found
+        if len(found) <= MOST
+        else [*found[:MOST], f"{FILE}: more fields that nobody knows are not listed"]
+    )
+
+
+def _unknown_fields(loaded: dict[str, Any]) -> Iterator[str]:
+    yield from _unknown(loaded, Manifest, "")
     for field, part in (("settings", Setting), ("requires", Requirement)):
-        entries = loaded.get(field)
-        for index, entry in enumerate(entries if isinstance(entries, list) else []):
-            if isinstance(entry, dict):
-                found += _unknown(entry, part, f"{field}[{index}].")
-    return found
+        for index, entry in _entries(loaded, field):
+            yield from _unknown(entry, part, f"{field}[{index}].")
 
 
-def _unknown(loaded: dict[str, Any], part: type[BaseModel], where: str) -> Iterable[str]:
+def _unknown(loaded: dict[str, Any], part: type[BaseModel], where: str) -> Iterator[str]:
     for key in loaded:
         if key not in part.model_fields:
-            near = difflib.get_close_matches(key, part.model_fields, 1)
+            near = difflib.get_close_matches(key[:60].lower(), part.model_fields, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            yield f"{FILE}: {where}{key}: nobody knows this field, it is ignored{hint}"
+            yield f"{FILE}: {where}{_shown(key)[1:-1]}: nobody knows this field, it is ignored{hint}"

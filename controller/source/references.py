@@ -9,31 +9,61 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, Literal
 
 import yaml
 
 from controller.model.desired import Problem
 
-NODES = 100_000
+NODES: Final = 100_000
 """Nodes of a file after aliases are expanded; honest files stay far below, a "billion laughs" does not."""
-DEPTH = 64
+DEPTH: Final = 64
 
-_REMOTE = re.compile(r"^(?:https?|git|ssh|oci)://|^git@|\.git(?:#|$)")
-_VARIABLE = re.compile(r"\$\{(\w+)(?::?-([^}]*))?\}|\$(\w+)")
+_REMOTE: Final = re.compile(r"^(?:\w+://|[\w.-]+@[\w.-]+:|github\.com/)|\.git(?:#|$)")
+_VARIABLE: Final = re.compile(
+    r"\$(?:(?P<dollar>\$)|(?P<plain>[A-Za-z_]\w*)|\{(?P<name>[A-Za-z_]\w*)(?:(?P<operator>:?-)(?P<default>[^${}]*))?\})",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A file that a compose file names."""
+
+    field: str
+    path: str
+    """As written, with variables put in; relative to the folder of the project that names it."""
+    kind: Literal["compose", "env_file", "content"]
+    """`compose` is read for more references; `content` may be a folder (`configs`, `secrets`)."""
+    required: bool = True
+    project: str | None = None
+    """For `include`: the folder that paths in the included file are relative to; None: the file's own."""
 
 
 @dataclass
 class References:
-    """Files that a compose file names, as written (relative to its folder)."""
+    """What one compose file names, and what in it is refused."""
 
-    needed: list[tuple[str, str]] = field(default_factory=list)
-    """(field, path) of files that must be there."""
-    optional: list[str] = field(default_factory=list)
-    compose: list[str] = field(default_factory=list)
-    """Those of them that are compose files themselves (`include`, `extends`)."""
+    files: list[Reference] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
     """(field, rule) of what is not allowed."""
+
+    def add(self, reference: Reference, env: Mapping[str, str]) -> None:
+        """Take in a reference; one whose variables `.env` does not give is no file, and no remote include."""
+        path = interpolate(reference.path, env)
+        if reference.kind == "compose":
+            # Compose fetches these already to read them: what may be a remote one after all is not let through.
+            if path is None:
+                rule = f"{reference.path!r} cannot be followed; write it with no variables, or simple ones from .env"
+                self.refused.append((reference.field, rule))
+                return
+            if _REMOTE.search(path):
+                rule = f"{path!r} would be fetched from elsewhere at each start; it is refused"
+                self.refused.append((reference.field, rule))
+                return
+        if path:
+            project = interpolate(reference.project, env) if reference.project is not None else None
+            self.files.append(Reference(reference.field, path, reference.kind, reference.required, project))
 
 
 class _Loader(yaml.CSafeLoader):
@@ -56,158 +86,180 @@ def parse(name: str, text: str) -> tuple[Any, list[Problem]]:
     try:
         _guard(text)
         document = yaml.load(text, _Loader)  # noqa: S506 - a subclass of the safe loader
+    except _Refused as error:
+        return None, [Problem(name, "", str(error), error.line)]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         return None, [Problem(name, "", f"is not YAML: {error.problem}", mark.line + 1 if mark else None)]
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        return None, [Problem(name, "", f"is not YAML: {error}")]
+    except Exception as error:  # PyYAML lets through what int(), bool and dates raise for a tagged value
+        return None, [Problem(name, "", f"is not YAML: a value cannot be read ({type(error).__name__})")]
     if not isinstance(document, dict):
         return None, [Problem(name, "", "must be a mapping with `services`")]
     return document, []
 
 
+class _Refused(Exception):
+    def __init__(self, rule: str, event: yaml.Event) -> None:
+        super().__init__(rule)
+        self.line = event.start_mark.line + 1 if event.start_mark else None
+
+
+@dataclass
+class _Open:
+    """A list or mapping that has not ended yet."""
+
+    anchor: str | None
+    before: int
+    keys: set[str] | None
+    """Of a mapping: the keys so far."""
+    is_key: bool = True
+
+
 def _guard(text: str) -> None:
     """Refuse before building: aliases that multiply, endless depth, two keys of one name."""
-    sizes: dict[str, int] = {}
-    stack: list[tuple[str | None, int, set[str] | None, bool]] = []
-    total = 0
-    documents = 0
+    sizes: dict[str, int | None] = {}
+    """What each anchor expands to, itself included; None while it has not ended."""
+    stack: list[_Open] = []
+    total = documents = 0
     for event in yaml.parse(text, yaml.CSafeLoader):
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents > 1:
-                raise ValueError("it holds more than one document")
-            continue
-        if isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
-            anchor, before, _, _ = stack.pop()
-            if anchor:
-                sizes[anchor] = total - before
+                raise _Refused("it holds more than one document", event)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            ended = stack.pop()
+            sizes[ended.anchor or ""] = total - ended.before
             _turn(stack)
-            continue
-        if isinstance(event, yaml.AliasEvent):
-            total += sizes.get(event.anchor or "", 1)
-            _turn(stack)
-        elif isinstance(event, yaml.ScalarEvent):
+        elif isinstance(event, yaml.CollectionStartEvent):
+            # The collection itself counts: empty ones multiply as well.
+            keys: set[str] | None = set() if isinstance(event, yaml.MappingStartEvent) else None
+            stack.append(_Open(event.anchor, total, keys))
+            sizes[event.anchor or ""] = None
             total += 1
-            if event.anchor:
-                sizes[event.anchor] = 1
+        elif isinstance(event, yaml.NodeEvent):
+            total += _size(event, sizes)
             _key(stack, event)
             _turn(stack)
-        elif isinstance(event, yaml.MappingStartEvent):
-            total += 1
-            stack.append((event.anchor, total, set(), True))
-        elif isinstance(event, yaml.SequenceStartEvent):
-            total += 1
-            stack.append((event.anchor, total, None, False))
         if total > NODES or len(stack) > DEPTH:
-            raise ValueError("it is too large or too deep once its aliases are expanded")
+            raise _Refused("is too large or too deep once its aliases are expanded", event)
 
 
-def _turn(stack: list[tuple[str | None, int, set[str] | None, bool]]) -> None:
+def _size(event: yaml.NodeEvent, sizes: dict[str, int | None]) -> int:
+    """How many nodes a scalar or an alias stands for."""
+    if isinstance(event, yaml.ScalarEvent):
+        sizes[event.anchor or ""] = 1
+        return 1
+    size = sizes.get(event.anchor or "", 1)  # an alias to nothing is refused when the document is built
+    if size is None:
+        raise _Refused(f"the alias *{event.anchor} stands within itself", event)
+    return size
+
+
+def _turn(stack: list[_Open]) -> None:
     """In a mapping, keys and values take turns."""
-    if stack and stack[-1][2] is not None:
-        anchor, before, keys, is_key = stack[-1]
-        stack[-1] = (anchor, before, keys, not is_key)
+    if stack:
+        stack[-1].is_key = not stack[-1].is_key
 
 
-def _key(stack: list[tuple[str | None, int, set[str] | None, bool]], event: yaml.ScalarEvent) -> None:
-    if not stack or stack[-1][2] is None or not stack[-1][3]:
+def _key(stack: list[_Open], event: yaml.NodeEvent) -> None:
+    if not stack or stack[-1].keys is None or not stack[-1].is_key or not isinstance(event, yaml.ScalarEvent):
         return
-    keys = stack[-1][2]
-    if event.value in keys and event.value != "<<":
-        line = event.start_mark.line + 1 if event.start_mark else 0
-        raise ValueError(f"line {line}: the key {event.value!r} is there twice")
-    keys.add(event.value)
+    if event.value in stack[-1].keys and event.value != "<<":
+        raise _Refused(f"the key {event.value[:60]!r} is there twice", event)
+    stack[-1].keys.add(event.value)
 
 
 def scan(document: Mapping[str, Any], env: Mapping[str, str]) -> References:
     """All references of one compose document. Paths with variables that `.env` does not give are left out."""
     found = References()
-    for where, path in _includes(document):
-        _add(found, where, path, env, compose=True)
-    services = document.get("services")
-    for name, service in services.items() if isinstance(services, dict) else ():
-        if isinstance(service, dict):
-            _scan_service(found, f"services.{name}", service, env)
-    for kind in ("configs", "secrets"):
-        entries = document.get(kind)
-        for name, entry in entries.items() if isinstance(entries, dict) else ():
-            if isinstance(entry, dict) and isinstance(entry.get("file"), str):
-                _add(found, f"{kind}.{name}.file", entry["file"], env)
+    for reference in (*_includes(document), *_services(found, document), *_contents(document)):
+        found.add(reference, env)
     return found
 
 
-def _includes(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    entries = document.get("include")
-    for index, entry in enumerate(entries if isinstance(entries, list) else []):
-        paths = entry.get("path") if isinstance(entry, dict) else entry
-        for path in paths if isinstance(paths, list) else [paths]:
+def _includes(document: Mapping[str, Any]) -> Iterator[Reference]:
+    for index, entry in enumerate(_items(document.get("include"))):
+        where = f"include[{index}]"
+        options = entry if isinstance(entry, dict) else {"path": entry}
+        paths = [path for path in _items(options.get("path")) if isinstance(path, str)]
+        project = options.get("project_directory")
+        if not isinstance(project, str):
+            # All files of one entry belong to the project of the first.
+            project = paths[0].rpartition("/")[0] or "." if paths else "."
+        for path in paths:
+            yield Reference(where, path, "compose", project=project)
+        if options.get("env_file") is None:
+            yield Reference(f"{where}.env_file", f"{project}/.env", "env_file", required=False)
+        for path in _items(options.get("env_file")):
             if isinstance(path, str):
-                yield f"include[{index}]", path
+                yield Reference(f"{where}.env_file", path, "env_file")
 
 
-def _scan_service(found: References, where: str, service: Mapping[str, Any], env: Mapping[str, str]) -> None:
-    if "provider" in service:
-        found.refused.append((f"{where}.provider", "runs a program on the host as root; it is refused"))
-    extends = service.get("extends")
-    if isinstance(extends, dict) and isinstance(extends.get("file"), str):
-        _add(found, f"{where}.extends.file", extends["file"], env, compose=True)
-    entries = service.get("env_file")
-    for entry in entries if isinstance(entries, list) else [entries]:
-        path = entry.get("path") if isinstance(entry, dict) else entry
-        required = entry.get("required", True) if isinstance(entry, dict) else True
-        if isinstance(path, str):
-            _add(found, f"{where}.env_file", path, env, required=bool(required))
-    build = service.get("build")
-    context = (
-        build if isinstance(build, str) else build.get("context", ".") if isinstance(build, dict) else None
-    )
-    if isinstance(context, str) and not _REMOTE.search(context):
-        dockerfile = build.get("dockerfile", "Dockerfile") if isinstance(build, dict) else "Dockerfile"
-        inline = isinstance(build, dict) and "dockerfile_inline" in build
-        if isinstance(dockerfile, str) and not inline:
-            path = dockerfile if dockerfile.startswith("/") else f"{context.rstrip('/')}/{dockerfile}"
-            _add(found, f"{where}.build", path, env)
+def _services(found: References, document: Mapping[str, Any]) -> Iterator[Reference]:
+    for name, service in _entries(document, "services"):
+        where = f"services.{name}"
+        if "provider" in service:
+            found.refused.append((f"{where}.provider", "runs a program on the host as root; it is refused"))
+        extends = service.get("extends")
+        if isinstance(extends, dict) and isinstance(extends.get("file"), str):
+            yield Reference(f"{where}.extends.file", extends["file"], "compose")
+        for key in ("env_file", "label_file"):
+            for entry in _items(service.get(key)):
+                path = entry.get("path") if isinstance(entry, dict) else entry
+                required = entry.get("required", True) if isinstance(entry, dict) else True
+                if isinstance(path, str):
+                    yield Reference(f"{where}.{key}", path, "env_file", required=bool(required))
+        yield from _dockerfile(where, service.get("build"))
 
 
-def _add(
-    found: References,
-    where: str,
-    path: str,
-    env: Mapping[str, str],
-    *,
-    compose: bool = False,
-    required: bool = True,
-) -> None:
-    if compose and _REMOTE.search(path):
-        found.refused.append(
-            (where, f"{path!r} would be fetched from elsewhere at each start; it is refused")
-        )
+def _dockerfile(where: str, build: Any) -> Iterator[Reference]:
+    options = build if isinstance(build, dict) else {"context": build}
+    context, dockerfile = options.get("context", "."), options.get("dockerfile", "Dockerfile")
+    if not isinstance(context, str) or not isinstance(dockerfile, str) or "dockerfile_inline" in options:
         return
-    known = interpolate(path, env)
-    if known is None:
-        return
-    if required:
-        found.needed.append((where, known))
-    else:
-        found.optional.append(known)
-    if compose:
-        found.compose.append(known)
+    if build is not None and not _REMOTE.search(context):
+        path = dockerfile if dockerfile.startswith("/") else f"{context or '.'}/{dockerfile}"
+        yield Reference(f"{where}.build", path, "env_file")
+
+
+def _contents(document: Mapping[str, Any]) -> Iterator[Reference]:
+    for kind in ("configs", "secrets"):
+        for name, entry in _entries(document, kind):
+            if isinstance(entry.get("file"), str):
+                yield Reference(f"{kind}.{name}.file", entry["file"], "content")
+
+
+def _entries(document: Mapping[str, Any], key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    entries = document.get(key)
+    for name, entry in entries.items() if isinstance(entries, dict) else ():
+        if isinstance(entry, dict):
+            yield str(name)[:60], entry
+
+
+def _items(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def interpolate(text: str, env: Mapping[str, str]) -> str | None:
-    """The text with simple variables put in, or None when one of them is not known."""
+    """The text with simple variables put in, or None when one has no value or an expression is not simple.
+
+    Simple are `$NAME`, `${NAME}`, `${NAME-default}` and `${NAME:-default}`; `$$` is a dollar sign.
+    """
     unknown = False
 
     def value(match: re.Match[str]) -> str:
         nonlocal unknown
-        name = match.group(1) or match.group(3)
-        if env.get(name):
-            return env[name]
-        if match.group(2) is not None:
-            return match.group(2)
-        unknown = True
-        return ""
+        if match["dollar"]:
+            return "$"
+        given = env.get(match["plain"] or match["name"])
+        if given or (given is not None and match["operator"] != ":-"):
+            return given
+        if match["default"] is None:
+            unknown = unknown or given is None
+            return ""
+        return match["default"]
 
+    if "$" in _VARIABLE.sub("", text):
+        return None
     result = _VARIABLE.sub(value, text)
-    return None if unknown or "$" in result else result
+    return None if unknown else result

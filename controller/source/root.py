@@ -33,39 +33,46 @@ class RootGuard:
         """Why the root cannot be trusted, or "". Writes the marker into a tree that is surely ours."""
         try:
             if not self._root.is_dir():
-                there = "is not a folder" if self._root.exists() else "is not there"
+                there = "is not a folder" if os.path.lexists(self._root) else "is not there"
                 return f"{there}; is its disk mounted? Apps go into {self._root}"
             if not os.access(self._root, os.R_OK | os.X_OK):
                 return "cannot be read; check its owner and mode"
+        except OSError as error:
+            return f"cannot be read: {files.reason(error)}"
+        try:
             found = files.read(self._root / MARKER)
-        except (OSError, files.Unfit) as error:
-            return f"cannot be read: {error}"
+        except files.Unfit as error:
+            return f"cannot be told from another: its {MARKER} file {error}"
         expected = self._root_id()
         marker = found.decode("utf-8", "replace").strip() if found else ""
-        if expected is None:
-            self._adopt(marker)
+        if marker and marker == expected:
             return ""
-        if marker == expected:
+        if expected is None:
+            self._adopt(marker or uuid.uuid4().hex, marker)
             return ""
         known = self._known()
         if not known:
-            self._adopt(marker)
+            # Nothing can be lost yet: another tree is as good, and one without a marker gets ours.
+            self._adopt(marker or expected, marker)
             return ""
         if marker:
             return (
                 f"is another tree than the one this state belongs to (its {MARKER} file says so); "
                 f"to take this one, remove {self._root / MARKER}"
             )
-        if any((self._root / name).is_dir() for name in known):
+        # A link to nothing counts: the disk behind it may be away, but somebody put it there.
+        if any(os.path.lexists(self._root / name) for name in known):
             self._write(expected)
             return ""
-        return f"holds none of the {len(known)} known apps, and its {MARKER} file is gone"
+        return (
+            f"holds none of the {len(known)} known apps, and its {MARKER} file is gone; is its disk mounted? "
+            "To begin anew with this tree, put one of these folders back or use a new state folder"
+        )
 
-    def _adopt(self, marker: str) -> None:
-        new = marker or uuid.uuid4().hex
+    def _adopt(self, new: str, marker: str) -> None:
         if not marker:
             self._write(new)
-        if self._remember is not None:
+        if self._remember is not None and new != self._root_id():
             self._remember(new)
 
     def _write(self, value: str) -> None:
@@ -73,4 +80,4 @@ class RootGuard:
             return
         # A tree that is read-only works without the file; then nothing can tell two empty trees apart.
         with contextlib.suppress(OSError):
-            (self._root / MARKER).write_text(value + "\n")
+            files.write_whole(self._root / MARKER, f"{value}\n".encode())

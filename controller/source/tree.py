@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,10 @@ OVERRIDES = (
 )  # fmt: skip
 SCRIPTS = "scripts"
 EXAMPLE = ".env.example"
+MOST_SCRIPTS = 1000
+MOST_COMPOSE_FILES = 200
+FRESH = 0.05
+"""Seconds."""
 FIXED = (manifest.FILE, *BASES, *OVERRIDES, environment.FILE, EXAMPLE)
 """Names in an app's folder that count whenever they appear."""
 
@@ -41,32 +46,55 @@ class _Reading:
 
     folder: Path
     inputs: dict[str, bytes] = field(default_factory=dict)
-    """Relative path (absolute for files outside the folder) to bytes: what the revision is made of."""
+    """Relative path (absolute for files outside the folder) to SHA-256: what the revision is made of."""
     looked_at: set[Path] = field(default_factory=set)
     """Every path that was looked for, there or not: the signature is over these."""
     problems: list[Problem] = field(default_factory=list)
     missing: list[Problem] = field(default_factory=list)
     """Files that are named but not there (yet): the app is incomplete rather than wrong."""
+    warnings: list[str] = field(default_factory=list)
 
-    def take(self, path: Path, name: str) -> bytes | None:
-        """Read an input; None when it is not there or cannot be used (which is then a problem)."""
+    def take(self, path: Path) -> bytes | None:
+        """Read an input; None when it is not there or cannot be used (which is then a problem).
+
+        Raises `files.Unreadable`.
+        """
         self.looked_at.add(path)
+        name = _relative(path, self.folder)
         try:
             data = files.read(path)
+        except files.Unreadable as error:
+            raise files.Unreadable(f"{path} {error}") from error
         except files.Unfit as error:
             self.problems.append(Problem(name, "", str(error)))
             return None
         if data is not None:
-            self.inputs[name] = data
+            self.inputs[name] = hashlib.sha256(data).digest()
         return data
 
+    def take_digest(self, path: Path, *, folder_is_fine: bool = False) -> bool:
+        """Take in an input of which only the digest counts; answers whether something is there."""
+        self.looked_at.add(path)
+        name = _relative(path, self.folder)
+        try:
+            digest = files.digest(path)
+        except files.Irregular as error:
+            # `env_file: /dev/null` is a known way to say "none"; outside the folder it is the host's business.
+            if path.is_relative_to(self.folder) and not (folder_is_fine and stat.S_ISDIR(error.mode)):
+                self.problems.append(Problem(name, "", str(error)))
+            return True
+        except files.Unreadable as error:
+            raise files.Unreadable(f"{path} {error}") from error
+        except files.Unfit as error:
+            self.problems.append(Problem(name, "", str(error)))
+            return True
+        if digest is None:
+            return False
+        self.inputs[name] = digest
+        return True
+
     def revision(self) -> str:
-        digest = hashlib.sha256()
-        for name, data in sorted(self.inputs.items()):
-            digest.update(f"{len(name.encode('utf-8', 'surrogateescape'))}:{len(data)}:".encode())
-            digest.update(name.encode("utf-8", "surrogateescape"))
-            digest.update(data)
-        return "sha256:" + digest.hexdigest()
+        return _revision(self.inputs)
 
 
 @dataclass(frozen=True)
@@ -78,6 +106,11 @@ class _Kept:
     looked_at: frozenset[Path]
     inputs: frozenset[str]
     first_seen: float
+    """Monotonic time of the first look at this signature."""
+    lost_input: bool
+    """An input of the answer before is gone: no file's time tells when, so `first_seen` does."""
+    fresh: bool
+    """Written so shortly before it was read that the next write may leave the same times."""
 
 
 class AppsTree:
@@ -85,7 +118,7 @@ class AppsTree:
 
     `known` names the apps on record: the guard asks for it, and an app that is known is waited for more
     briefly after an edit. `remember_root_id` None: look only, write no marker.
-    `_lock` guards `_kept`; files are read outside of it.
+    `_lock` guards `_kept` and `_recorded`; files are read outside of it.
     """
 
     def __init__(
@@ -103,6 +136,7 @@ class AppsTree:
         self._guard = RootGuard(root, known, root_id, remember_root_id)
         self._lock = threading.Lock()
         self._kept: dict[str, _Kept] = {}
+        self._recorded: Collection[str] = ()
 
     # -- looking --------------------------------------------------------------------------------------
 
@@ -115,18 +149,22 @@ class AppsTree:
         try:
             with os.scandir(self.root) as entries:
                 for entry in entries:
-                    if entry.name.startswith((".", "_")) or not entry.is_dir():
+                    if entry.name.startswith((".", "_")) or not _may_be_app(entry):
                         continue
                     if APP_NAME.fullmatch(entry.name):
                         names.add(entry.name)
                     else:
-                        ignored[entry.name] = "is not an app name (^[a-z][a-z0-9_-]*$, at most 63 characters)"
+                        ignored[_printable(entry.name)] = (
+                            "is not an app name (^[a-z][a-z0-9_-]*$, at most 63 characters)"
+                        )
         except OSError as error:
-            return Census(lost=f"cannot be read: {os.strerror(error.errno or 0)}")
+            return Census(lost=f"cannot be read: {files.reason(error)}")
         return Census(frozenset(names), ignored=ignored)
 
     def load(self, app: str) -> Desired:
         """One app's desired state. Absent only when the folder is surely gone from a root that is surely ours."""
+        if not APP_NAME.fullmatch(app):
+            return Absent(app)
         lost = self._guard.lost()
         if lost:
             return Unreadable(app, f"apps tree {self.root} {lost}")
@@ -134,17 +172,34 @@ class AppsTree:
         try:
             os.scandir(folder).close()
         except OSError as error:
-            if error.errno == errno.ENOENT:
-                with self._lock:
-                    self._kept.pop(app, None)
-                return Absent(app)
-            if error.errno == errno.ENOTDIR:
-                return Invalid(
-                    app, str(folder), "sha256:", (Problem(app, "", "is a file; an app is a folder"),)
-                )
-            return Unreadable(app, f"{folder} cannot be read: {os.strerror(error.errno or 0)}")
-        kept = self._current(app, folder)
-        return replace(kept.desired, quiet=self._quiet(app, folder, kept))
+            return self._not_a_folder(app, folder, error)
+        try:
+            kept = self._current(app, folder)
+        except files.Unreadable as error:
+            return Unreadable(app, str(error))
+        desired: Present | Invalid = replace(kept.desired, quiet=self._quiet(app, folder, kept))
+        if isinstance(desired, Present):
+            # Not kept: whether the folder that a `path` setting names exists is no part of the inputs.
+            desired = replace(desired, unset=environment.unset(desired.manifest, desired.env, self._state))
+        return desired
+
+    def _not_a_folder(self, app: str, folder: Path, error: OSError) -> Desired:
+        if error.errno == errno.ENOTDIR:
+            problem = Problem(app, "", "is a file; an app is a folder")
+            return Invalid(app, str(folder), _revision({}), (problem,))
+        if error.errno != errno.ENOENT:
+            return Unreadable(app, f"{folder} cannot be read: {files.reason(error)}")
+        if folder.is_symlink():
+            return Unreadable(
+                app, f"{folder} is a link to {folder.readlink()}, which is not there; is its disk mounted?"
+            )
+        lost = self._guard.lost()
+        if lost:  # it went after the first look
+            return Unreadable(app, f"apps tree {self.root} {lost}")
+        with self._lock:
+            self._kept.pop(app, None)
+            self._recorded = frozenset(self._recorded) - {app}
+        return Absent(app)
 
     def signatures(self) -> Mapping[str, object]:
         """For each app folder what changes whenever an input of it may have changed; costs stats only."""
@@ -158,8 +213,8 @@ class AppsTree:
         for name in sorted(self.census().names):
             folder = self.root / name
             yield folder, name
-            parents = {path.parent for path in self._looked_at(name)} | {folder / SCRIPTS}
-            for parent in sorted(parents):
+            looked_at = self._looked_at(name)
+            for parent in sorted({path.parent for path in looked_at} | looked_at):
                 if parent != folder and parent.is_relative_to(folder) and parent.is_dir():
                     yield parent, name
 
@@ -170,16 +225,22 @@ class AppsTree:
         with self._lock:
             kept = self._kept.get(app)
         # A folder not read yet may be any kind of app.
-        return kept is None or self.root / app / path in kept.looked_at
+        changed = self.root / app / path
+        return kept is None or any(
+            looked == changed or changed in looked.parents for looked in kept.looked_at
+        )
 
     def missing_paths(self, paths: Sequence[str]) -> tuple[str, ...]:
         """Those of these host paths that do not exist."""
-        return tuple(path for path in paths if not os.path.lexists(path))
+        return tuple(path for path in paths if _is_missing(path))
 
     def read_script(self, provider: str, path: str) -> bytes:
         """A hook script from the provider's folder, links resolved; raises `AppError("HookFailed", …)`."""
-        folder = (self.root / provider).resolve()
-        script = (folder / path).resolve()
+        try:
+            folder = (self.root / provider).resolve()
+            script = (folder / path).resolve()
+        except (OSError, RuntimeError, ValueError) as error:
+            raise AppError("HookFailed", f"hook script {path!r} of {provider} cannot be found") from error
         if not script.is_relative_to(folder):
             raise AppError("HookFailed", f"hook script {path} leads out of the folder of {provider}")
         try:
@@ -227,11 +288,11 @@ class AppsTree:
         for _ in range(10):
             if path.is_symlink():
                 raise WriteFailed(f"{path} is a link; put a plain file in its place")
-            seen = files.signature(path)
+            seen = files.signature(path, follow=False)
             try:
                 data = files.read(path)
                 text = edit(files.text(data) if data is not None else None)
-            except (files.Unfit, dotenv.DotenvError) as error:
+            except (files.Unfit, dotenv.DotenvError, ValueError) as error:
                 raise WriteFailed(f"{path}: {error}") from error
             if text is None:
                 return None
@@ -242,23 +303,34 @@ class AppsTree:
     # -- reading one app ------------------------------------------------------------------------------
 
     def _current(self, app: str, folder: Path) -> _Kept:
+        """The kept answer while its signature holds, else a new one. Raises `files.Unreadable`."""
         with self._lock:
-            kept = self._kept.get(app)
-        if kept is not None and kept.signature == self._signature(folder, kept.looked_at):
-            return kept
+            before = self._kept.get(app)
+        signature = self._signature(folder, before.looked_at if before else ())
+        same = before is not None and before.signature == signature
+        if before is not None and same and not before.fresh:
+            return before
         # Signed before it is read: a change in between leaves an old signature, and the next load reads again.
         # Which paths are to be signed is known from reading, hence the second look when they are others.
-        looked_at = self._looked_at(app)
-        signature = self._signature(folder, looked_at)
-        reading, desired = read_app(folder, app, self._state)
-        if looked_at != reading.looked_at:
-            looked_at = frozenset(reading.looked_at)
+        reading, desired = read_app(folder, app)
+        looked_at = frozenset(reading.looked_at)
+        if before is None or looked_at != before.looked_at:
             signature = self._signature(folder, looked_at)
-            reading, desired = read_app(folder, app, self._state)
-        kept = _Kept(signature, desired, looked_at, frozenset(reading.inputs), self._clock.monotonic())
+            reading, desired = read_app(folder, app)
+        now, inputs = self._clock.monotonic(), frozenset(reading.inputs)
+        if before is not None and same:
+            first_seen, lost_input = before.first_seen, before.lost_input
+        else:
+            first_seen, lost_input = now, before is not None and not before.inputs <= inputs
+        kept = _Kept(signature, desired, looked_at, inputs, first_seen, lost_input, self._is_fresh(looked_at))
         with self._lock:
             self._kept[app] = kept
         return kept
+
+    def _is_fresh(self, looked_at: Collection[Path]) -> bool:
+        # File times move in ticks of up to 10 ms: a write in the same tick and of the same size shows in no stat.
+        now = self._clock.now().timestamp()
+        return any(0 <= now - _changed(path) < FRESH for path in looked_at)
 
     def _looked_at(self, app: str) -> frozenset[Path]:
         with self._lock:
@@ -267,8 +339,8 @@ class AppsTree:
 
     @staticmethod
     def _signature(folder: Path, looked_at: Collection[Path]) -> Signature:
-        scripts = files.signature(folder / SCRIPTS)
-        return (scripts, *(files.signature(path) for path in sorted(looked_at)))
+        identity = files.signature(folder)
+        return ((identity or ())[:2], *(files.signature(path) for path in sorted(looked_at)))
 
     def _quiet(self, app: str, folder: Path, kept: _Kept) -> float:
         """Seconds since the newest change of an input.
@@ -276,20 +348,23 @@ class AppsTree:
         For an app that is not known yet, since anything in the top two levels changed. The folder's own
         change counts by its modification, not its inode change: a rename in whole is quiet at once.
         """
-        times = [self._changed(path) for path in kept.looked_at if path.is_relative_to(folder)]
-        gone = any(not path.exists() for path in kept.looked_at if _relative(path, folder) in kept.inputs)
-        if gone or app not in self._known():
+        times = [_changed(path) for path in kept.looked_at if path.is_relative_to(folder)]
+        if not self._is_known(app):
             times += self._top_levels(folder)
         age = self._clock.now().timestamp() - max([*times, 0.0])
+        seen = self._clock.monotonic() - kept.first_seen
         # A file from the future: what counts is how long it has been looking the same to us.
-        return age if age >= 0 else self._clock.monotonic() - kept.first_seen
+        return seen if age < 0 else min(age, seen) if kept.lost_input else age
 
-    @staticmethod
-    def _changed(path: Path) -> float:
-        try:
-            return path.stat().st_ctime
-        except OSError:
-            return 0.0
+    def _is_known(self, app: str) -> bool:
+        """Whether the app is on record. The records are read again only for an app that was not."""
+        with self._lock:
+            if app in self._recorded:
+                return True
+        recorded = frozenset(self._known())
+        with self._lock:
+            self._recorded = recorded
+        return app in recorded
 
     @staticmethod
     def _top_levels(folder: Path) -> list[float]:
@@ -310,33 +385,45 @@ class AppsTree:
 
 def load_folder(path: Path) -> Present | Invalid:
     """One app folder anywhere, as the tree would load it: for checking a folder before it is dropped in."""
-    folder = path.absolute()
-    _, desired = read_app(folder, folder.name, Path("/nonexistent"))
+    folder = Path(os.path.abspath(path))  # noqa: PTH100 - `..` goes, links stay: the folder's name counts
+    if not folder.is_dir():
+        return Invalid(
+            folder.name, str(folder), _revision({}), (Problem(str(path), "", "there is no such folder"),)
+        )
+    try:
+        _, desired = read_app(folder, folder.name)
+    except files.Unreadable as error:
+        return Invalid(folder.name, str(folder), _revision({}), (Problem(folder.name, "", str(error)),))
+    if isinstance(desired, Present):
+        unset = environment.unset(desired.manifest, desired.env, Path("/nonexistent"))
+        desired = replace(desired, unset=unset)
     return desired
 
 
-def read_app(folder: Path, name: str, state: Path) -> tuple[_Reading, Present | Invalid]:
-    """Read all inputs of one app and say what they ask for."""
+def read_app(folder: Path, name: str) -> tuple[_Reading, Present | Invalid]:
+    """Read all inputs of one app and say what they ask for, all but `quiet` and `unset`.
+
+    Raises `files.Unreadable`.
+    """
     reading = _Reading(folder)
-    described, warnings = _read_manifest(reading, name)
-    env = _read_env(reading)
-    compose = _read_compose(reading, env or {})
-    _read_scripts(reading)
-    reading.looked_at.add(folder / EXAMPLE)
+    return reading, _read(reading, name)
+
+
+def _read(reading: _Reading, name: str) -> Present | Invalid:
+    folder = reading.folder
     reading.looked_at.update(folder / fixed for fixed in FIXED)
+    described = _read_manifest(reading, name)
+    env = _read_env(reading)
+    after = _after_seeding(reading, described, env)
+    effective = _parse_env(reading, after) if after is not None else env.values
+    compose = _read_compose(reading, effective)
+    _read_scripts(reading)
     revision = reading.revision()
     if reading.problems:
-        return reading, Invalid(name, str(folder), revision, tuple(reading.problems + reading.missing))
+        return Invalid(name, str(folder), revision, tuple(reading.problems + reading.missing))
     if reading.missing or described is None or not compose:
-        return reading, Invalid(name, str(folder), revision, tuple(reading.missing), "Incomplete")
-    try:
-        text = files.text(reading.inputs[environment.FILE]) if environment.FILE in reading.inputs else None
-        example = files.read(folder / EXAMPLE)
-        after = environment.seeded(described, text, files.text(example) if example else "")
-    except (files.Unfit, dotenv.DotenvError) as error:
-        return reading, Invalid(name, str(folder), revision, (Problem(EXAMPLE, "", str(error)),))
-    effective = dotenv.parse(after) if after is not None else env or {}
-    present = Present(
+        return Invalid(name, str(folder), revision, tuple(reading.missing), "Incomplete")
+    return Present(
         name,
         str(folder),
         described,
@@ -344,67 +431,114 @@ def read_app(folder: Path, name: str, state: Path) -> tuple[_Reading, Present | 
         tuple(str(path) for path in compose),
         effective,
         _seeds(described, env, after),
-        environment.unset(described, effective, state),
-        tuple(warnings + _env_warnings(folder)),
+        warnings=tuple(reading.warnings + _env_warnings(folder)),
     )
-    return reading, present
 
 
-def _read_manifest(reading: _Reading, name: str) -> tuple[Manifest | None, list[str]]:
-    data = reading.take(reading.folder / manifest.FILE, manifest.FILE)
+def _read_manifest(reading: _Reading, name: str) -> Manifest | None:
+    data = reading.take(reading.folder / manifest.FILE)
     if data is None:
         if not reading.problems:
             reading.missing.append(Problem(manifest.FILE, "", "is not there"))
-        return None, []
+        return None
     if not data.strip():
         # The first moment of a copy: the file is made before it is filled.
         reading.missing.append(Problem(manifest.FILE, "", "is empty"))
-        return None, []
+        return None
     described, problems, warnings = manifest.parse(data, name)
     reading.problems += problems
-    return described, warnings
+    reading.warnings += warnings
+    return described
 
 
-def _read_env(reading: _Reading) -> dict[str, str] | None:
-    data = reading.take(reading.folder / environment.FILE, environment.FILE)
-    if data is None:
-        return None
+@dataclass(frozen=True)
+class _Env:
+    """`.env` as it is; `text` None: there is none, or it cannot be read (which is then a problem)."""
+
+    text: str | None
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+def _read_env(reading: _Reading) -> _Env:
+    text = _read_text(reading, environment.FILE)
+    return _Env(text, _parse_env(reading, text) if text is not None else {})
+
+
+def _read_text(reading: _Reading, name: str) -> str | None:
+    data = reading.take(reading.folder / name)
     try:
-        return dotenv.parse(files.text(data))
-    except (files.Unfit, dotenv.DotenvError) as error:
+        return files.text(data) if data is not None else None
+    except files.Unfit as error:
+        reading.problems.append(Problem(name, "", str(error)))
+        return None
+
+
+def _parse_env(reading: _Reading, text: str) -> Mapping[str, str]:
+    try:
+        return dotenv.parse(text)
+    except dotenv.DotenvError as error:
         reading.problems.append(Problem(environment.FILE, "", str(error)))
+        return {}
+
+
+def _after_seeding(reading: _Reading, described: Manifest | None, env: _Env) -> str | None:
+    """The text of `.env` that seeding would write, or None."""
+    # The example is looked at, but it is no input: once `.env` is there a change of it changes nothing.
+    example = _Reading(reading.folder)
+    text = _read_text(example, EXAMPLE) if env.text is None else None
+    if described is None or reading.problems:
+        return None
+    reading.problems += example.problems
+    try:
+        return environment.seeded(described, env.text, text or "")
+    except (dotenv.DotenvError, ValueError) as error:
+        reading.problems.append(Problem(EXAMPLE, "", str(error)))
         return None
 
 
 def _read_compose(reading: _Reading, env: Mapping[str, str]) -> list[Path]:
     """The `-f` list: one base file and the override beside it; and all that they name."""
     folder = reading.folder
-    there = [name for name in BASES if reading.take(folder / name, name) is not None]
-    if not there:
-        if not reading.problems:
-            reading.missing.append(Problem("docker-compose.yaml", "", "there is no compose file"))
+    texts: dict[Path, bytes] = {}
+    for name in (*BASES, *OVERRIDES):
+        data = reading.take(folder / name)
+        if data is not None:
+            texts[folder / name] = data
+    bases = [name for name in BASES if folder / name in texts]
+    overrides = [name for name in OVERRIDES if folder / name in texts]
+    if not bases:
+        if not any(problem.file in BASES for problem in reading.problems):
+            reading.missing.append(Problem(BASES[-1], "", "there is no compose file"))
         return []
-    if len(there) > 1:
-        reading.problems.append(Problem(there[0], "", f"there is also {there[1]}; keep one of them"))
+    if len(bases) > 1:
+        reading.problems.append(
+            Problem(bases[0], "", f"there is also {' and '.join(bases[1:])}; keep one of them")
+        )
         return []
-    overrides = [name for name in OVERRIDES if reading.take(folder / name, name) is not None][:1]
-    chosen = [folder / name for name in (*there, *overrides)]
-    waiting, seen = [*chosen], set(chosen)
+    if len(overrides) > 1:
+        reading.warnings.append(
+            f"{overrides[0]} is used; {', '.join(overrides[1:])} beside it is not, as Compose does"
+        )
+    chosen = [folder / name for name in (*bases, *overrides[:1])]
+    waiting = [(path, folder) for path in chosen]
+    seen = set(waiting)
     while waiting:
-        path = waiting.pop(0)
-        for named in _follow(reading, path, env):
-            if named not in seen:
+        path, project = waiting.pop(0)
+        data = texts[path] if path in texts else reading.take(path)
+        if data is None:
+            continue
+        for named in _follow(reading, path, data, project, env):
+            if named not in seen and len(seen) < MOST_COMPOSE_FILES:
                 seen.add(named)
                 waiting.append(named)
     return chosen
 
 
-def _follow(reading: _Reading, path: Path, env: Mapping[str, str]) -> list[Path]:
-    """Take in what one compose file names; answers with the compose files among it."""
+def _follow(
+    reading: _Reading, path: Path, data: bytes, project: Path, env: Mapping[str, str]
+) -> list[tuple[Path, Path]]:
+    """Take in what one compose file names; answers with the compose files among it and their project folders."""
     name = _relative(path, reading.folder)
-    data = reading.inputs.get(name)
-    if data is None:
-        return []
     if not data.strip():
         reading.missing.append(Problem(name, "", "is empty"))
         return []
@@ -419,45 +553,114 @@ def _follow(reading: _Reading, path: Path, env: Mapping[str, str]) -> list[Path]
         return []
     found = references.scan(document, env)
     reading.problems += [Problem(name, where, rule) for where, rule in found.refused]
-    for where, named in found.needed:
-        target = _absolute(path.parent, named)
-        there = reading.take(target, _relative(target, reading.folder)) is not None
+    more = []
+    for named in found.files:
+        target = _absolute(project, named.path)
+        if named.kind == "compose":
+            # Read later, once, as YAML.
+            there = os.path.exists(target)  # noqa: PTH110 - never raises
+            reading.looked_at.add(target)
+            more.append(
+                (target, _absolute(project, named.project) if named.project is not None else target.parent)
+            )
+        else:
+            there = reading.take_digest(target, folder_is_fine=named.kind == "content")
+        inside = target.is_relative_to(reading.folder)
         # `.env` may still be made by seeding or by a hook; Compose says so if it is not there in the end.
-        if not there and target != reading.folder / environment.FILE and not os.path.lexists(target):
-            reading.missing.append(Problem(name, where, f"names {named}, which is not there"))
-    for named in found.optional:
-        target = _absolute(path.parent, named)
-        reading.take(target, _relative(target, reading.folder))
-    return [_absolute(path.parent, named) for named in found.compose]
+        if not there and named.required and inside and target != reading.folder / environment.FILE:
+            reading.missing.append(Problem(name, named.field, f"names {named.path}, which is not there"))
+    return more
 
 
 def _read_scripts(reading: _Reading) -> None:
-    folder = reading.folder / SCRIPTS
-    try:
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
-    except OSError:
-        return
-    for name in names:
-        if not is_dropping(name):
-            reading.take(folder / name, f"{SCRIPTS}/{name}")
+    """Every regular file below `scripts/`. Links to folders are not followed: they may lead in circles."""
+    waiting = [reading.folder / SCRIPTS]
+    count = 0
+    while waiting:
+        folder = waiting.pop()
+        reading.looked_at.add(folder)
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise files.Unreadable(f"{folder} cannot be read: {files.reason(error)}") from error
+        for entry in entries:
+            if is_dropping(entry.name):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(Path(entry.path))
+            elif _is_file(entry):
+                count += 1
+                if count > MOST_SCRIPTS:
+                    rule = f"holds more than {MOST_SCRIPTS} files; keep data elsewhere"
+                    reading.problems.append(Problem(SCRIPTS, "", rule))
+                    return
+                reading.take_digest(Path(entry.path))
 
 
-def _seeds(described: Manifest, env: Mapping[str, str] | None, after: str | None) -> tuple[str, ...]:
+def _seeds(described: Manifest, env: _Env, after: str | None) -> tuple[str, ...]:
     if after is None:
         return ()
-    if env is None:
+    if env.text is None:
         return (environment.FILE,)
-    return tuple(setting.name for setting in environment.missing_settings(described, env))
+    return tuple(setting.name for setting in environment.missing_settings(described, env.values))
 
 
 def _env_warnings(folder: Path) -> list[str]:
     try:
-        status = (folder / environment.FILE).stat()
+        status, owner = (folder / environment.FILE).stat(), folder.stat().st_uid
     except OSError:
         return []
-    if status.st_uid not in (0, os.geteuid(), folder.stat().st_uid):
+    if status.st_uid not in (0, os.geteuid(), owner):
         return [f"{environment.FILE} belongs to user {status.st_uid}; its secrets are that user's, too"]
     return []
+
+
+def _revision(inputs: Mapping[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    for name, content in sorted(inputs.items()):
+        encoded = os.fsencode(name)
+        digest.update(len(encoded).to_bytes(8, "big") + encoded + content)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_ctime
+    except (OSError, ValueError):
+        return 0.0
+
+
+def _may_be_app(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of the root is a folder, or a link that may lead to one when its disk is back."""
+    try:
+        return entry.is_dir() or (entry.is_symlink() and not os.path.exists(entry.path))  # noqa: PTH110 - never raises
+    except OSError:
+        return True  # `load` says what is the matter with it
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+def _is_missing(path: str) -> bool:
+    try:
+        Path(path).stat()
+    except OSError as error:
+        return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+    except ValueError:
+        return True
+    return False
+
+
+def _printable(name: str) -> str:
+    """A file's name, of whatever bytes, as text that can be shown and stored."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def _absolute(folder: Path, named: str) -> Path:

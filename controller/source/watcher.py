@@ -25,6 +25,7 @@ from watchdog.observers.inotify_c import (
     WatchDescriptor,
 )
 
+from controller.model.manifest import APP_NAME
 from controller.source.droppings import is_dropping
 
 EVERYTHING: Final = ""
@@ -223,8 +224,8 @@ class TreeWatcher:
         if not name:  # the folder itself was moved or deleted
             return key
         if key == EVERYTHING:
-            # The name of an app may look like that of a dropping; apps are folders.
-            return None if _hidden(name) or (is_dropping(name) and not is_directory) else name
+            # Any other name, of whatever bytes, is no key. That of an app may look like a dropping's; apps are folders.
+            return name if APP_NAME.fullmatch(name) and (is_directory or not is_dropping(name)) else None
         base = root / key if root is not None else folder
         path = folder / name
         relative = path.relative_to(base).as_posix() if path.is_relative_to(base) else name

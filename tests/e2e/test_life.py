@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from rig.service import SLEEPER, Home
+from rig.service import SLEEPER, Home, ready_of
 from rig.waiting import wait_until
 
 pytestmark = pytest.mark.engine
@@ -84,8 +84,8 @@ def test_a_broken_manifest_leaves_the_app_running(home: Home) -> None:
     manifest = folder / "manifest.json"
     whole = manifest.read_text()
     manifest.write_text(whole[:40])
-    home.wait("torn", "Invalid")
-    assert "manifest.json" in home.ready_condition("torn")["message"]
+    status = home.wait("torn", "Invalid")
+    assert "manifest.json" in ready_of(status)["message"]
     manifest.write_text(whole)
     home.wait("torn", "Ready")
     assert home.ids("torn") == before

@@ -7,52 +7,11 @@ import shutil
 import pytest
 
 from rig.engine import api
-from rig.service import SLEEPER, Home
+from rig.pair import in_provider, put_consumer, put_provider
+from rig.service import SLEEPER, Home, ready_of
 from rig.waiting import wait_until
 
 pytestmark = pytest.mark.engine
-
-PROVIDER = """\
-services:
-  main:
-    image: homeport/sample:1
-    command: ["sh", "-c", "mkdir -p /data && touch /data/up && exec sleep 100000"]
-    init: true
-    network_mode: none
-    stop_grace_period: 0s
-    healthcheck: {test: ["CMD", "test", "-e", "/data/up"], interval: 1s, retries: 3}
-    volumes: ["data:/data"]
-volumes: {data: {name: "furtka_@db_data", external: true}}
-"""
-
-INSTALL = """\
-echo "$FURTKA_CONSUMER_APP" >> /data/installs
-echo "DB_USER=$FURTKA_CONSUMER_APP"
-echo 'FURTKA_JSON: {"DB_PASSWORD": "p$w \\"q", "DB_PORT": 1.50}'
-"""
-START = 'echo "$FURTKA_CONSUMER_ENV_DB_USER" >> /data/starts\n'
-
-CONSUMER = (
-    SLEEPER
-    + '    environment: {USER_: "${DB_USER:?}", PASSWORD_: "${DB_PASSWORD:?}", PORT_: "${DB_PORT:?}"}\n'
-)
-
-
-def put_provider(home: Home, install: str = INSTALL, start: str = START) -> None:
-    home.put("db", PROVIDER, {"scripts/install.sh": install, "scripts/start.sh": start}, volumes=["data"])
-
-
-def put_consumer(home: Home, short: str = "app", compose: str = CONSUMER) -> None:
-    requires = [{"app": home.name("db"), "on_install": "scripts/install.sh", "on_start": "scripts/start.sh"}]
-    home.put(short, compose, requires=requires)
-
-
-def in_provider(home: Home, *command: str) -> str:
-    """What a command in the provider's container prints."""
-    with api(home.engine) as client:
-        execution = client.exec_create(f"{home.name('db')}-main-1", list(command))
-        output: bytes = client.exec_start(execution["Id"])
-    return output.decode()
 
 
 def hook_processes(home: Home) -> list[str]:
@@ -65,9 +24,9 @@ def hook_processes(home: Home) -> list[str]:
 def test_a_consumer_that_comes_first_waits_and_gets_what_the_hook_made(home: Home) -> None:
     home.start()
     put_consumer(home)
-    home.wait("app", "Waiting")
-    assert home.ready_condition("app")["reason"] == "DependencyMissing"
-    assert home.name("db") in home.ready_condition("app")["message"]
+    status = home.wait("app", "Waiting")
+    assert ready_of(status)["reason"] == "DependencyMissing"
+    assert home.name("db") in ready_of(status)["message"]
     assert not home.containers("app")
 
     put_provider(home)
@@ -134,8 +93,8 @@ def test_a_bad_hook_is_an_error_of_its_consumer_alone(home: Home, kind: str) -> 
     put_consumer(home)
     home.put("other", SLEEPER)
     home.start()
-    home.wait("app", "Failed")
-    assert home.ready_condition("app")["reason"] == reason
+    status = home.wait("app", "Failed")
+    assert ready_of(status)["reason"] == reason
     assert home.log("hook.failed", "app")
     home.wait("db", "Ready")
     home.wait("other", "Ready")
@@ -154,8 +113,8 @@ def test_a_provider_that_goes_away_is_kept_while_it_is_required(home: Home) -> N
     home.wait("other", "Ready")
     before = home.ids()
     shutil.move(home.apps / home.name("db"), home.apps.parent / "aside")
-    home.wait("db", "RemovalBlocked")
-    assert home.name("app") in home.ready_condition("db")["message"]
+    status = home.wait("db", "RemovalBlocked")
+    assert home.name("app") in ready_of(status)["message"]
     assert home.ids() == before
     shutil.rmtree(home.apps / home.name("app"))
     wait_until(
@@ -169,8 +128,8 @@ def test_a_cycle_is_named_in_full_and_everyone_else_goes_on(home: Home) -> None:
     home.put("y", requires=[{"app": home.name("x")}])
     home.put("z")
     home.wait("z", "Ready")
-    home.wait("x", "Invalid")
-    home.wait("y", "Invalid")
+    first = home.wait("x", "Invalid")
+    second = home.wait("y", "Invalid")
     x, y = home.name("x"), home.name("y")
-    assert f"{x} -> {y} -> {x}" in home.ready_condition("x")["message"]
-    assert home.ready_condition("y")["reason"] == "DependencyCycle"
+    assert f"{x} -> {y} -> {x}" in ready_of(first)["message"]
+    assert ready_of(second)["reason"] == "DependencyCycle"

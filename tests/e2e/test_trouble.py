@@ -5,13 +5,17 @@ from __future__ import annotations
 import random
 import shutil
 import signal
+import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from rig.engine import PrivateEngine, api
-from rig.service import SLEEPER, Home
+from rig.pair import in_provider, put_consumer, put_provider
+from rig.service import SLEEPER, Home, ready_of
 from rig.waiting import wait_until
 
 pytestmark = pytest.mark.engine
@@ -27,8 +31,7 @@ def test_a_container_removed_stopped_or_killed_is_brought_back(home: Home) -> No
         return any(c["State"]["Running"] for c in home.containers("heal").values())
 
     for trouble in ("remove", "stop", "kill"):
-        wait_until(lambda: (home.status("heal") or {})["summary"] == "Ready", "Ready")
-        wait_until(lambda: home.status("heal") is not None, "")
+        home.wait("heal", "Ready")
         before = home.ids("heal")
         with api(home.engine) as client:
             if trouble == "remove":
@@ -47,8 +50,8 @@ def test_a_container_that_dies_at_once_goes_through_the_backoff(home: Home) -> N
     home.start()
     home.put("crash", SLEEPER.replace('["sleep", "100000"]', '["sh", "-c", "sleep 0.2; exit 3"]'))
     status = home.wait("crash", "Failed")
-    assert home.ready_condition("crash")["reason"] == "CrashLooping"
-    assert "(3)" in home.ready_condition("crash")["message"]
+    assert ready_of(status)["reason"] == "CrashLooping"
+    assert "(3)" in ready_of(status)["message"]
     assert status["nextTryTime"]
     wait_until(lambda: (home.status("crash") or {})["retries"] >= 3, "it is tried again")
     tries = [line["retry_in"] for line in home.log("app.failed", "crash")]
@@ -59,8 +62,6 @@ def test_a_container_that_dies_at_once_goes_through_the_backoff(home: Home) -> N
 
 
 def test_kill_9_of_the_service_at_random_moments_ends_in_the_same_state(home: Home) -> None:
-    from e2e.test_requires import in_provider, put_consumer, put_provider
-
     put_provider(home)
     put_consumer(home)
     home.put("alone")
@@ -103,8 +104,6 @@ def test_a_second_service_on_the_same_state_says_who_holds_it(home: Home) -> Non
 
 
 def test_a_lost_state_changes_nothing_that_runs(home: Home) -> None:
-    from e2e.test_requires import in_provider, put_consumer, put_provider
-
     put_provider(home)
     put_consumer(home)
     home.start()
@@ -120,7 +119,7 @@ def test_a_lost_state_changes_nothing_that_runs(home: Home) -> None:
 
 @pytest.mark.parametrize("how", ["renamed away", "emptied", "emptied but for its marker"])
 def test_a_root_that_is_lost_stops_nothing(home: Home, how: str) -> None:
-    home.settings["removal-settle"] = "0.5"
+    home.settings["removal-settle"] = "2"
     home.settings["rescan"] = "0.3"
     home.put("one")
     home.put("two")
@@ -140,7 +139,7 @@ def test_a_root_that_is_lost_stops_nothing(home: Home, how: str) -> None:
                 entry.unlink()
     wait_until(lambda: home.log("tree.lost"), "the log says so")
     home.run("reconcile", timeout=30)
-    time.sleep(1.5)  # well past the removal quiet period: the rule is that nothing happens in it
+    time.sleep(3)  # well past the removal quiet period: the rule is that nothing happens in it
     assert home.ids() == before
     if how == "renamed away":
         aside.rename(home.apps)
@@ -176,8 +175,6 @@ def test_many_folders_that_vanish_are_held_until_a_person_lets_them_go(home: Hom
 def test_the_engine_killed_and_started_again_is_all_ready_with_no_hand(
     private_engine: PrivateEngine, tmp_path: Path
 ) -> None:
-    from e2e.test_requires import put_consumer, put_provider
-
     home = Home(tmp_path, private_engine.host, "k-")
     put_provider(home)
     put_consumer(home)
@@ -203,14 +200,8 @@ def test_the_engine_killed_and_started_again_is_all_ready_with_no_hand(
 
 def test_a_foreign_project_of_the_same_name_is_left_alone(home: Home, tmp_path: Path) -> None:
     elsewhere = home.put("twin", into=tmp_path)
-    stranger = Home.__new__(Home)
-    stranger.__dict__.update(home.__dict__)
     compose = elsewhere / "docker-compose.yaml"
-    import shutil as which
-    import subprocess
-    import sys
-
-    binary = which.which("docker-compose", path=str(Path(sys.executable).parent))
+    binary = shutil.which("docker-compose", path=str(Path(sys.executable).parent))
     assert binary is not None
     subprocess.run(
         [binary, "-p", home.name("twin"), "--project-directory", str(elsewhere), "-f", str(compose), "up", "-d"],
@@ -219,15 +210,13 @@ def test_a_foreign_project_of_the_same_name_is_left_alone(home: Home, tmp_path: 
     before = home.ids("twin")
     home.put("twin")
     home.start()
-    home.wait("twin", "Invalid")
-    assert home.ready_condition("twin")["reason"] == "NameConflict"
-    assert str(elsewhere) in home.ready_condition("twin")["message"]
+    status = home.wait("twin", "Invalid")
+    assert ready_of(status)["reason"] == "NameConflict"
+    assert str(elsewhere) in ready_of(status)["message"]
     assert home.ids("twin") == before
 
 
 def test_a_host_port_that_is_held_is_found_before_anything_is_touched(home: Home) -> None:
-    import socket
-
     home.start()
     compose = SLEEPER.replace("    network_mode: none\n", "    environment: {V: '1'}\n")
     folder = home.put("port", compose)
@@ -238,8 +227,8 @@ def test_a_host_port_that_is_held_is_found_before_anything_is_touched(home: Home
         holder.listen()
         port = holder.getsockname()[1]
         (folder / "docker-compose.yaml").write_text(compose + f"    ports: ['127.0.0.1:{port}:80']\n")
-        home.wait("port", "Failed")
-        assert home.ready_condition("port")["reason"] == "PreflightFailed"
-        assert str(port) in home.ready_condition("port")["message"]
+        status = home.wait("port", "Failed")
+        assert ready_of(status)["reason"] == "PreflightFailed"
+        assert str(port) in ready_of(status)["message"]
         assert home.ids("port") == before
     home.wait("port", "Ready")

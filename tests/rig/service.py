@@ -162,23 +162,24 @@ class Home:
         status = self.status(short)
         return str(status["summary"]) if status else ""
 
-    def ready_condition(self, short: str) -> dict[str, Any]:
-        status = self.status(short)
-        assert status is not None
-        return next(c for c in status["conditions"] if c["type"] == "Ready")
-
     def wait(self, short: str, *words: str, timeout: float = 20) -> dict[str, Any]:
-        """Wait until the app's summary is one of these and speaks of what is on disk; answers with its status."""
+        """Wait until the app's summary is one of these; answers with the very status that said so."""
+        seen: dict[str, Any] = {}
+
+        def there() -> bool:
+            seen.clear()
+            seen.update(self.status(short) or {})
+            return seen.get("summary") in words
+
         try:
-            wait_until(lambda: self.word(short) in words, "", timeout)
+            wait_until(there, "", timeout)
         except AssertionError:
             tail = "".join(f"\n  {line}" for line in self.log_file.read_text().splitlines()[-25:])
+            word = seen.get("summary")
             raise AssertionError(
-                f"{self.name(short)} is {self.word(short)!r}, not {words}; the log ends:{tail}"
+                f"{self.name(short)} is {word!r}, not {words}; the log ends:{tail}"
             ) from None
-        status = self.status(short)
-        assert status is not None
-        return status
+        return seen
 
     def containers(self, short: str | None = None) -> dict[str, dict[str, Any]]:
         """The containers of one app, or of all: name to what the engine says of it."""
@@ -205,3 +206,9 @@ class Home:
         """The environment a container was given."""
         details = self.containers(short)[f"{self.name(short)}-{service}-1"]
         return dict(pair.split("=", 1) for pair in details["Config"]["Env"])
+
+
+def ready_of(status: Mapping[str, Any]) -> dict[str, Any]:
+    """The Ready condition of an app's status."""
+    found: dict[str, Any] = next(c for c in status["conditions"] if c["type"] == "Ready")
+    return found

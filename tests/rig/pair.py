@@ -1,0 +1,48 @@
+"""A provider and a consumer with both hooks, for the tests that need two apps that know each other."""
+
+from __future__ import annotations
+
+from rig.engine import api
+from rig.service import SLEEPER, Home
+
+PROVIDER = """\
+services:
+  main:
+    image: homeport/sample:1
+    command: ["sh", "-c", "mkdir -p /data && touch /data/up && exec sleep 100000"]
+    init: true
+    network_mode: none
+    stop_grace_period: 0s
+    healthcheck: {test: ["CMD", "test", "-e", "/data/up"], interval: 1s, retries: 3}
+    volumes: ["data:/data"]
+volumes: {data: {name: "furtka_@db_data", external: true}}
+"""
+
+INSTALL = """\
+echo "$FURTKA_CONSUMER_APP" >> /data/installs
+echo "DB_USER=$FURTKA_CONSUMER_APP"
+echo 'FURTKA_JSON: {"DB_PASSWORD": "p$w \\"q", "DB_PORT": 1.50}'
+"""
+START = 'echo "$FURTKA_CONSUMER_ENV_DB_USER" >> /data/starts\n'
+
+CONSUMER = (
+    SLEEPER
+    + '    environment: {USER_: "${DB_USER:?}", PASSWORD_: "${DB_PASSWORD:?}", PORT_: "${DB_PORT:?}"}\n'
+)
+
+
+def put_provider(home: Home, install: str = INSTALL, start: str = START) -> None:
+    home.put("db", PROVIDER, {"scripts/install.sh": install, "scripts/start.sh": start}, volumes=["data"])
+
+
+def put_consumer(home: Home, short: str = "app", compose: str = CONSUMER) -> None:
+    requires = [{"app": home.name("db"), "on_install": "scripts/install.sh", "on_start": "scripts/start.sh"}]
+    home.put(short, compose, requires=requires)
+
+
+def in_provider(home: Home, *command: str) -> str:
+    """What a command in the provider's container prints."""
+    with api(home.engine) as client:
+        execution = client.exec_create(f"{home.name('db')}-main-1", list(command))
+        output: bytes = client.exec_start(execution["Id"])
+    return output.decode()

@@ -1,0 +1,110 @@
+"""Workers: one key at a time each, a fault costs a try and not the worker, a stop drops what runs."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from controller.clock import SystemClock
+from controller.model import effects as fx
+from controller.model.effects import Host, Run, ask
+from controller.model.plan import Result
+from controller.status.store import SqliteStore
+from controller.worker import Crew
+from controller.workqueue import ExponentialBackoff, WorkQueue
+from fakes.engine import FakeEngine
+from fakes.tree import FakeTree
+
+
+class Shop:
+    """A crew at work on whatever a test wants done."""
+
+    def __init__(self) -> None:
+        clock = SystemClock()
+        self.queue: WorkQueue[str] = WorkQueue(clock, ExponentialBackoff(0.01, 0.02))
+        self.store = SqliteStore.in_memory()
+        self.host = Host(
+            FakeTree(clock), FakeEngine(clock), self.store, clock, self.queue, lambda _event: None
+        )
+        self.results: queue.SimpleQueue[tuple[str, Result]] = queue.SimpleQueue()
+        self.crew: Crew | None = None
+
+    def open(self, reconcile: Callable[[str], Run[Result]], workers: int = 2) -> None:
+        self.queue.start()
+        self.crew = Crew(
+            workers, self.queue, reconcile, self.host, lambda key, result: self.results.put((key, result))
+        )
+        self.crew.start()
+
+    def close(self) -> None:
+        assert self.crew is not None
+        self.crew.stop()
+        self.queue.shut_down()
+        self.crew.join()
+        self.store.close()
+
+
+@pytest.fixture
+def shop() -> Iterator[Shop]:
+    shop = Shop()
+    yield shop
+    shop.close()
+
+
+def test_a_result_that_asks_for_it_is_looked_at_again_after_its_time(shop: Shop) -> None:
+    def once_more(key: str) -> Run[Result]:
+        moment = yield from ask(fx.ReadClock())
+        seen.append(moment.monotonic)
+        return Result(after=0.05 if len(seen) == 1 else None)
+
+    seen: list[float] = []
+    shop.open(once_more)
+    shop.queue.add("web")
+    shop.results.get(timeout=10)
+    shop.results.get(timeout=10)
+    assert seen[1] - seen[0] >= 0.05
+
+
+def test_a_crash_in_a_run_is_tried_again_and_the_worker_lives_on(shop: Shop) -> None:
+    def crash_twice(key: str) -> Run[Result]:
+        yield from ask(fx.ReadClock())
+        tries.append(key)
+        if len(tries) < 3:
+            raise KeyError("a fault of ours")
+        return Result("Ready")
+
+    tries: list[str] = []
+    shop.open(crash_twice, workers=1)
+    shop.queue.add("web")
+    words = [shop.results.get(timeout=10)[1].word for _ in range(3)]
+    assert words == ["Failed", "Failed", "Ready"]
+
+
+def test_a_stop_drops_a_run_after_the_effect_it_is_in(shop: Shop) -> None:
+    entered, released, reached = threading.Event(), threading.Event(), []
+
+    class Slow(fx.ReadClock):
+        def perform(self, host: Host) -> fx.Moment:
+            entered.set()
+            released.wait(10)
+            return super().perform(host)
+
+    def two_steps(key: str) -> Run[Result]:
+        yield from ask(Slow())
+        reached.append(1)
+        yield from ask(fx.ReadClock())
+        reached.append(2)
+        return Result()
+
+    shop.open(two_steps, workers=1)
+    shop.queue.add("web")
+    assert entered.wait(10)
+    assert shop.crew is not None
+    shop.crew.stop()
+    released.set()
+    shop.queue.shut_down()
+    shop.crew.join()
+    assert reached == [1]
