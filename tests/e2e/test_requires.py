@@ -7,18 +7,11 @@ import shutil
 import pytest
 
 from rig.engine import api
-from rig.pair import in_provider, put_consumer, put_provider
+from rig.pair import hook_processes, in_provider, put_consumer, put_provider
 from rig.service import SLEEPER, Home, ready_of
 from rig.waiting import wait_until
 
 pytestmark = pytest.mark.engine
-
-
-def hook_processes(home: Home) -> list[str]:
-    """Processes in the provider's container that are neither its own nor this look."""
-    with api(home.engine) as client:
-        table = client.top(f"{home.name('db')}-main-1", "-eo pid,args")
-    return [row[-1] for row in table["Processes"] if "sleep 100000" not in row[-1] and "init" not in row[-1]]
 
 
 def test_a_consumer_that_comes_first_waits_and_gets_what_the_hook_made(home: Home) -> None:

@@ -46,3 +46,10 @@ def in_provider(home: Home, *command: str) -> str:
         execution = client.exec_create(f"{home.name('db')}-main-1", list(command))
         output: bytes = client.exec_start(execution["Id"])
     return output.decode()
+
+
+def hook_processes(home: Home) -> list[str]:
+    """Processes in the provider's container that are neither its own nor this look."""
+    with api(home.engine) as client:
+        table = client.top(f"{home.name('db')}-main-1", "-eo pid,args")
+    return [row[-1] for row in table["Processes"] if "sleep 100000" not in row[-1] and "init" not in row[-1]]

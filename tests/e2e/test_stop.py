@@ -1,0 +1,70 @@
+"""Stopping the service in the middle of something: nothing is torn, and the next start carries on."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from rig.engine import children
+from rig.pair import hook_processes, put_consumer, put_provider
+from rig.service import SLEEPER, Home
+from rig.waiting import wait_until
+
+pytestmark = pytest.mark.engine
+
+SLOW_UP = """\
+services:
+  main:
+    image: homeport/sample:1
+    command: ["sleep", "100000"]
+    init: true
+    network_mode: none
+    stop_grace_period: 0s
+    depends_on: {first: {condition: service_healthy}}
+  first:
+    image: homeport/sample:1
+    command: ["sh", "-c", "sleep 3; touch /tmp/up; exec sleep 100000"]
+    init: true
+    network_mode: none
+    stop_grace_period: 0s
+    healthcheck: {test: ["CMD", "test", "-e", "/tmp/up"], interval: 1s, retries: 30}
+"""
+
+
+def test_a_running_up_is_given_its_time_and_the_next_start_carries_on(home: Home) -> None:
+    home.put("slow", SLOW_UP)
+    home.start()
+    wait_until(lambda: home.containers("slow"), "up is at work")
+    assert home.stop() == 0
+    assert home.log("service.stopped")
+    home.start()
+    home.wait("slow", "Ready")
+    assert sorted(home.containers("slow")) == [f"{home.name('slow')}-first-1", f"{home.name('slow')}-main-1"]
+
+
+def test_an_up_that_takes_longer_than_the_grace_is_ended_and_leaves_no_wreckage(home: Home) -> None:
+    home.settings["shutdown-grace"] = "0.2"
+    home.put("slow", SLOW_UP)
+    home.start()
+    wait_until(lambda: home.containers("slow"), "up is at work")
+    assert home.process is not None
+    pid = home.process.pid
+    assert home.stop() == 0
+    assert not children(pid)
+    home.start()
+    home.wait("slow", "Ready")
+    assert sorted(home.containers("slow")) == [f"{home.name('slow')}-first-1", f"{home.name('slow')}-main-1"]
+
+
+def test_a_running_hook_is_ended_at_once(home: Home) -> None:
+    put_provider(home, install="sleep 600\n")
+    put_consumer(home)
+    home.put("other", SLEEPER)
+    home.start()
+    home.wait("db", "Ready")
+    wait_until(lambda: hook_processes(home), "the hook runs")
+    began = time.monotonic()
+    assert home.stop() == 0
+    assert time.monotonic() - began < 20, "not its 300 seconds"
+    wait_until(lambda: not hook_processes(home), "and is gone from the provider's container")
