@@ -11,7 +11,7 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -210,13 +210,13 @@ class Manager:
         """No new work; the running step ends or is ended; everything that was started is joined. Stops no app."""
         self.stopped.set()
         self.crew.stop()
-        if self.api is not None:
-            self.api.stop()
-        if self.watcher is not None:
-            self.watcher.stop()
+        self.engine.interrupt(self.settings.shutdown_grace)
         if self.ticker is not None:
             self.ticker.stop()
-        self.engine.interrupt(self.settings.shutdown_grace)
+        if self.watcher is not None:
+            self.watcher.stop()
+        if self.api is not None:
+            self.api.stop()
         self.engine_events.stop()
         self.queue.shut_down()
         self.crew.join()
@@ -321,7 +321,7 @@ class Manager:
 
     def requeue(self, app: str) -> None:
         """Look at this app now, whatever its backoff."""
-        self.memory.retry_now(app)
+        self.memory.force(app)
         self.queue.forget(app)
         self.queue.add(app)
 
@@ -332,17 +332,20 @@ class Manager:
 
         names = apps or tuple(self.names())
         mark = self.progress.begin(names)
-        for name in names:
-            if apps:
-                self.requeue(name)
-            else:
-                self.queue.add(name)
-        # A run that ends may have queued others: at rest is when nobody is pending and the queue is idle, too.
-        while not self.stopped.is_set() and not (self.progress.wait(names, 0.1) and self.queue.idle):
-            self.stopped.wait(0.01)
-            names = apps or tuple(self.names())
+        try:
+            for name in names:
+                if apps:
+                    self.requeue(name)
+                else:
+                    self.queue.add(name)
+            # A run that ends may have queued others: at rest is when nobody is pending and the queue is idle, too.
+            while not self.stopped.is_set() and not (self.progress.wait(names, 0.1) and self.queue.idle):
+                self.stopped.wait(0.01)
+                names = apps or tuple(self.names())
+        finally:
+            runs = self.progress.end(mark)
         wanted = set(names)
-        return tuple(_still_true([run for run in self.progress.end(mark) if not apps or run[0] in wanted]))
+        return tuple(_still_true([run for run in runs if not apps or run[0] in wanted]))
 
     def plans(self, apps: tuple[str, ...]) -> tuple[tuple[str, Plan], ...]:
         """What would be done and why, app by app; touches nothing."""
@@ -386,8 +389,7 @@ def serve(settings: Settings, once: bool) -> int:
     SIGTERM and SIGINT stop it in order; a second one ends the process at once.
     """
     manager = Manager(settings, service=not once)
-    try:
-        _stop_on_signals(manager.stopped)
+    with contextlib.closing(manager), _stopped_by_signals(manager.stopped):
         if manager.store.notice:
             manager.tell("state.rebuilt", manager.store.notice, "warning")
         manager.tell(
@@ -397,28 +399,50 @@ def serve(settings: Settings, once: bool) -> int:
         )  # fmt: skip
         if once:
             manager.engine.info()
-        manager.start()
-        if once:
-            manager.sweep((), dry_run=False)
-        else:
-            manager.stopped.wait()
-        manager.tell("service.stopping", "the service stops; all apps go on running")
-        manager.stop()
+        try:
+            manager.start()
+            if once:
+                manager.sweep((), dry_run=False)
+            else:
+                manager.stopped.wait()
+            manager.tell("service.stopping", "the service stops; all apps go on running")
+        finally:
+            manager.stop()
         manager.tell("service.stopped", "stopped")
         words = manager.progress.words()
         return 1 if once and any(word != "Ready" for word in words.values()) else 0
-    finally:
-        manager.close()
 
 
-def _stop_on_signals(stopped: threading.Event) -> None:
+@contextlib.contextmanager
+def _stopped_by_signals(stopped: threading.Event) -> Iterator[None]:
+    """Within this block SIGTERM and SIGINT set the event; a second one ends the process at once.
+
+    The handler only writes a byte: it may run in the middle of anything, and setting the event from it would
+    wait for ever for a lock that the interrupted code holds.
+    """
+    told, tell = os.pipe()
+
     def handle(number: int, _frame: FrameType | None) -> None:
-        if stopped.is_set():
-            os._exit(128 + number)
-        stopped.set()
+        os.write(tell, bytes([number]))
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handle)
+    def listen() -> None:
+        while (number := os.read(told, 1)) not in (b"", b"\0"):
+            if stopped.is_set():
+                os._exit(128 + number[0])
+            stopped.set()
+
+    listener = threading.Thread(target=listen, name="homeport-signals", daemon=True)
+    listener.start()
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+        os.write(tell, b"\0")
+        listener.join()
+        os.close(tell)
+        os.close(told)
 
 
 def sweep(
@@ -437,8 +461,8 @@ def sweep(
     manager = Manager(settings.model_copy(update={"workers": 1}), listen, service=False)
     try:
         manager.engine.info()
-        manager.start()
         try:
+            manager.start()
             return list(manager.sweep(apps, dry_run=False))
         finally:
             manager.stop()

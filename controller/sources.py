@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from controller.model.errors import EngineUnreachable, HomeportError
+from controller.model.errors import EngineUnreachable
 from controller.model.ports import Engine
 from controller.workqueue import ExponentialBackoff
 
@@ -61,28 +61,33 @@ class EngineEvents:
 
     def _follow(self) -> None:
         while not self._stopping.is_set():
-            why = "its event stream ended"
             try:
-                for event in self._engine.events():
-                    if self._stopping.is_set():
-                        return
-                    if event.action == "connected":
-                        self._backoff.forget("engine")
-                        self._connected()
-                    else:
-                        self._on_event(event.app)
-            except HomeportError as error:
-                why = str(error)
-            except Exception as error:
-                # Nobody looks after this thread: a fault of ours costs one connection, not all events for ever.
+                self._listen()
+            except Exception:
+                # Nobody looks after this thread: a fault of ours or a full disk costs one connection, and not
+                # all events for ever.
                 log.exception(
-                    "events.failed", message="a fault in Homeport itself; the stream is opened again"
+                    "events.failed", message="the engine's events cannot be followed; tried again soon"
                 )
-                why = str(error)
-            if self._stopping.is_set():
-                return
-            self._lost(why)
+                self._first.set()
             self._stopping.wait(self._backoff.when("engine"))
+
+    def _listen(self) -> None:
+        """Follow one stream to its end, and say so when the engine is gone with it."""
+        why = "its event stream ended"
+        try:
+            for event in self._engine.events():
+                if self._stopping.is_set():
+                    return
+                if event.action == "connected":
+                    self._backoff.forget("engine")
+                    self._connected()
+                else:
+                    self._on_event(event.app)
+        except EngineUnreachable as error:
+            why = str(error)
+        if not self._stopping.is_set():
+            self._lost(why)
 
     def _connected(self) -> None:
         if self._reachable is False:

@@ -6,7 +6,6 @@ Questions that change nothing are in `queries`. Parsing, HTTP and printing do no
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -73,8 +72,8 @@ def prune(service: Service, verb: Prune) -> tuple[str, ...]:
     """Answer with the held removals; those and no others are approved when the verb says so."""
     names = held(service.store)
     if verb.approve and names:
-        service.store.put(APPROVED, json.dumps(names))
         for name in names:
+            service.store.put(APPROVED + name, "1")
             service.requeue(name)
     return names
 

@@ -6,7 +6,6 @@ one-call sweep and the simulation drive the very same code; dropping the generat
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
@@ -139,12 +138,16 @@ class SaveRecord(Effect[None]):
 
 @dataclass(frozen=True)
 class ForgetRecord(Effect[None]):
-    """An app is gone for good, and with it that it was suspended; its events stay."""
+    """An app is gone for good, with what a person said of it; its events stay.
+
+    The record goes last: cut off before, the removal is simply done again.
+    """
 
     app: str
 
     def perform(self, host: Host) -> None:
         host.store.put(SUSPENDED + self.app, None)
+        host.store.put(APPROVED + self.app, None)
         host.store.forget(self.app)
 
 
@@ -165,9 +168,7 @@ class EndApproval(Effect[None]):
     app: str
 
     def perform(self, host: Host) -> None:
-        approved = json.loads(host.store.get(APPROVED) or "[]")
-        if self.app in approved:
-            host.store.put(APPROVED, json.dumps([app for app in approved if app != self.app]))
+        host.store.put(APPROVED + self.app, None)
 
 
 @dataclass(frozen=True)

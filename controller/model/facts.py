@@ -5,8 +5,8 @@ Names only. Who writes a fact and what follows from it is the reconciler's, the 
 
 from __future__ import annotations
 
-APPROVED = "approved_removals"
-"""JSON list of the removals a person let go."""
+APPROVED = "approved:"
+"""With the app's name behind it: a person let its removal go. One fact an app, so that no two writers meet."""
 SUSPENDED = "suspended:"
 """With the app's name behind it: suspended by command."""
 LAST_RESYNC = "last_resync"

@@ -12,7 +12,7 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class Bind:
-    """A host path that a service mounts. `required`: it must be there before a start."""
+    """A host path that a service mounts."""
 
     source: str
     target: str

@@ -50,6 +50,8 @@ class Target:
     """Providers that this revision needed; a repair of it needs them again."""
     good: bool = False
     """Was Ready for `stable_after` at this revision."""
+    folder: str = ""
+    """Where the app's folder was: paths in what was applied lead there."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Record:
 
     name: str
     folder: str = ""
+    folders: tuple[str, ...] = ()
+    """Where the app was before its tree was moved: containers started from there are its own."""
     display_name: str = ""
     version: str = ""
     generation: int = 0
@@ -97,6 +101,11 @@ class Record:
     available: bool = False
     completed: tuple[str, ...] = ()
     """Incarnations of containers that were seen to end by themselves with 0."""
+    applying: str = ""
+    """The revision of an apply of the whole app that has begun and not ended well: what it left is mended by
+    another whole one."""
+    held: bool = False
+    """The brake holds its removal; only a person's yes or its folder releases it, never another look."""
     started_at: datetime | None = None
     """When we last started containers of it."""
     unstable_since: datetime | None = None

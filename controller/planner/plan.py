@@ -13,7 +13,7 @@ from controller.model.desired import Present
 from controller.model.manifest import Requirement
 from controller.model.observed import Observed, Rendered
 from controller.model.plan import Action, Plan
-from controller.model.record import Record, Target
+from controller.model.record import Record
 from controller.planner import hooks
 from controller.planner.gates import Provider
 from controller.planner.health import REPAIRABLE, Fault, find_faults
@@ -45,7 +45,7 @@ def plan(view: View) -> Plan:
         actions += plan_installs(view.app, view.record, view.providers or {})
     changes_inputs = any(action.changes_inputs for action in actions)
     starts = plan_start(view, changes_inputs)
-    if view.app is not None:
+    if view.app is not None and (view.apply or starts):
         actions += plan_on_start(view.app, view.record, view.providers or {}, starting=bool(starts))
     return Plan(tuple(actions + starts))
 
@@ -98,17 +98,25 @@ def plan_on_start(
 def plan_start(view: View, changes_inputs: bool) -> list[Action]:
     """What has to be started: the whole app at a new revision, or the services that differ from the target."""
     target, name = view.record.target, view.record.name
-    if view.apply and (changes_inputs or view.rendered is None or must_apply(view.rendered, target)):
+    if view.apply and (changes_inputs or view.rendered is None or must_apply(view)):
         return [Action("compose_up", name, cause=cause_of_apply(view, changes_inputs), app=name)]
     if view.rendered is None or target is None:
         return []
+    if view.record.applying:
+        return [Action("compose_up", name, cause=_CUT_OFF, app=name)]
     faults = find_faults(view.rendered, target, view.observed, view.record.completed)
     return plan_repairs(name, [fault for fault in faults if fault.kind in REPAIRABLE])
 
 
-def must_apply(rendered: Rendered, target: Target | None) -> bool:
-    """Whether the rendered revision is not the one that was applied last."""
-    return target is None or target.revision != rendered.revision
+def must_apply(view: View) -> bool:
+    """Whether the whole app is to be applied: another revision, another place, or an apply that did not end."""
+    target, rendered = view.record.target, view.rendered
+    if target is None or rendered is None or target.revision != rendered.revision or view.record.applying:
+        return True
+    return view.app is not None and target.folder not in ("", view.app.folder)
+
+
+_CUT_OFF = "an earlier apply failed or was cut off; what it left is mended"
 
 
 def cause_of_apply(view: View, changes_inputs: bool) -> str:
@@ -126,7 +134,12 @@ def cause_of_apply(view: View, changes_inputs: bool) -> str:
     ]
     kept = {service.name for service in view.rendered.services}
     changed += [f"service {name}: no longer there" for name in sorted(target.services) if name not in kept]
-    return "; ".join(changed) or "inputs changed, no service differs"
+    if changed:
+        return "; ".join(changed)
+    if view.record.applying and target.revision == view.rendered.revision:
+        return _CUT_OFF
+    moved = view.app is not None and target.folder not in ("", view.app.folder)
+    return "its folder was moved" if moved else "inputs changed, no service differs"
 
 
 def plan_repairs(name: str, faults: list[Fault]) -> list[Action]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from controller.model import effects as fx
 from controller.model.desired import Absent, Invalid, Present, Unreadable
 from controller.model.effects import Run, ask
-from controller.model.errors import EngineUnreachable, InputInvalid, Interrupted
+from controller.model.errors import AppError, EngineUnreachable, InputInvalid, Interrupted
 from controller.model.facts import SUSPENDED
 from controller.model.observed import Container, Observed, Rendered
 from controller.model.plan import Action, Plan, Result
@@ -26,7 +26,7 @@ from controller.planner.judge import Judgement, Times, died_young, judge, unexpe
 from controller.planner.plan import View, plan
 from controller.reconciler.removing import reconcile_absent
 from controller.reconciler.steps import ActionFailed, execute, health_timeout
-from controller.reconciler.work import Blocked, Memory, Policy, Work
+from controller.reconciler.work import Blocked, Memory, Policy, Work, folders_of
 from controller.status.conditions import same_verdict
 from controller.status.summary import last_word
 from controller.status.transition import transition
@@ -65,32 +65,31 @@ class Reconciler:
         moment = yield from ask(fx.ReadClock())
         known = yield from ask(fx.ReadRecord(name))
         desired = yield from ask(fx.Load(name))
+        held: Blocked | None = None
         if isinstance(desired, Absent):
             if known is None:
                 return Result()
-            return (yield from reconcile_absent(known, moment, self.policy, self.memory, dry_run))
-        self.memory.missing.pop(name, None)
+            outcome = yield from reconcile_absent(known, moment, self.policy, self.memory, dry_run)
+            if isinstance(outcome, Result):
+                return outcome
+            held = outcome
         before = known or Record(name)
-        if not dry_run and last_word(before) in ("Held", "RemovalBlocked", "Removing"):
-            yield from ask(fx.EndApproval(name))
-        work = Work(name, moment, before, before, desired)
+        work = Work(name, moment, before, _not_from_the_future(before, moment.now), desired)
+        if held is None:
+            self.memory.note_back(name)
+            if not dry_run and (known is None or last_word(before) in ("Held", "RemovalBlocked", "Removing")):
+                yield from ask(fx.EndApproval(name))
         if not dry_run and (left := self._unsettled(work)) > 0:
             return Result(last_word(before), after=min(left, 1.0) + 0.005, pending=True)
+        if not dry_run and self.memory.take_forced(name):
+            self.memory.retry_now(name)
         yield from self._take_in(work, dry_run)
+        work.record = replace(work.record, held=held is not None and held.by_brake)
         yield from work.observe()
 
         providers = yield from self._look_at_providers(work, dry_run)
-        if known is None:
-            self._take_over(work, providers)
-        blocked = yield from self._find_block(work, providers)
-        rendered: Rendered | None = None
-        if blocked is None and not self._inputs_will_change(work, providers):
-            try:
-                rendered = yield from self._render(work)
-            except InputInvalid as error:
-                blocked = Blocked("Invalid", error.reason, str(error))
-        if blocked is not None and work.record.target is not None:
-            rendered = yield from ask(fx.ReadModel(name, work.record.target.revision))
+        self._take_over(work, providers)
+        blocked, rendered = yield from self._find_model(work, providers, held)
         self._remember_completed(work, rendered)
         if rendered is not None and blocked is None:
             work.record = replace(work.record, desired_services=_desired_services(rendered))
@@ -128,6 +127,8 @@ class Reconciler:
         seen: dict[str, Any] = {"suspended": suspended is not None}
         if isinstance(desired, Present | Invalid):
             seen |= {"folder": desired.folder, "revision": desired.revision, "own_write": False}
+            if before.folder not in ("", desired.folder):
+                seen["folders"] = tuple(dict.fromkeys((before.folder, *before.folders)))
             if desired.revision != before.revision and not before.own_write:
                 generation = before.generation + 1
                 seen |= {"generation": generation, "last_change": work.moment.now}
@@ -157,8 +158,11 @@ class Reconciler:
 
     @staticmethod
     def _take_over(work: Work, providers: Providers) -> None:
-        """An app that runs already, and of which nothing is on record, was installed before: its on_install
-        hooks are not due again (they would set new passwords under a running app)."""
+        """An app that runs although nothing was ever applied was installed before the state was lost: its
+        on_install hooks are not due again (they would set new passwords under a running app)."""
+        record = work.record
+        if record.target is not None or record.on_install or record.started_at is not None:
+            return
         if not work.observed.containers or not isinstance(work.desired, Present):
             return
         ledger = {
@@ -166,7 +170,28 @@ class Reconciler:
             for r in work.desired.manifest.requires
             if r.on_install is not None and r.app in providers
         }
-        work.record = replace(work.record, on_install=ledger)
+        work.record = replace(record, on_install=ledger)
+
+    def _shrinks(self, work: Work, rendered: Rendered | None) -> Blocked | None:
+        """A service that disappears from the files is removed only after the removal quiet period: half a save
+        looks just like it. Until then the edit waits as a whole."""
+        target, name, now = work.record.target, work.name, work.moment.monotonic
+        gone = (
+            sorted(set(target.services) - {s.name for s in rendered.services}) if target and rendered else []
+        )
+        if not gone or rendered is None:
+            self.memory.shrinking.pop(name, None)
+            return None
+        revision, since = self.memory.shrinking.setdefault(name, (rendered.revision, now))
+        if revision != rendered.revision:
+            since = now
+            self.memory.shrinking[name] = (rendered.revision, now)
+        left = self.policy.removal_settle - (now - since)
+        if left <= 0:
+            return None
+        message = f"service {', '.join(gone)} is no longer in the files; the edit is applied when that has been so for "
+        message += f"{self.policy.removal_settle:g} s"
+        return Blocked("Progressing", "Progressing", message, after=left + 0.005, pending=True)
 
     def _look_at_providers(self, work: Work, dry_run: bool) -> Run[dict[str, Provider]]:
         wanted = {*work.record.requires, *(work.record.target.requires if work.record.target else ())}
@@ -189,7 +214,7 @@ class Reconciler:
             return Provider(
                 name, known=True, why="its applied revision is not on record; it is applied again first"
             )
-        observed = yield from ask(fx.Observe(name, (record.folder,), record.volumes))
+        observed = yield from ask(fx.Observe(name, folders_of(record), record.volumes))
         faults = find_faults(rendered, record.target, observed, record.completed)
         container, no_container = choose_container(name, record.exec_service, observed)
         return Provider(
@@ -237,6 +262,29 @@ class Reconciler:
             return Blocked("Waiting", closed.reason, closed.message)
         return None
 
+    def _find_model(
+        self, work: Work, providers: Providers, held: Blocked | None
+    ) -> Run[tuple[Blocked | None, Rendered | None]]:
+        """The model to converge to: that of the app on disk; or, with the reason why not, that of the target."""
+        blocked = held or (yield from self._find_block(work, providers))
+        rendered: Rendered | None = None
+        if blocked is None:
+            if self._inputs_will_change(work, providers):
+                return None, None
+            try:
+                rendered = yield from self._render(work)
+                blocked = self._shrinks(work, rendered)
+            except InputInvalid as error:
+                blocked = Blocked("Invalid", error.reason, str(error))
+            except AppError as error:
+                blocked = Blocked("Failed", error.reason, str(error))
+        if blocked is None:
+            return None, rendered
+        target = work.record.target
+        return blocked, (
+            yield from ask(fx.ReadModel(work.name, target.revision))
+        ) if target is not None else None
+
     def _inputs_will_change(self, work: Work, providers: Providers) -> bool:
         """Whether `.env` is not complete yet: until then the model cannot be rendered, nor values judged."""
         return isinstance(work.desired, Present) and (
@@ -261,7 +309,10 @@ class Reconciler:
         if not isinstance(work.desired, Present):
             return None
         target = work.record.target
-        if target is not None and target.revision == work.desired.revision:
+        if target is not None and (target.revision, target.folder) == (
+            work.desired.revision,
+            work.desired.folder,
+        ):
             kept = yield from ask(fx.ReadModel(work.name, target.revision))
             if kept is not None:
                 return kept
@@ -307,7 +358,8 @@ class Reconciler:
         faults = self._faults(work, rendered)
         self._note_unexpected_ends(work, rendered)
         if steps:
-            if (left := self._backing_off(work, providers)) > 0:
+            left = yield from self._backing_off(work, providers)
+            if left > 0:
                 return (yield from self._still_failing(work, left))
             repair = all(action.services for action in steps.actions if action.kind == "compose_up")
             young = repair and died_young(work.record, faults, work.moment.now, self.policy.stable_after)
@@ -345,16 +397,21 @@ class Reconciler:
             return
         ended = unexpected_ends(work.record, rendered, work.observed)
         if ended:
-            work.record = replace(work.record, unstable_since=work.moment.now)
+            incarnation = incarnation_of(work.observed)
+            work.record = replace(work.record, unstable_since=work.moment.now, incarnation=incarnation)
             work.news.append(
                 work.event("app.drift", f"ended or restarted behind our back: {', '.join(ended)}", "warning")
             )
 
-    def _backing_off(self, work: Work, providers: Providers) -> float:
+    def _backing_off(self, work: Work, providers: Providers) -> Run[float]:
         """Seconds until the next try; at once when anything the last one failed against has changed."""
-        if self.memory.failed_against.get(work.name) != _failure_context(work, providers):
-            self.memory.retry_now(work.name)
-        return self.memory.not_before.get(work.name, 0.0) - work.moment.monotonic
+        name = work.name
+        if name in self.memory.not_before and self.memory.failed_against.get(name) != _failure_context(
+            work, providers
+        ):
+            self.memory.retry_now(name)
+            yield from ask(fx.ResetBackoff(name))
+        return self.memory.not_before.get(name, 0.0) - work.moment.monotonic
 
     def _judge(
         self, work: Work, blocked: Blocked | None, rendered: Rendered | None, providers: Providers
@@ -366,7 +423,9 @@ class Reconciler:
         faults = self._faults(work, rendered)
         closed = find_closed(target.requires if target else work.record.requires, providers)
         if blocked is not None:
-            judgement = Judgement(Verdict(blocked.word, blocked.reason, blocked.message), after=blocked.after)
+            verdict = Verdict(blocked.word, blocked.reason, blocked.message)
+            failed = blocked.word == "Failed"
+            judgement = Judgement(verdict, blocked.after, pending=blocked.pending, failed=failed)
         elif target is None:
             message = "nothing was applied yet"
             judgement = Judgement(Verdict("Progressing", "Progressing", message), after=1.0, pending=True)
@@ -382,11 +441,14 @@ class Reconciler:
             dependencies=None if not work.record.requires else closed.message if closed else "",
         )
         if judgement.failed:
+            left = yield from self._backing_off(work, providers)
+            if left > 0:
+                return (yield from self._still_failing(work, left))
             return (yield from self._retry_later(work, verdict, providers))
         if judgement.settled and target is not None:
             work.record = replace(work.record, target=replace(target, good=True), unstable_since=None)
         yield from self._finish(work, verdict)
-        if judgement.settled and work.before.retries:
+        if judgement.settled:
             yield from ask(fx.ResetBackoff(work.name))
         told = () if blocked is None else (blocked.action(work.name),)
         word = last_word(work.record)
@@ -472,6 +534,9 @@ class Reconciler:
             for consumer in (yield from ask(fx.ReadRecords())):
                 if work.name in consumer.requires:
                     yield from ask(fx.Enqueue(consumer.name))
+        for provider in sorted(set(work.before.requires) - set(record.requires)):
+            # It may be held only for our sake.
+            yield from ask(fx.Enqueue(provider))
 
 
 _TOLD = {
@@ -482,6 +547,8 @@ _TOLD = {
     "NeedsConfiguration": ("app.needs_configuration", "warning"),
     "Suspended": ("app.suspended", "info"),
     "Unknown": ("app.unknown", "warning"),
+    "Held": ("removal.held", "warning"),
+    "RemovalBlocked": ("removal.blocked", "warning"),
 }
 """Words that are told when a run ends in them; the others are told where they arise."""
 
@@ -489,6 +556,21 @@ _TOLD = {
 def _failure_context(work: Work, providers: Providers) -> str:
     """What a try is made against. When any of it differs, the next try is made at once."""
     return "|".join([work.record.revision, *(f"{p.name}={p.incarnation}" for p in providers.values())])
+
+
+def _not_from_the_future(record: Record, now: datetime) -> Record:
+    """A clock that was set back must not make a wait last until it is there again: what lies ahead is now."""
+
+    def past(moment: datetime | None) -> datetime | None:
+        return now if moment is not None and moment > now else moment
+
+    target = record.target
+    if target is not None and target.applied_at > now:
+        target = replace(target, applied_at=now)
+    started, unstable = past(record.started_at), past(record.unstable_since)
+    if (target, started, unstable) == (record.target, record.started_at, record.unstable_since):
+        return record
+    return replace(record, target=target, started_at=started, unstable_since=unstable)
 
 
 def _seen_by_consumers(record: Record) -> tuple[object, ...]:

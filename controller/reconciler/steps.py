@@ -172,7 +172,12 @@ def _own_write(work: Work, write: fx.Effect[tuple[str, ...]]) -> Run[tuple[str, 
     """
     work.record = replace(work.record, own_write=True)
     yield from work.save()
-    keys = yield from ask(write)
+    try:
+        keys = yield from ask(write)
+    except AppError:
+        work.record = replace(work.record, own_write=False)
+        yield from work.save()
+        raise
     desired = yield from ask(fx.Load(work.name))
     work.record = replace(work.record, own_write=False)
     if isinstance(desired, Present | Invalid):
@@ -241,7 +246,8 @@ def _apply(work: Work, action: Action, rendered: Rendered, deadline: float) -> R
     whole = not action.services
     if whole:
         yield from ask(fx.KeepModel(work.name, rendered))
-    work.record = replace(work.record, started_at=work.moment.now)
+    applying = rendered.revision if whole else work.record.applying
+    work.record = replace(work.record, started_at=work.moment.now, applying=applying)
     yield from work.save()
     yield from ask(fx.Apply(work.name, work.record.folder, rendered, action.services, action.force, deadline))
     yield from work.observe()
@@ -254,8 +260,9 @@ def _apply(work: Work, action: Action, rendered: Rendered, deadline: float) -> R
             _applied(rendered, work.observed),
             now,
             work.record.requires,
+            folder=work.record.folder,
         )
-        work.record = replace(work.record, target=target, started_at=now, unstable_since=None)
+        work.record = replace(work.record, target=target, started_at=now, unstable_since=None, applying="")
     else:
         renewed = {s: a for s, a in _applied(rendered, work.observed).items() if s in action.services}
         target = replace(old, services={**old.services, **renewed})

@@ -5,6 +5,8 @@ Values and small holders only; the steps that use them are in the modules beside
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from controller.model import effects as fx
@@ -36,8 +38,8 @@ class Policy:
 class Memory:
     """What is remembered between runs of this process and need not outlive it. Monotonic seconds.
 
-    One for all apps; each entry is written only by the one worker that reconciles that app, but `missing`
-    and `removed`, which any run may add to (dict operations are atomic, and adding twice does no harm).
+    One for all apps. `not_before`, `failed_against`, `unsettled` and `shrinking` of an app are touched only by
+    the one run that it has at a time; `_lock` guards the others, which any thread may touch.
     """
 
     not_before: dict[str, float] = field(default_factory=dict)
@@ -45,13 +47,59 @@ class Memory:
     failed_against: dict[str, str] = field(default_factory=dict)
     """What the failed try was made against; anything else is tried at once."""
     unsettled: dict[str, float] = field(default_factory=dict)
-    missing: dict[str, float] = field(default_factory=dict)
-    removed: dict[str, float] = field(default_factory=dict)
+    shrinking: dict[str, tuple[str, float]] = field(default_factory=dict)
+    """A revision in which a service is missing, and when it was first seen."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _forced: set[str] = field(default_factory=set)
+    _missing: dict[str, float] = field(default_factory=dict)
+    _removed: dict[str, float] = field(default_factory=dict)
 
     def retry_now(self, app: str) -> None:
-        """The next run tries at once."""
+        """The next try of the run that calls this is at once."""
         self.not_before.pop(app, None)
         self.failed_against.pop(app, None)
+
+    def force(self, app: str) -> None:
+        """A person asks: the next run tries at once, even if one is failing at this moment."""
+        with self._lock:
+            self._forced.add(app)
+
+    def take_forced(self, app: str) -> bool:
+        """Whether a person asked since the last run."""
+        with self._lock:
+            forced = app in self._forced
+            self._forced.discard(app)
+            return forced
+
+    def note_missing(self, missing: Iterable[str], now: float) -> Mapping[str, float]:
+        """All apps that are missing in one look at the tree; since when each has been, without a break."""
+        with self._lock:
+            self._missing = {app: self._missing.get(app, now) for app in missing}
+            return dict(self._missing)
+
+    def note_back(self, app: str) -> None:
+        """Its folder is there."""
+        with self._lock:
+            self._missing.pop(app, None)
+            self._removed.pop(app, None)
+
+    def forget_missing(self) -> None:
+        """The tree was lost: every quiet period starts anew."""
+        with self._lock:
+            self._missing.clear()
+
+    def note_removed(self, app: str, now: float, *, counts: bool) -> None:
+        """It was removed. `counts`: towards the brake; a removal that a person let go does not."""
+        with self._lock:
+            self._missing.pop(app, None)
+            if counts:
+                self._removed[app] = now
+
+    def removed_lately(self, now: float, window: float) -> int:
+        """How many removals within the last `window` seconds count towards the brake."""
+        with self._lock:
+            self._removed = {app: at for app, at in self._removed.items() if now - at < window}
+            return len(self._removed)
 
 
 @dataclass
@@ -73,7 +121,7 @@ class Work:
 
     def folders(self) -> tuple[str, ...]:
         """Where the app's containers may have been started from."""
-        return (self.record.folder,) if self.record.folder else ()
+        return folders_of(self.record)
 
     def observe(self) -> Run[None]:
         """Look at the app's containers and volumes afresh."""
@@ -99,7 +147,14 @@ class Blocked:
     reason: str
     message: str
     after: float | None = None
+    pending: bool = False
+    by_brake: bool = False
 
     def action(self, app: str) -> Action:
         """The line that says why nothing is done: `wait` for what will come, `skip` for what needs a person."""
         return Action("wait" if self.word == "Waiting" else "skip", app, self.message, app=app)
+
+
+def folders_of(record: Record) -> tuple[str, ...]:
+    """The app's folder, and those it had before."""
+    return tuple(dict.fromkeys(folder for folder in (record.folder, *record.folders) if folder))

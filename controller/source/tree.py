@@ -185,6 +185,8 @@ class AppsTree:
 
     def _not_a_folder(self, app: str, folder: Path, error: OSError) -> Desired:
         if error.errno == errno.ENOTDIR:
+            if app not in self._known():
+                return Absent(app)
             problem = Problem(app, "", "is a file; an app is a folder")
             return Invalid(app, str(folder), _revision({}), (problem,))
         if error.errno != errno.ENOENT:

@@ -131,7 +131,7 @@ def test_prune(client: ApiClient, service: Asked) -> None:
     assert client.prune() == ["web"]
     assert service.requeued == []
     assert client.prune(approve=True) == ["web"]
-    assert (service.store.get(APPROVED), service.requeued) == ('["web"]', ["web"])
+    assert (service.store.get(APPROVED + "web"), service.requeued) == ("1", ["web"])
 
 
 def test_suspend_and_resume(client: ApiClient, service: Asked) -> None:

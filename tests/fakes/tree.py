@@ -44,6 +44,7 @@ class FakeTree:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.folders: dict[str, Folder] = {}
+        self.root = ROOT
         self.lost = ""
         self.missing: set[str] = set()
         self._parsed: dict[str, Manifest] = {}
@@ -64,7 +65,7 @@ class FakeTree:
             return Absent(app)
         quiet = self.clock.monotonic() - folder.changed_at
         revision = self._revision(folder)
-        path = f"{ROOT}/{app}"
+        path = f"{self.root}/{app}"
         if folder.broken:
             return Invalid(app, path, revision, (Problem("manifest.json", "", folder.broken),), quiet=quiet)
         env = folder.env if folder.env is not None else folder.example

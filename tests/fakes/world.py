@@ -179,9 +179,15 @@ class World:
             self.rest(chance, check)
 
     def engine_moves(self) -> None:
-        """What starts becomes healthy, and the engine's events queue every app."""
+        """What starts becomes healthy; the engine's events queue the apps whose containers changed, no others."""
+        before = {name: self._containers(name) for name in self.tree.folders}
         self.engine.settle()
-        self.resync()
+        for name, containers in before.items():
+            if self._containers(name) != containers:
+                self.queue.add(name, self.clock.monotonic())
+
+    def _containers(self, name: str) -> object:
+        return self.engine.observe(name, (f"/apps/{name}",), ()).containers if self.engine.reachable else None
 
     # -- what is seen ---------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from controller.model.errors import AppError
-from controller.model.facts import SUSPENDED
+from controller.model.facts import APPROVED, SUSPENDED
 from controller.model.observed import Service
 from controller.model.record import Record
 from controller.planner.removal import BRAKE_COUNT
@@ -348,11 +348,12 @@ def test_an_approval_covers_exactly_the_apps_on_its_list(world: World) -> None:
         del world.tree.folders[f"n{number}"]
     world.resync()
     world.until_quiet()
-    world.store.put("approved_removals", '["n0", "n1"]')
+    for name in ("n0", "n1"):
+        world.store.put(APPROVED + name, "1")
     world.resync()
     world.until_quiet()
     assert [world.word(f"n{number}") for number in range(5)] == ["", "", "Held", "Held", "Held"]
-    assert world.store.get("approved_removals") == "[]", "a yes covers one removal, not the next one too"
+    assert world.store.get(APPROVED + "n0") is None, "a yes covers one removal, not the next one too"
 
 
 def test_a_required_provider_is_not_removed_until_its_consumer_is(world: World) -> None:

@@ -154,8 +154,12 @@ def test_a_root_that_goes_between_two_looks_makes_nothing_absent(
     assert isinstance(apps.tree.load("web"), Unreadable)
 
 
-def test_a_file_in_place_of_a_folder_is_invalid_and_never_absent(apps: Apps) -> None:
+def test_a_file_is_no_app_but_in_place_of_a_known_apps_folder_it_is_invalid_and_never_absent(
+    apps: Apps,
+) -> None:
     (apps.root / "web").write_text("")
+    assert isinstance(apps.tree.load("web"), Absent)
+    apps.known.add("web")
     assert "web" in apps.invalid().message
 
 
