@@ -31,6 +31,7 @@ from controller.model.ports import Clock, Engine, Listener
 from controller.model.record import Event
 from controller.planner.gates import order
 from controller.reconciler import Memory, Policy, Reconciler
+from controller.source.lock import TreeLock
 from controller.source.tree import AppsTree
 from controller.source.watcher import TreeWatcher
 from controller.sources import EngineEvents, Task, Ticker
@@ -42,6 +43,10 @@ from controller.workqueue import ExponentialBackoff, WorkQueue
 
 if TYPE_CHECKING:
     from controller.settings import Settings
+
+
+LOST_RESCAN = 2.0
+"""Seconds between two looks at an apps tree that is lost."""
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -150,6 +155,7 @@ class Manager:
         with contextlib.ExitStack() as opened:
             # Closed in reverse by `close`, or here when one of them cannot be opened.
             opened.enter_context(StateLock(Path(settings.state)))
+            opened.enter_context(TreeLock(Path(settings.apps)))
             self.store = opened.enter_context(SqliteStore(Path(settings.state)))
             self.engine = DockerEngine(resolve_endpoint(), Path(settings.state) / "compose", self.clock)
             opened.callback(self.engine.close)
@@ -174,6 +180,7 @@ class Manager:
             self.tell,
             self.engine.close_events,
         )
+        self._scan = Task(settings.rescan, self.rescan)
         self.ticker: Ticker | None = None
         self.watcher: TreeWatcher | None = None
         self.api: ApiServer | None = None
@@ -183,7 +190,7 @@ class Manager:
         if service:
             self.ticker = Ticker(
                 "homeport-scanner",
-                [Task(settings.rescan, self.rescan), Task(settings.resync, self.resync)],
+                [self._scan, Task(settings.resync, self.resync)],
                 self.clock.monotonic,
             )
             self.watcher = TreeWatcher(self.tree.folders, self._tree_event, self.tree.is_input)
@@ -316,6 +323,8 @@ class Manager:
             self.tell("tree.back", f"apps tree {self.settings.apps} is back")
             self.resync()
         self._lost = lost
+        # A tree that is lost gives no events; somebody may be waiting for it to be found again.
+        self._scan.interval = min(self.settings.rescan, LOST_RESCAN) if lost else self.settings.rescan
 
     # -- what the verbs act on --------------------------------------------------------------------------
 

@@ -165,8 +165,8 @@ class Ticker:
             now = self._monotonic()
             for task in self._tasks:
                 if poked or task.due <= now:
-                    self._put_off(task)
                     self._call(task)
+                    self._put_off(task)
 
     @staticmethod
     def _call(task: Task) -> None:

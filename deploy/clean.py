@@ -80,10 +80,12 @@ def _clean_engine(api: Any) -> None:
 
     names = {f"{app}_{volume}" for app in projects for volume in _volumes(app)}
     for volume in api.volumes()["Volumes"] or []:
-        made_by_us = any(label.startswith("homeport.") for label in volume["Labels"] or {})
+        made_by_us = any(label == "io.homeport.managed" for label in volume["Labels"] or {})
         if made_by_us and volume["Name"].partition("_")[2] in names:
             api.remove_volume(volume["Name"])
             print(f"clean: removed volume {volume['Name']} with its data")
+        elif (volume["Labels"] or {}).get(PROJECT) in projects:
+            print(f"clean: left volume {volume['Name']}: made by a compose file, not by Homeport")
 
 
 def _volumes(app: str) -> list[str]:

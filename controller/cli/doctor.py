@@ -97,7 +97,12 @@ def _apps(apps: Path) -> Iterator[Finding]:
     try:
         found = folders(apps)
     except HomeportError as problem:
-        yield Finding("fail", "apps", str(problem), f"mkdir -p {apps}, or give the right --apps")
+        yield Finding(
+            "fail",
+            "apps",
+            str(problem),
+            f"mount its disk, give the right --apps, or make it: mkdir -p {apps}",
+        )
         return
     if not os.access(apps, os.W_OK):
         yield Finding(

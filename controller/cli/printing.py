@@ -88,7 +88,8 @@ def status_table(document: Mapping[str, Any], now: datetime, *, wide: bool = Fal
         click.echo(f"Removals held: {', '.join(map(clean, service['held']))}. See `homeport prune`.")
     if not document["apps"]:
         click.echo(
-            f"No apps yet. Put a folder with a manifest.json into {service.get('appsRoot', 'the apps tree')}."
+            f"No apps yet in {service.get('appsRoot') or 'the apps tree'}. Put a folder with a manifest.json there, "
+            "or name another tree: --apps and --state, or HOMEPORT_APPS and HOMEPORT_STATE."
         )
         return
     head = ["APP", "STATUS", "GENERATION", "SINCE", "MESSAGE"]
@@ -119,7 +120,20 @@ def _row(app: Mapping[str, Any], now: datetime, *, wide: bool) -> list[object]:
             app["retries"],
             f"{max(0, int((next_try - now).total_seconds()))}s" if next_try else "-",
         ]
-    return [*row, ready.get("message", "")]
+    return [*row, _message(app, ready, now)]
+
+
+def _message(app: Mapping[str, Any], ready: Mapping[str, Any], now: datetime) -> str:
+    """What a person reads first: of a suspended app that it is, of a failed one when it is tried again."""
+    from controller.control.queries import parse_time
+
+    if app["summary"] == "Suspended":
+        return str(next((c["message"] for c in app["conditions"] if c["type"] == "Suspended"), ""))
+    next_try = parse_time(app["nextTryTime"])
+    message = str(ready.get("message", ""))
+    if app["summary"] == "Failed" and next_try is not None:
+        message += f" (next try in {max(0, int((next_try - now).total_seconds()))} s)"
+    return message
 
 
 def event_line(event: Mapping[str, Any]) -> str:

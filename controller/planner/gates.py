@@ -23,6 +23,8 @@ class Provider:
     """Healthy for its applied revision: consumers may start, hooks may run in it."""
     why: str = ""
     """Why it is not available."""
+    revision: str = ""
+    """Of its files: a hook that failed may have been mended there."""
     incarnation: str = ""
     volumes: str = ""
     """Names and creation times of its volumes; new ones mean that what on_install made is gone."""

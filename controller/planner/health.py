@@ -107,6 +107,13 @@ def _difference(
         return Fault(name, "network", f"service {name}: container {container.name} is not on its networks")
     if applied.owner and container.state == "running":
         owner = owner_of(container, observed)
+        if not owner:
+            # Its owner is another container now: only a new container gets into that one's namespaces.
+            return Fault(
+                name,
+                "network",
+                f"service {name}: the container of {service.shares_with}, whose network it shares, is gone",
+            )
         if owner and owner != applied.owner and _started_before(container, observed):
             return Fault(
                 name,
@@ -142,11 +149,9 @@ def _state_fault(service: Service, container: Container, completed: Collection[s
                 return Fault(name, "starting", f"service {name}: job is running")
             return None
         case "restarting":
-            times = f", {container.restarts} restarts" if container.restarts else ""
+            # Without the number of restarts: it is in the status, and here each one would be news.
             return Fault(
-                name,
-                "restarting",
-                f"service {name}: restarts again and again (exit {container.exit_code}{times})",
+                name, "restarting", f"service {name}: restarts again and again (exit {container.exit_code})"
             )
         case "exited" | "dead" if is_done(service, container, completed):
             return None

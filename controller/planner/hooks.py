@@ -54,7 +54,11 @@ def start_due(requirement: Requirement, last_incarnation: str, incarnation: str,
         return ""
     if starting:
         return "before the start"
-    return f"containers of {requirement.app} are new" if last_incarnation != incarnation else ""
+    return (
+        f"containers of {requirement.app} are new or were started again"
+        if last_incarnation != incarnation
+        else ""
+    )
 
 
 def environment(name: str, version: str, env: Mapping[str, str]) -> dict[str, str]:

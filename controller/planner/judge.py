@@ -77,7 +77,7 @@ def judge(
         if left > 0:
             message = f"it runs again; Ready after {times.stable_after:g} s without another end"
             return Judgement(Verdict("Progressing", "Progressing", message), left + _MARGIN, pending=True)
-    ready = Verdict("Ready", "ReconciliationSucceeded", f"runs generation {target.generation}")
+    ready = Verdict("Ready", "ReconciliationSucceeded", f"runs generation {record.generation}")
     left = times.stable_after - _since(record.started_at or target.applied_at, now)
     return Judgement(ready, settled=True) if left <= 0 else Judgement(ready, left + _MARGIN)
 
@@ -100,7 +100,7 @@ def unexpected_ends(record: Record, rendered: Rendered, observed: Observed) -> t
         container = next((c for c in observed.containers if c.id.startswith(short)), None)
         service = rendered.service(container.service) if container else None
         if container is None or service is None:
-            names.append(short)
+            names.append(f"container {short} (gone)")
         elif not is_done(service, container, record.completed):
             names.append(container.name)
     return tuple(names)

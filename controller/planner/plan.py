@@ -123,7 +123,7 @@ def cause_of_apply(view: View, changes_inputs: bool) -> str:
     """Why the whole app is applied, as precisely as it is known."""
     target = view.record.target
     if target is None:
-        return "it was never applied"
+        return "first start"
     if changes_inputs or view.rendered is None:
         return "its inputs change"
     changed = [

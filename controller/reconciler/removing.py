@@ -40,7 +40,7 @@ def reconcile_absent(
     left = policy.removal_settle - (moment.monotonic - since.get(name, moment.monotonic))
     if left > 0 and not dry_run:
         if since.get(name) == moment.monotonic:
-            message = f"its folder is gone; removed in {policy.removal_settle:g} s unless it comes back"
+            message = f"its folder is gone; if it stays so for {policy.removal_settle:g} s it is removed, unless something holds it"
             yield from work.tell("app.missing", message, "warning")
         return Result(last_word(record), after=left + 0.005, pending=True)
     held = yield from _find_hold(work, records, since, policy, memory)

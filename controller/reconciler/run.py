@@ -222,6 +222,7 @@ class Reconciler:
             known=True,
             available=not faults,
             why="; ".join(fault.cause for fault in faults),
+            revision=record.revision,
             incarnation=incarnation_of(observed),
             volumes=",".join(f"{volume}@{created}" for volume, created in sorted(observed.volumes.items())),
             container=container,
@@ -400,7 +401,9 @@ class Reconciler:
             incarnation = incarnation_of(work.observed)
             work.record = replace(work.record, unstable_since=work.moment.now, incarnation=incarnation)
             work.news.append(
-                work.event("app.drift", f"ended or restarted behind our back: {', '.join(ended)}", "warning")
+                work.event(
+                    "app.drift", f"ended or restarted by no action of ours: {', '.join(ended)}", "warning"
+                )
             )
 
     def _backing_off(self, work: Work, providers: Providers) -> Run[float]:
@@ -477,10 +480,13 @@ class Reconciler:
         yield from work.tell(
             name, str(error), "error", kind=action.kind, target=action.target, reason=error.reason
         )
-        return (yield from self._retry_later(work, Verdict("Failed", error.reason, str(error)), providers))
+        verdict = Verdict("Failed", error.reason, str(error))
+        return (
+            yield from self._retry_later(work, verdict, providers, f"{action.kind} failed: {error.reason}")
+        )
 
-    def _retry_later(self, work: Work, verdict: Verdict, providers: Providers) -> Run[Result]:
-        """One more failure: say so, with the time of the next try."""
+    def _retry_later(self, work: Work, verdict: Verdict, providers: Providers, said: str = "") -> Run[Result]:
+        """One more failure: say so, with the time of the next try. `said`: in short, if it was told in full."""
         delay = yield from ask(fx.Backoff(work.name))
         self.memory.not_before[work.name] = work.moment.monotonic + delay
         self.memory.failed_against[work.name] = _failure_context(work, providers)
@@ -491,9 +497,8 @@ class Reconciler:
             last_error=f"{verdict.reason}: {verdict.message}",
         )
         yield from self._save(work, verdict)
-        yield from work.tell(
-            "app.failed", verdict.message, "error", reason=verdict.reason, retry_in=round(delay, 2)
-        )
+        message = f"{said or verdict.message}; next try in {delay:.0f} s"
+        yield from work.tell("app.failed", message, "error", reason=verdict.reason, retry_in=round(delay, 2))
         error = Action("error", work.name, f"{verdict.reason}: {verdict.message}", app=work.name)
         return Result("Failed", (*work.done, error), after=delay, failed=True)
 
@@ -546,7 +551,6 @@ _TOLD = {
     "Invalid": ("app.invalid", "error"),
     "NeedsConfiguration": ("app.needs_configuration", "warning"),
     "Suspended": ("app.suspended", "info"),
-    "Unknown": ("app.unknown", "warning"),
     "Held": ("removal.held", "warning"),
     "RemovalBlocked": ("removal.blocked", "warning"),
 }
@@ -555,7 +559,9 @@ _TOLD = {
 
 def _failure_context(work: Work, providers: Providers) -> str:
     """What a try is made against. When any of it differs, the next try is made at once."""
-    return "|".join([work.record.revision, *(f"{p.name}={p.incarnation}" for p in providers.values())])
+    return "|".join(
+        [work.record.revision, *(f"{p.name}={p.incarnation}={p.revision}" for p in providers.values())]
+    )
 
 
 def _not_from_the_future(record: Record, now: datetime) -> Record:
@@ -574,7 +580,7 @@ def _not_from_the_future(record: Record, now: datetime) -> Record:
 
 
 def _seen_by_consumers(record: Record) -> tuple[object, ...]:
-    return record.available, record.incarnation, record.requires, last_word(record)
+    return record.available, record.incarnation, record.requires, record.revision, last_word(record)
 
 
 def _reason(record: Record) -> str:

@@ -201,8 +201,10 @@ def _install_hook(work: Work, action: Action, provider: Provider, timeout: float
     output = hooks.parse_output((yield from _run(work, action, provider, script, timeout)), who)
     changed = yield from _own_write(work, fx.MergeEnv(work.desired, output.values))
     yield from _note(work, action.provider, replace(entry, phase="done", keys=tuple(sorted(output.values))))
-    ignored = f" ({output.ignored_lines} other lines ignored)" if output.ignored_lines else ""
-    return f"; set {', '.join(changed) or 'nothing new'} in .env{ignored}"
+    if output.ignored_lines:
+        message = f"{who} printed {output.ignored_lines} lines that are neither KEY=VALUE nor FURTKA_JSON; they were ignored"
+        yield from work.tell("app.warning", message, "warning")
+    return f"; set {', '.join(changed) or 'nothing new'} in .env"
 
 
 def _start_hook(work: Work, action: Action, provider: Provider, timeout: float) -> Run[None]:

@@ -135,7 +135,10 @@ class Work:
         self.news.clear()
 
     def tell(self, name: str, message: str, level: str = "info", /, **fields: object) -> Run[None]:
-        """Say something now."""
+        """Say something now, after the news that came before it."""
+        for event in self.news:
+            yield from ask(fx.Tell(event))
+        self.news.clear()
         yield from ask(fx.Tell(self.event(name, message, level, **fields)))
 
 

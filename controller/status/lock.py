@@ -66,7 +66,7 @@ class StateLock:
             pause.wait(_PAUSE)
         raise StateLocked(
             f"state {self.path.parent}: a running Homeport holds it, {_called(self._pid())}. "
-            "Stop that one first, or give this one a state folder of its own with --state"
+            "Stop that one first: two would undo each other's work"
         )
 
     def release(self) -> None:

@@ -103,6 +103,48 @@ def test_a_second_service_on_the_same_state_says_who_holds_it(home: Home) -> Non
     assert str(home.process.pid) in second.stderr
 
 
+def test_a_second_service_on_the_same_tree_is_refused_whatever_its_state(home: Home) -> None:
+    home.start()
+    assert home.process is not None
+    second = home.run("run", f"--state={home.state}-2")
+    assert second.returncode == 3
+    assert str(home.process.pid) in second.stderr
+
+
+def test_a_sidecar_follows_the_container_whose_network_it_shares(home: Home) -> None:
+    compose = (
+        SLEEPER
+        + """\
+  side:
+    image: homeport/sample:1
+    command: ["sleep", "100000"]
+    init: true
+    network_mode: service:main
+    stop_grace_period: 0s
+"""
+    )
+    home.start()
+    home.put("pair", compose)
+    home.wait("pair", "Ready")
+    main, side = f"{home.name('pair')}-main-1", f"{home.name('pair')}-side-1"
+
+    def together() -> bool:
+        containers = home.containers("pair")
+        if set(containers) != {main, side} or not all(c["State"]["Running"] for c in containers.values()):
+            return False
+        mode = containers[side]["HostConfig"]["NetworkMode"]
+        started = (containers[side]["State"]["StartedAt"], containers[main]["State"]["StartedAt"])
+        return mode == f"container:{containers[main]['Id']}" and started[0] > started[1]
+
+    assert together()
+    for how in ("remove", "restart"):
+        before = home.ids("pair")
+        with api(home.engine) as client:
+            client.remove_container(main, force=True) if how == "remove" else client.restart(main, timeout=0)
+        wait_until(lambda old=before: home.ids("pair")[side] != old[side] if together() else False, how, 15)
+        home.wait("pair", "Ready")
+
+
 def test_a_lost_state_changes_nothing_that_runs(home: Home) -> None:
     put_provider(home)
     put_consumer(home)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import replace
 
 from controller.model.plan import Action
 from controller.planner.plan import View, plan
@@ -27,7 +28,7 @@ def test_a_new_app_gets_its_volumes_then_its_env_and_then_starts() -> None:
     assert printed(view) == block("""
         ensure_volume  furtka_web_files - it does not exist
         seed_env       web (.env) - .env does not exist
-        compose_up     web - it was never applied
+        compose_up     web - first start
     """)
 
 
@@ -36,7 +37,7 @@ def test_on_install_comes_before_on_start_and_both_before_the_start() -> None:
     assert printed(view) == block("""
         hook           web:db:on_install (scripts/i.sh) - has not run in db for this installation
         hook           web:db:on_start (scripts/s.sh) - before the start
-        compose_up     web - it was never applied
+        compose_up     web - first start
     """)
 
 
@@ -47,7 +48,7 @@ def test_on_install_runs_once() -> None:
     )  # fmt: skip
     assert printed(view) == block("""
         hook           web:db:on_start (scripts/s.sh) - before the start
-        compose_up     web - it was never applied
+        compose_up     web - first start
     """)
 
 
@@ -94,7 +95,10 @@ def test_on_start_runs_alone_when_only_the_provider_is_new() -> None:
         record(target=target(), on_start={"db": "i0"}, on_install={"db": ledger()}), observed(container()),
         present(requires=HOOKED), rendered(), providers={"db": provider()},
     )  # fmt: skip
-    assert printed(view) == "hook           web:db:on_start (scripts/s.sh) - containers of db are new"
+    assert (
+        printed(view)
+        == "hook           web:db:on_start (scripts/s.sh) - containers of db are new or were started again"
+    )
 
 
 def test_an_edit_names_the_services_that_differ() -> None:
@@ -136,7 +140,8 @@ def test_a_lost_network_forces_a_new_container() -> None:
 def test_a_sidecar_is_restarted_when_the_owner_of_its_network_was() -> None:
     services = (service("web"), service("side", shares_with="web"))
     applied = target("web", "side")
-    applied.services["side"].__dict__["owner"] = "id-web@2026-01-01T10:00:00Z"
+    side = replace(applied.services["side"], owner="id-web@2026-01-01T10:00:00Z", networks=())
+    applied = replace(applied, services={**applied.services, "side": side})
     view = View(
         record(target=applied),
         observed(
@@ -145,7 +150,6 @@ def test_a_sidecar_is_restarted_when_the_owner_of_its_network_was() -> None:
         ),
         present(), rendered(*services), providers={},
     )  # fmt: skip
-    applied.services["side"].__dict__["networks"] = ()
     assert (
         printed(view)
         == "restart        web (side) - service side: web, whose network it shares, was restarted"
@@ -186,3 +190,18 @@ def test_action_lines_are_those_of_the_seed() -> None:
     assert str(Action("compose_up", "zigbee2mqtt")) == "compose_up     zigbee2mqtt"
     assert str(Action("skip", "broken", "manifest.json: …")) == "skip           broken (manifest.json: …)"
     assert str(Action("error", "web", "…")) == "error          web (…)"
+
+
+def test_a_sidecar_gets_a_new_container_when_the_owner_of_its_network_is_another_one() -> None:
+    services = (service("web"), service("side", shares_with="web"))
+    applied = target("web", "side")
+    side = replace(applied.services["side"], owner="id-old@2026-01-01T10:00:00Z", networks=())
+    applied = replace(applied, services={**applied.services, "side": side})
+    view = View(
+        record(target=applied),
+        observed(container("web"), container("side", networks=(), shares_with="id-old")),
+        present(), rendered(*services), providers={},
+    )  # fmt: skip
+    (action,) = plan(view).actions
+    assert (action.kind, action.services, action.force) == ("compose_up", ("side",), True)
+    assert action.cause == "service side: the container of web, whose network it shares, is gone"

@@ -1,0 +1,57 @@
+"""One service for one apps tree: a lock on the tree's root itself.
+
+The state folder has a lock of its own; this one keeps two services with two states off the same apps. It ends
+with the process that holds it, and writes nothing into the tree.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from controller.model.errors import StateLocked
+
+
+class TreeLock:
+    """A context manager. A root that is not there or cannot be opened cannot be locked, and needs no lock."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> TreeLock:
+        """Take the lock. Raises `StateLocked`, naming the holder's pid where the system tells."""
+        try:
+            descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return self
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = _holder(os.fstat(descriptor))
+            os.close(descriptor)
+            raise StateLocked(
+                f"apps tree {self._root}: a running Homeport keeps it{holder}, with a state of its own. "
+                "Stop that one first: two would undo each other's work"
+            ) from None
+        self._descriptor = descriptor
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _holder(info: os.stat_result) -> str:
+    """Who holds a flock on this file, from the kernel's table of locks."""
+    wanted = f"{os.major(info.st_dev):02x}:{os.minor(info.st_dev):02x}:{info.st_ino}"
+    try:
+        for line in Path("/proc/locks").read_text().splitlines():
+            fields = line.split()
+            if len(fields) > 5 and fields[1] == "FLOCK" and fields[5] == wanted:
+                return f", pid {fields[4]}"
+    except OSError:
+        pass
+    return ""
