@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import uuid
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -28,9 +29,15 @@ class RootGuard:
         remember: Callable[[str], None] | None,
     ) -> None:
         self._root, self._known, self._root_id, self._remember = root, known, root_id, remember
+        self._lock = threading.Lock()
 
     def lost(self) -> str:
         """Why the root cannot be trusted, or "". Writes the marker into a tree that is surely ours."""
+        # Two looks at once at a tree that has no id yet must not give it two.
+        with self._lock:
+            return self._lost()
+
+    def _lost(self) -> str:
         try:
             if not self._root.is_dir():
                 there = "is not a folder" if os.path.lexists(self._root) else "is not there"
