@@ -22,7 +22,7 @@ help: ## this list
 .PHONY: run
 run: $(stamp) image var/apps ## the service on the sample apps, in the foreground; Ctrl-C ends it, the apps run on
 	@echo 'run: the apps are folders in var/apps: edit one, take one out, drop one in. `make clean` takes all away.'
-	@exec $(bin)/homeport run --apps var/apps --state var/state $(ARGS)
+	@exec $(bin)/homeport run --apps var/apps --state var/state --log-format console $(ARGS)
 
 .PHONY: test
 test: $(stamp) dockerd ## all tests, those on a real Docker engine (one of their own) included

@@ -107,8 +107,11 @@ class _Kept:
     inputs: frozenset[str]
     first_seen: float
     """Monotonic time of the first look at this signature."""
-    lost_input: bool
-    """An input of the answer before is gone: no file's time tells when, so `first_seen` does."""
+    untimed: bool
+    """It differs from the answer before, but no file's time tells since when: `first_seen` does. An input is gone;
+    or a file is being truncated, which shows in its size before it shows in its times (seen on ext4)."""
+    looked_at_time: float
+    """Wall time at the start of the look."""
     fresh: bool
     """Written so shortly before it was read that the next write may leave the same times."""
 
@@ -308,6 +311,7 @@ class AppsTree:
         """The kept answer while its signature holds, else a new one. Raises `files.Unreadable`."""
         with self._lock:
             before = self._kept.get(app)
+        began = self._clock.now().timestamp()
         signature = self._signature(folder, before.looked_at if before else ())
         same = before is not None and before.signature == signature
         if before is not None and same and not before.fresh:
@@ -320,11 +324,12 @@ class AppsTree:
             signature = self._signature(folder, looked_at)
             reading, desired = read_app(folder, app)
         now, inputs = self._clock.monotonic(), frozenset(reading.inputs)
-        if before is not None and same:
-            first_seen, lost_input = before.first_seen, before.lost_input
+        if before is not None and same and before.desired.revision == desired.revision:
+            first_seen, untimed = before.first_seen, before.untimed
         else:
-            first_seen, lost_input = now, before is not None and not before.inputs <= inputs
-        kept = _Kept(signature, desired, looked_at, inputs, first_seen, lost_input, self._is_fresh(looked_at))
+            first_seen, untimed = now, before is not None and _is_untimed(before, inputs, looked_at)
+        fresh = self._is_fresh(looked_at)
+        kept = _Kept(signature, desired, looked_at, inputs, first_seen, untimed, began, fresh)
         with self._lock:
             self._kept[app] = kept
         return kept
@@ -356,7 +361,7 @@ class AppsTree:
         age = self._clock.now().timestamp() - max([*times, 0.0])
         seen = self._clock.monotonic() - kept.first_seen
         # A file from the future: what counts is how long it has been looking the same to us.
-        return seen if age < 0 else min(age, seen) if kept.lost_input else age
+        return seen if age < 0 else min(age, seen) if kept.untimed else age
 
     def _is_known(self, app: str) -> bool:
         """Whether the app is on record. The records are read again only for an app that was not."""
@@ -625,6 +630,14 @@ def _revision(inputs: Mapping[str, bytes]) -> str:
         encoded = os.fsencode(name)
         digest.update(len(encoded).to_bytes(8, "big") + encoded + content)
     return f"sha256:{digest.hexdigest()}"
+
+
+def _is_untimed(before: _Kept, inputs: Collection[str], looked_at: Collection[Path]) -> bool:
+    """Whether the files' times do not explain why this look differs from the one before."""
+    return (
+        not before.inputs <= set(inputs)
+        or max(map(_changed, looked_at), default=0.0) <= before.looked_at_time
+    )
 
 
 def _changed(path: Path) -> float:

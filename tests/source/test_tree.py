@@ -14,6 +14,7 @@ import pytest
 
 from controller.model.desired import Absent, Desired, Invalid, Present, Unreadable
 from controller.model.errors import AppError, WriteFailed
+from controller.source import tree
 from controller.source.tree import AppsTree, load_folder
 from fakes.tree import manifest
 
@@ -286,6 +287,21 @@ def test_data_written_beside_a_known_apps_inputs_does_not_make_it_unquiet(apps: 
     apps.clock.ahead = 5
     (folder / "app.db").write_text("x")
     assert apps.present().quiet >= 5
+
+
+def test_a_change_that_no_files_time_explains_is_timed_by_our_own_looks(
+    apps: Apps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is being truncated is empty for a moment before its times say that it changed."""
+    folder = apps.put(files={".env": "A=1\n"})
+    apps.known.add("web")
+    apps.clock.ahead = 5
+    assert apps.present().quiet >= 5
+    (folder / ".env").write_text("")
+    monkeypatch.setattr(tree, "_changed", lambda _path: time.time() - 60)
+    assert apps.present().quiet < 1
+    apps.clock.ahead = 6
+    assert apps.present().quiet >= 1
 
 
 def test_files_from_the_future_are_quiet_once_they_look_the_same_for_long_enough(apps: Apps) -> None:
