@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import docker.errors
+
 from rig.engine import api
 from rig.service import SLEEPER, Home
 
@@ -41,10 +43,13 @@ def put_consumer(home: Home, short: str = "app", compose: str = CONSUMER) -> Non
 
 
 def in_provider(home: Home, *command: str) -> str:
-    """What a command in the provider's container prints."""
+    """What a command in the provider's container prints; nothing while the container does not run."""
     with api(home.engine) as client:
-        execution = client.exec_create(f"{home.name('db')}-main-1", list(command))
-        output: bytes = client.exec_start(execution["Id"])
+        try:
+            execution = client.exec_create(f"{home.name('db')}-main-1", list(command))
+            output: bytes = client.exec_start(execution["Id"])
+        except docker.errors.APIError:
+            return ""
     return output.decode()
 
 

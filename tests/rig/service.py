@@ -203,8 +203,10 @@ class Home:
         }
 
     def env_of(self, short: str, service: str = "main") -> dict[str, str]:
-        """The environment a container was given."""
-        details = self.containers(short)[f"{self.name(short)}-{service}-1"]
+        """The environment a container was given; empty while there is none, as in the middle of a re-creation."""
+        details = self.containers(short).get(f"{self.name(short)}-{service}-1")
+        if details is None:
+            return {}
         return dict(pair.split("=", 1) for pair in details["Config"]["Env"])
 
 
