@@ -109,7 +109,7 @@ class _Kept:
     """Monotonic time of the first look at this signature."""
     untimed: bool
     """It differs from the answer before, but no file's time tells since when: `first_seen` does. An input is gone;
-    or a file is being truncated, which shows in its size before it shows in its times (seen on ext4)."""
+    or a file is being truncated, which shows in its size before it shows in its times (a half-saved `.env` was once applied)."""
     looked_at_time: float
     """Wall time at the start of the look."""
     fresh: bool
