@@ -127,22 +127,6 @@ def _still_true(runs: Sequence[tuple[str, Result]]) -> list[Action]:
     ]
 
 
-class _Queue:
-    """What a reconcile may ask of the queue."""
-
-    def __init__(self, queue: WorkQueue[str]) -> None:
-        self._queue = queue
-
-    def add(self, app: str) -> None:
-        self._queue.add(app)
-
-    def forget(self, app: str) -> None:
-        self._queue.forget(app)
-
-    def backoff(self, app: str) -> float:
-        return self._queue.backoff(app)
-
-
 class Manager:
     """All parts of one running controller. Also what the control room's verbs act on."""
 
@@ -154,10 +138,10 @@ class Manager:
         """Set when the service is asked to stop, or has stopped."""
         with contextlib.ExitStack() as opened:
             # Closed in reverse by `close`, or here when one of them cannot be opened.
-            opened.enter_context(StateLock(Path(settings.state)))
-            opened.enter_context(TreeLock(Path(settings.apps)))
-            self.store = opened.enter_context(SqliteStore(Path(settings.state)))
-            self.engine = DockerEngine(resolve_endpoint(), Path(settings.state) / "compose", self.clock)
+            opened.enter_context(StateLock(settings.state))
+            opened.enter_context(TreeLock(settings.apps))
+            self.store = opened.enter_context(SqliteStore(settings.state))
+            self.engine = DockerEngine(resolve_endpoint(), settings.state / "compose", self.clock)
             opened.callback(self.engine.close)
             self._opened = opened.pop_all()
         self.tree = _tree(settings, self.store, self.clock)
@@ -169,7 +153,7 @@ class Manager:
         self.queue: WorkQueue[str] = WorkQueue(self.clock, limiter)
         self.memory = Memory()
         self.reconciler = Reconciler(policy_of(settings), self.memory)
-        self.host = Host(self.tree, self.engine, self.store, self.clock, _Queue(self.queue), self.listen)
+        self.host = Host(self.tree, self.engine, self.store, self.clock, self.queue, self.listen)
         self.progress = Progress()
         self.crew = Crew(settings.workers, self.queue, self.reconciler.run, self.host, self.progress.report)
         self.engine_events = EngineEvents(
@@ -194,9 +178,7 @@ class Manager:
                 self.clock.monotonic,
             )
             self.watcher = TreeWatcher(self.tree.folders, self._tree_event, self.tree.is_input)
-            self.api = ApiServer(
-                self, Path(settings.listen) if settings.listen else Path(settings.state) / "homeport.sock"
-            )
+            self.api = ApiServer(self, settings.socket)
 
     # -- life -----------------------------------------------------------------------------------------
 
@@ -242,15 +224,7 @@ class Manager:
 
     def names(self) -> list[str]:
         """All apps on disk or on record, providers first."""
-        census = self.tree.census()
-        requires = {record.name: record.requires for record in self.store.records()}
-        for name in census.names:
-            if name not in requires:
-                desired = self.tree.load(name)
-                requires[name] = (
-                    tuple(r.app for r in desired.manifest.requires) if isinstance(desired, Present) else ()
-                )
-        return list(order(requires))
+        return list(_in_order(self.tree, self.store, reread=False))
 
     def _tree_event(self, app: str) -> None:
         if not app:
@@ -380,9 +354,9 @@ class Manager:
 
 def _tree(settings: Settings, store: SqliteStore, clock: Clock) -> AppsTree:
     return AppsTree(
-        Path(settings.apps),
+        settings.apps,
         clock,
-        Path(settings.state),
+        settings.state,
         known=lambda: {record.name for record in store.records()},
         root_id=lambda: store.get(ROOT_ID),
         remember_root_id=lambda value: store.put(ROOT_ID, value),
@@ -497,11 +471,11 @@ def plans(
     Where no engine answers: what an empty host would need, and `note` is told so.
     """
     clock = SystemClock()
-    store = SqliteStore.open_readonly(Path(settings.state))
-    engine = DockerEngine(resolve_endpoint(), Path(settings.state) / "compose", SystemClock())
+    store = SqliteStore.open_readonly(settings.state)
+    engine = DockerEngine(resolve_endpoint(), settings.state / "compose", SystemClock())
     try:
         tree = AppsTree(
-            Path(settings.apps), clock, Path(settings.state), known=lambda: {r.name for r in store.records()},
+            settings.apps, clock, settings.state, known=lambda: {r.name for r in store.records()},
             root_id=lambda: store.get(ROOT_ID), remember_root_id=None,
         )  # fmt: skip
         look: Engine = engine
@@ -513,16 +487,20 @@ def plans(
                 note(f"no engine answers ({error}); this is what an empty host would need")
         host = Host(tree, look, store, clock, _NoQueue(), lambda _event: None)
         reconciler = Reconciler(policy_of(settings))
-        names = apps or _in_order(tree, store)
+        names = apps or _in_order(tree, store, reread=True)
         return [(name, Plan(drive(reconciler.run(name, dry_run=True), host).actions)) for name in names]
     finally:
         engine.close()
         store.close()
 
 
-def _in_order(tree: AppsTree, store: SqliteStore) -> tuple[str, ...]:
+def _in_order(tree: AppsTree, store: SqliteStore, *, reread: bool) -> tuple[str, ...]:
+    """All apps on disk or on record, providers first. `reread`: what they require is taken from disk, not from
+    the records; a service asks often, and its records are as good as new."""
     requires: dict[str, tuple[str, ...]] = {record.name: record.requires for record in store.records()}
     for name in tree.census().names:
+        if name in requires and not reread:
+            continue
         desired = tree.load(name)
         if isinstance(desired, Present):
             requires[name] = tuple(r.app for r in desired.manifest.requires)
@@ -559,7 +537,7 @@ class _NoQueue:
 
 def engine_info(settings: Settings) -> EngineInfo:
     """Which engine answers. Raises `EngineUnreachable`."""
-    engine = DockerEngine(resolve_endpoint(), Path(settings.state) / "compose", SystemClock())
+    engine = DockerEngine(resolve_endpoint(), settings.state / "compose", SystemClock())
     try:
         return engine.info()
     finally:

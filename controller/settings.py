@@ -69,7 +69,7 @@ class Settings(BaseSettings):
         tuple[Location, ...],
         NoDecode,
         BeforeValidator(_split),
-        Field(description="a folder of apps to install from; may be given more than once"),
+        Field(description="a folder of apps to install from; may be given more than once (no effect yet)"),
     ] = ()
     workers: Annotated[
         int, Field(ge=1, le=256, description="how many apps are worked on at the same time")
@@ -94,7 +94,7 @@ class Settings(BaseSettings):
     start_timeout: Annotated[Period, Field(description="how long an on_start hook may take")] = 30.0
     rollback: Annotated[
         Literal["auto", "always", "never"],
-        Field(description="when a failed update is taken back; an app's manifest wins"),
+        Field(description="when a failed update is taken back; an app's manifest wins (no effect yet)"),
     ] = "auto"
     stable_after: Annotated[
         Seconds, Field(description="how long Ready before a revision is the last good one")

@@ -37,7 +37,7 @@ SETTINGS: dict[str, tuple[Any, str, str]] = {
     "rollback": (
         click.Choice(["auto", "always", "never"]),
         "auto",
-        "go back to the last good revision; a manifest wins",
+        "go back to the last good revision; a manifest wins (no effect yet)",
     ),
     "stable_after": (float, "10", "seconds Ready before a revision is the last good one"),
     "volume_prefix": (str, "furtka", "what the names of volumes begin with"),

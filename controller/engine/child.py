@@ -159,7 +159,7 @@ class _Watch:
 
     def __init__(self, process: subprocess.Popen[bytes], wake: int, cap: int) -> None:
         assert process.stdout is not None  # noqa: S101 - for the type checker; both are pipes
-        assert process.stderr is not None  # noqa: S101
+        assert process.stderr is not None  # noqa: S101 - as above
         self.ended = False
         self.truncated = False
         self._out, self._err = bytearray(), bytearray()

@@ -13,7 +13,7 @@ WORDS = (
     "Unknown", "Held", "RemovalBlocked", "Removing", "Orphaned", "Suspended", "Invalid", "NeedsConfiguration",
     "RolledBack", "Failed", "Waiting", "Progressing", "Degraded", "Ready",
 )  # fmt: skip
-"""All words, in the order in which they are tried."""
+"""All words there are."""
 
 _BY_REASON = {
     "RemovalHeld": "Held",
