@@ -49,7 +49,7 @@ def engine_info(settings: Settings) -> EngineInfo:
 
 def load_folder(path: Path) -> Present | Invalid:
     """One folder as an app, read with no engine."""
-    from controller.source.tree import load_folder as load
+    from controller.source.reading import load_folder as load
 
     return load(path)
 

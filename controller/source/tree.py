@@ -7,94 +7,25 @@ again. No event is trusted and no engine is asked.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
-import stat
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from controller.model.desired import Absent, Census, Desired, Invalid, Present, Problem, Unreadable
 from controller.model.errors import AppError, WriteFailed
-from controller.model.manifest import APP_NAME, Manifest
+from controller.model.manifest import APP_NAME
 from controller.model.ports import Clock
-from controller.source import dotenv, environment, files, manifest, references
+from controller.source import dotenv, environment, files
 from controller.source.droppings import is_dropping
+from controller.source.reading import EXAMPLE, FIXED, SCRIPTS, read_app, revision_of
 from controller.source.root import RootGuard
 
-BASES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
-"""Base files in Compose's own order of preference."""
-OVERRIDES = (
-    "compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml",
-)  # fmt: skip
-SCRIPTS = "scripts"
-EXAMPLE = ".env.example"
-MOST_SCRIPTS = 1000
-MOST_COMPOSE_FILES = 200
 FRESH = 0.05
 """Seconds."""
-FIXED = (manifest.FILE, *BASES, *OVERRIDES, environment.FILE, EXAMPLE)
-"""Names in an app's folder that count whenever they appear."""
 
 Signature = tuple[object, ...]
-
-
-@dataclass
-class _Reading:
-    """One app being read: its inputs so far, and what is wrong."""
-
-    folder: Path
-    inputs: dict[str, bytes] = field(default_factory=dict)
-    """Relative path (absolute for files outside the folder) to SHA-256: what the revision is made of."""
-    looked_at: set[Path] = field(default_factory=set)
-    """Every path that was looked for, there or not: the signature is over these."""
-    problems: list[Problem] = field(default_factory=list)
-    missing: list[Problem] = field(default_factory=list)
-    """Files that are named but not there (yet): the app is incomplete rather than wrong."""
-    warnings: list[str] = field(default_factory=list)
-
-    def take(self, path: Path) -> bytes | None:
-        """Read an input; None when it is not there or cannot be used (which is then a problem).
-
-        Raises `files.Unreadable`.
-        """
-        self.looked_at.add(path)
-        name = _relative(path, self.folder)
-        try:
-            data = files.read(path)
-        except files.Unreadable as error:
-            raise files.Unreadable(f"{path} {error}") from error
-        except files.Unfit as error:
-            self.problems.append(Problem(name, "", str(error)))
-            return None
-        if data is not None:
-            self.inputs[name] = hashlib.sha256(data).digest()
-        return data
-
-    def take_digest(self, path: Path, *, folder_is_fine: bool = False) -> bool:
-        """Take in an input of which only the digest counts; answers whether something is there."""
-        self.looked_at.add(path)
-        name = _relative(path, self.folder)
-        try:
-            digest = files.digest(path)
-        except files.Irregular as error:
-            # `env_file: /dev/null` is a known way to say "none"; outside the folder it is the host's business.
-            if path.is_relative_to(self.folder) and not (folder_is_fine and stat.S_ISDIR(error.mode)):
-                self.problems.append(Problem(name, "", str(error)))
-            return True
-        except files.Unreadable as error:
-            raise files.Unreadable(f"{path} {error}") from error
-        except files.Unfit as error:
-            self.problems.append(Problem(name, "", str(error)))
-            return True
-        if digest is None:
-            return False
-        self.inputs[name] = digest
-        return True
-
-    def revision(self) -> str:
-        return _revision(self.inputs)
 
 
 @dataclass(frozen=True)
@@ -191,7 +122,7 @@ class AppsTree:
             if app not in self._known():
                 return Absent(app)
             problem = Problem(app, "", "is a file; an app is a folder")
-            return Invalid(app, str(folder), _revision({}), (problem,))
+            return Invalid(app, str(folder), revision_of({}), (problem,))
         if error.errno != errno.ENOENT:
             return Unreadable(app, f"{folder} cannot be read: {files.reason(error)}")
         if folder.is_symlink():
@@ -390,248 +321,6 @@ class AppsTree:
         return times
 
 
-def load_folder(path: Path) -> Present | Invalid:
-    """One app folder anywhere, as the tree would load it: for checking a folder before it is dropped in."""
-    folder = Path(os.path.abspath(path))  # noqa: PTH100 - `..` goes, links stay: the folder's name counts
-    if not folder.is_dir():
-        return Invalid(
-            folder.name, str(folder), _revision({}), (Problem(str(path), "", "there is no such folder"),)
-        )
-    try:
-        _, desired = read_app(folder, folder.name)
-    except files.Unreadable as error:
-        return Invalid(folder.name, str(folder), _revision({}), (Problem(folder.name, "", str(error)),))
-    if isinstance(desired, Present):
-        unset = environment.unset(desired.manifest, desired.env, Path("/nonexistent"))
-        desired = replace(desired, unset=unset)
-    return desired
-
-
-def read_app(folder: Path, name: str) -> tuple[_Reading, Present | Invalid]:
-    """Read all inputs of one app and say what they ask for, all but `quiet` and `unset`.
-
-    Raises `files.Unreadable`.
-    """
-    reading = _Reading(folder)
-    return reading, _read(reading, name)
-
-
-def _read(reading: _Reading, name: str) -> Present | Invalid:
-    folder = reading.folder
-    reading.looked_at.update(folder / fixed for fixed in FIXED)
-    described = _read_manifest(reading, name)
-    env = _read_env(reading)
-    after = _after_seeding(reading, described, env)
-    effective = _parse_env(reading, after) if after is not None else env.values
-    compose = _read_compose(reading, effective)
-    _read_scripts(reading)
-    revision = reading.revision()
-    if reading.problems:
-        return Invalid(name, str(folder), revision, tuple(reading.problems + reading.missing))
-    if reading.missing or described is None or not compose:
-        return Invalid(name, str(folder), revision, tuple(reading.missing), "Incomplete")
-    return Present(
-        name,
-        str(folder),
-        described,
-        revision,
-        tuple(str(path) for path in compose),
-        effective,
-        _seeds(described, env, after),
-        warnings=tuple(reading.warnings + _env_warnings(folder)),
-    )
-
-
-def _read_manifest(reading: _Reading, name: str) -> Manifest | None:
-    data = reading.take(reading.folder / manifest.FILE)
-    if data is None:
-        if not reading.problems:
-            reading.missing.append(Problem(manifest.FILE, "", "is not there"))
-        return None
-    if not data.strip():
-        # The first moment of a copy: the file is made before it is filled.
-        reading.missing.append(Problem(manifest.FILE, "", "is empty"))
-        return None
-    described, problems, warnings = manifest.parse(data, name)
-    reading.problems += problems
-    reading.warnings += warnings
-    return described
-
-
-@dataclass(frozen=True)
-class _Env:
-    """`.env` as it is; `text` None: there is none, or it cannot be read (which is then a problem)."""
-
-    text: str | None
-    values: Mapping[str, str] = field(default_factory=dict)
-
-
-def _read_env(reading: _Reading) -> _Env:
-    text = _read_text(reading, environment.FILE)
-    return _Env(text, _parse_env(reading, text) if text is not None else {})
-
-
-def _read_text(reading: _Reading, name: str) -> str | None:
-    data = reading.take(reading.folder / name)
-    try:
-        return files.text(data) if data is not None else None
-    except files.Unfit as error:
-        reading.problems.append(Problem(name, "", str(error)))
-        return None
-
-
-def _parse_env(reading: _Reading, text: str) -> Mapping[str, str]:
-    try:
-        return dotenv.parse(text)
-    except dotenv.DotenvError as error:
-        reading.problems.append(Problem(environment.FILE, "", str(error)))
-        return {}
-
-
-def _after_seeding(reading: _Reading, described: Manifest | None, env: _Env) -> str | None:
-    """The text of `.env` that seeding would write, or None."""
-    # The example is looked at, but it is no input: once `.env` is there a change of it changes nothing.
-    example = _Reading(reading.folder)
-    text = _read_text(example, EXAMPLE) if env.text is None else None
-    if described is None or reading.problems:
-        return None
-    reading.problems += example.problems
-    try:
-        return environment.seeded(described, env.text, text or "")
-    except (dotenv.DotenvError, ValueError) as error:
-        reading.problems.append(Problem(EXAMPLE, "", str(error)))
-        return None
-
-
-def _read_compose(reading: _Reading, env: Mapping[str, str]) -> list[Path]:
-    """The `-f` list: one base file and the override beside it; and all that they name."""
-    folder = reading.folder
-    texts: dict[Path, bytes] = {}
-    for name in (*BASES, *OVERRIDES):
-        data = reading.take(folder / name)
-        if data is not None:
-            texts[folder / name] = data
-    bases = [name for name in BASES if folder / name in texts]
-    overrides = [name for name in OVERRIDES if folder / name in texts]
-    if not bases:
-        if not any(problem.file in BASES for problem in reading.problems):
-            reading.missing.append(Problem(BASES[-1], "", "there is no compose file"))
-        return []
-    if len(bases) > 1:
-        reading.problems.append(
-            Problem(bases[0], "", f"there is also {' and '.join(bases[1:])}; keep one of them")
-        )
-        return []
-    if len(overrides) > 1:
-        reading.warnings.append(
-            f"{overrides[0]} is used; {', '.join(overrides[1:])} beside it is not, as Compose does"
-        )
-    chosen = [folder / name for name in (*bases, *overrides[:1])]
-    waiting = [(path, folder) for path in chosen]
-    seen = set(waiting)
-    while waiting:
-        path, project = waiting.pop(0)
-        data = texts[path] if path in texts else reading.take(path)
-        if data is None:
-            continue
-        for named in _follow(reading, path, data, project, env):
-            if named not in seen and len(seen) < MOST_COMPOSE_FILES:
-                seen.add(named)
-                waiting.append(named)
-    return chosen
-
-
-def _follow(
-    reading: _Reading, path: Path, data: bytes, project: Path, env: Mapping[str, str]
-) -> list[tuple[Path, Path]]:
-    """Take in what one compose file names; answers with the compose files among it and their project folders."""
-    name = _relative(path, reading.folder)
-    if not data.strip():
-        reading.missing.append(Problem(name, "", "is empty"))
-        return []
-    try:
-        text = files.text(data)
-    except files.Unfit as error:
-        reading.problems.append(Problem(name, "", str(error)))
-        return []
-    document, problems = references.parse(name, text)
-    reading.problems += problems
-    if document is None:
-        return []
-    found = references.scan(document, env)
-    reading.problems += [Problem(name, where, rule) for where, rule in found.refused]
-    more = []
-    for named in found.files:
-        target = _absolute(project, named.path)
-        if named.kind == "compose":
-            # Read later, once, as YAML.
-            there = os.path.exists(target)  # noqa: PTH110 - never raises
-            reading.looked_at.add(target)
-            more.append(
-                (target, _absolute(project, named.project) if named.project is not None else target.parent)
-            )
-        else:
-            there = reading.take_digest(target, folder_is_fine=named.kind == "content")
-        inside = target.is_relative_to(reading.folder)
-        # `.env` may still be made by seeding or by a hook; Compose says so if it is not there in the end.
-        if not there and named.required and inside and target != reading.folder / environment.FILE:
-            reading.missing.append(Problem(name, named.field, f"names {named.path}, which is not there"))
-    return more
-
-
-def _read_scripts(reading: _Reading) -> None:
-    """Every regular file below `scripts/`. Links to folders are not followed: they may lead in circles."""
-    waiting = [reading.folder / SCRIPTS]
-    count = 0
-    while waiting:
-        folder = waiting.pop()
-        reading.looked_at.add(folder)
-        try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            raise files.Unreadable(f"{folder} cannot be read: {files.reason(error)}") from error
-        for entry in entries:
-            if is_dropping(entry.name):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                waiting.append(Path(entry.path))
-            elif _is_file(entry):
-                count += 1
-                if count > MOST_SCRIPTS:
-                    rule = f"holds more than {MOST_SCRIPTS} files; keep data elsewhere"
-                    reading.problems.append(Problem(SCRIPTS, "", rule))
-                    return
-                reading.take_digest(Path(entry.path))
-
-
-def _seeds(described: Manifest, env: _Env, after: str | None) -> tuple[str, ...]:
-    if after is None:
-        return ()
-    if env.text is None:
-        return (environment.FILE,)
-    return tuple(setting.name for setting in environment.missing_settings(described, env.values))
-
-
-def _env_warnings(folder: Path) -> list[str]:
-    try:
-        status, owner = (folder / environment.FILE).stat(), folder.stat().st_uid
-    except OSError:
-        return []
-    if status.st_uid not in (0, os.geteuid(), owner):
-        return [f"{environment.FILE} belongs to user {status.st_uid}; its secrets are that user's, too"]
-    return []
-
-
-def _revision(inputs: Mapping[str, bytes]) -> str:
-    digest = hashlib.sha256()
-    for name, content in sorted(inputs.items()):
-        encoded = os.fsencode(name)
-        digest.update(len(encoded).to_bytes(8, "big") + encoded + content)
-    return f"sha256:{digest.hexdigest()}"
-
-
 def _is_untimed(before: _Kept, inputs: Collection[str], looked_at: Collection[Path]) -> bool:
     """Whether the files' times do not explain why this look differs from the one before."""
     return (
@@ -655,13 +344,6 @@ def _may_be_app(entry: os.DirEntry[str]) -> bool:
         return True  # `load` says what is the matter with it
 
 
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_file()
-    except OSError:
-        return False
-
-
 def _is_missing(path: str) -> bool:
     try:
         Path(path).stat()
@@ -676,12 +358,3 @@ def _printable(name: str) -> str:
     """A file's name, of whatever bytes, as text that can be shown and stored."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return text if text.isprintable() else ascii(text)[1:-1]
-
-
-def _absolute(folder: Path, named: str) -> Path:
-    return Path(os.path.normpath(folder / named))
-
-
-def _relative(path: Path, folder: Path) -> str:
-    """The name under which an input counts: a moved tree keeps its revisions."""
-    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)

@@ -15,7 +15,8 @@ import pytest
 from controller.model.desired import Absent, Desired, Invalid, Present, Unreadable
 from controller.model.errors import AppError, WriteFailed
 from controller.source import tree
-from controller.source.tree import AppsTree, load_folder
+from controller.source.reading import load_folder
+from controller.source.tree import AppsTree
 from fakes.tree import manifest
 
 COMPOSE = "services:\n  main:\n    image: homeport/sample:1\n"
