@@ -5,7 +5,7 @@ The same verbs act on it as on the service; what they leave is found by the next
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from controller import __version__
 from controller.api import ApiClient
 from controller.api.client import ServiceUnreachable
+from controller.api.server import action_document
 from controller.clock import SystemClock
+from controller.control.verbs import check_among
 from controller.model.errors import HomeportError
 from controller.model.facts import ENGINE_UP, LAST_RESYNC
 from controller.model.plan import Action, Plan
@@ -52,6 +54,19 @@ def known_names(settings: Settings, store: Store) -> set[str]:
     return names
 
 
+def check_known(settings: Settings, names: Iterable[str]) -> None:
+    """Raise `UnknownApp` for the first name that is neither in the tree nor on record."""
+    wanted = tuple(names)
+    if wanted:
+        with looking(settings) as store:
+            check_among(wanted, known_names(settings, store))
+
+
+def documents(actions: Iterable[Action]) -> list[dict[str, Any]]:
+    """What we did by ourselves, in the shape in which the service answers."""
+    return [dict(action_document(action)) for action in actions]
+
+
 class OfflineService:
     """A Service whose facts can be changed while nothing runs. It does no work."""
 
@@ -78,6 +93,16 @@ class OfflineService:
     def describe(self) -> Mapping[str, object]:
         """The `service` object of the status."""
         return describe(self._settings, self.store, running=False)
+
+
+@contextmanager
+def looking(settings: Settings) -> Iterator[Store]:
+    """The store, to look at; whether a service runs or not."""
+    store = SqliteStore.open_readonly(Path(settings.state))
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 @contextmanager

@@ -16,9 +16,10 @@ from click.testing import CliRunner, Result
 from controller import __version__
 from controller.api import ApiServer
 from controller.cli import serve
-from controller.cli.main import cli, since_time
+from controller.cli.main import cli
 from controller.cli.options import SETTINGS
 from controller.cli.printing import age, aligned, clean
+from controller.cli.questions import since_time
 from controller.clock import SystemClock
 from controller.model.errors import EngineUnreachable
 from controller.model.facts import APPROVED, SUSPENDED

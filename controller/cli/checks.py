@@ -1,0 +1,133 @@
+"""Checks: the commands about folders and about the machine, which need no app on record.
+
+What is wrong with a folder is found by the source room, with the machine in `doctor`; here it is told.
+Imports that cost time are inside the functions.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from controller.cli.options import APP_WRONG, FINE, Common, common, output
+
+
+@click.command()
+@click.argument(
+    "paths", metavar="[PATH]...", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+@output("text", "json")
+@common
+def validate(options: Common, paths: tuple[Path, ...], form: str) -> int:
+    """Check app folders with no engine: every error with its file, line, field and rule.
+
+    \b
+    Example: homeport validate ./zigbee2mqtt
+    """
+    from controller.cli import offline, printing, serve
+
+    wanted = paths or offline.folders(Path(options.settings().apps))
+    results = [_validated(path.absolute(), serve.load_folder(path.absolute())) for path in wanted]
+    if form == "json":
+        printing.as_json({"apps": results})
+    else:
+        for result in results:
+            _show_validated(result)
+        if not results:
+            click.echo("No app folders there.")
+    return APP_WRONG if any(not result["valid"] for result in results) else FINE
+
+
+def _validated(path: Path, found: Any) -> dict[str, Any]:
+    problems = getattr(found, "problems", ())
+    return {
+        "name": found.name,
+        "folder": str(path),
+        "valid": not hasattr(found, "problems"),
+        "problems": [
+            {"file": p.file, "line": p.line, "field": p.field, "rule": p.rule, "text": str(p)}
+            for p in problems
+        ],
+        "toConfigure": [str(p) for p in getattr(found, "unset", ())],
+        "warnings": list(getattr(found, "warnings", ())),
+    }
+
+
+def _show_validated(result: Mapping[str, Any]) -> None:
+    from controller.cli import printing
+
+    name = printing.clean(result["name"])
+    for problem in result["problems"]:
+        click.echo(f"{name}: {printing.clean(problem['text'])}", err=True)
+    if result["valid"]:
+        click.echo(f"{name}: fine")
+    for text in result["toConfigure"]:
+        click.echo(f"{name}: to be configured: {printing.clean(text)}")
+    for text in result["warnings"]:
+        click.echo(f"{name}: warning: {printing.clean(text)}")
+
+
+@click.command()
+@output("text", "json")
+@common
+def version(options: Common, form: str) -> int:
+    """Say the versions of Homeport, Compose and the engine.
+
+    \b
+    Example: homeport version -o json
+    """
+    from controller import __version__
+    from controller.cli import printing, serve
+    from controller.model.errors import EngineUnreachable
+
+    compose = engine = None
+    try:
+        info = serve.engine_info(options.settings())
+        compose, engine = info.compose, info.version
+    except EngineUnreachable as problem:
+        click.echo(f"homeport: {problem}", err=True)
+    if form == "json":
+        printing.as_json({"homeport": __version__, "compose": compose or None, "engine": engine})
+    else:
+        click.echo(
+            f"homeport {__version__}\ncompose  {compose or 'unknown'}\nengine   {engine or 'out of reach'}"
+        )
+    return FINE
+
+
+@click.command()
+@output("text", "json")
+@common
+def doctor(options: Common, form: str) -> int:
+    """Check what the service stands on: engine, compose, inotify, disk, rights, clock; each with the fix.
+
+    \b
+    Example: homeport doctor
+    """
+    from controller.cli import printing
+    from controller.cli.doctor import examine
+
+    findings = []
+    for finding in examine(options.settings()):
+        findings.append(finding)
+        if form == "text":
+            fix = f". To mend it: {finding.fix}" if finding.fix else ""
+            level = finding.level
+            shown = click.style(f"{level:<5}", fg=printing.COLOURS[level]) if _colour() else f"{level:<5}"
+            click.echo(shown + printing.clean(f"{finding.what}: {finding.message.rstrip('.')}{fix}"))
+    if form == "json":
+        printing.as_json({"checks": [vars(finding) for finding in findings]})
+    return APP_WRONG if any(finding.level == "fail" for finding in findings) else FINE
+
+
+def _colour() -> bool:
+    import os
+
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+
+COMMANDS = (validate, version, doctor)
