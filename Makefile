@@ -84,7 +84,8 @@ distclean: clean ## clean, and .venv and what the tools left
 engine: $(stamp)
 	@deploy/ensure-engine
 
-# Without root there is none to be had: then pytest takes the engine that is there, or skips and says so.
+# What the tests start by themselves: dockerd, Redis, a registry. Without root none is to be had: then pytest takes the
+# engine that is there, or skips and says so.
 dockerd:
 	@deploy/ensure-engine --install-only || true
 

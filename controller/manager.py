@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from controller import __version__
 from controller.api import ApiServer
 from controller.clock import SystemClock
+from controller.control.volumes import forget_left
 from controller.engine.docker_engine import DockerEngine
 from controller.engine.endpoint import resolve_endpoint
 from controller.model.desired import Census, Present
@@ -59,6 +60,8 @@ def policy_of(settings: Settings) -> Policy:
         health_timeout=settings.health_timeout,
         install_timeout=settings.install_timeout,
         start_timeout=settings.start_timeout,
+        remove_timeout=settings.remove_timeout,
+        rollback=settings.rollback,
         volume_prefix=settings.volume_prefix,
         prune=settings.prune,
     )
@@ -144,7 +147,7 @@ class Manager:
             self.engine = DockerEngine(resolve_endpoint(), settings.state / "compose", self.clock)
             opened.callback(self.engine.close)
             self._opened = opened.pop_all()
-        self.tree = _tree(settings, self.store, self.clock)
+        self.tree = tree_of(settings, self.store, self.clock)
         limiter: ExponentialBackoff[str] = ExponentialBackoff(
             settings.backoff_base,
             settings.backoff_max,
@@ -248,9 +251,26 @@ class Manager:
 
     def resync(self) -> None:
         """Everything is looked at afresh."""
+        self._find_orphans()
         for name in self.names():
             self.queue.add(name)
         self.store.put(LAST_RESYNC, self.clock.now().isoformat())
+
+    def _find_orphans(self) -> None:
+        """Containers that were started from the apps tree, of which neither the tree nor the store knows anything."""
+        census = self.tree.census()
+        if census.lost:
+            return
+        known = census.names | {record.name for record in self.store.records()}
+        try:
+            projects = self.engine.containers()
+        except EngineUnreachable:
+            return  # when it is back everything is looked at again
+        for name, folders in projects.items():
+            here = [folder for folder in folders if Path(folder) == self.settings.apps / name]
+            if here and name not in known:
+                self.memory.note_orphan(name, here[0])
+                self.queue.add(name)
 
     def rescan(self, *, quiet: bool = False) -> None:
         """Find what the watcher missed, and see that it still watches. `quiet`: only learn what is there."""
@@ -302,14 +322,15 @@ class Manager:
 
     # -- what the verbs act on --------------------------------------------------------------------------
 
-    def requeue(self, app: str) -> None:
-        """Look at this app now, whatever its backoff."""
-        self.memory.force(app)
+    def requeue(self, app: str, *, lift: bool = False) -> None:
+        """Look at this app now, whatever its backoff; with `lift` also at a generation that is kept out."""
+        self.memory.force(app, lift=lift)
         self.queue.forget(app)
         self.queue.add(app)
 
-    def sweep(self, apps: tuple[str, ...], dry_run: bool) -> tuple[Action, ...]:
-        """One pass; waits until each app is Ready or can get no further by itself. No apps: all of them."""
+    def sweep(self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False) -> tuple[Action, ...]:
+        """One pass; waits until each app is Ready or can get no further by itself. No apps: all of them.
+        `lift`: a generation of these apps that is kept out is tried again."""
         if dry_run:
             return tuple(action for _, plan in self.plans(apps) for action in plan.actions)
 
@@ -318,7 +339,7 @@ class Manager:
         try:
             for name in names:
                 if apps:
-                    self.requeue(name)
+                    self.requeue(name, lift=lift)
                 else:
                     self.queue.add(name)
             # A run that ends may have queued others: at rest is when nobody is pending and the queue is idle, too.
@@ -337,6 +358,16 @@ class Manager:
             (name, Plan(drive(self.reconciler.run(name, dry_run=True), self.host).actions)) for name in wanted
         )
 
+    def purge(self, app: str, volumes: Sequence[str]) -> None:
+        """Delete these volumes with all that is in them. Raises `AppError("VolumeInUse" | "ApplyFailed", …)`."""
+        for volume in volumes:
+            self.engine.remove_volume(volume)
+            forget_left(self.store, app, volume)
+            message = f"volume {volume} was deleted with all that was in it, by command"
+            event = Event(self.clock.now(), app, "volume.purged", "info", message, {"volume": volume})
+            self.store.tell(event)
+            self.listen(event)
+
     def describe(self) -> dict[str, object]:
         """The `service` object of the status."""
         try:
@@ -352,14 +383,15 @@ class Manager:
         }
 
 
-def _tree(settings: Settings, store: SqliteStore, clock: Clock) -> AppsTree:
+def tree_of(settings: Settings, store: SqliteStore, clock: Clock, *, look_only: bool = False) -> AppsTree:
+    """The apps tree that this state belongs to. `look_only`: its root is not marked as ours."""
     return AppsTree(
         settings.apps,
         clock,
         settings.state,
         known=lambda: {record.name for record in store.records()},
         root_id=lambda: store.get(ROOT_ID),
-        remember_root_id=lambda value: store.put(ROOT_ID, value),
+        remember_root_id=None if look_only else (lambda value: store.put(ROOT_ID, value)),
     )
 
 
@@ -434,8 +466,10 @@ def sweep(
     dry_run: bool,
     listen: Listener | None = None,
     note: Callable[[str], None] | None = None,
+    *,
+    lift: bool = False,
 ) -> list[Action]:
-    """One sweep by ourselves, with one worker; `note` as in `plans`.
+    """One sweep by ourselves, with one worker; `note` as in `plans`, `lift` as in `Service.sweep`.
 
     Raises `StateLocked` when a service runs on that state, `EngineUnreachable` when there is none to act on.
     """
@@ -446,7 +480,7 @@ def sweep(
         manager.engine.info()
         try:
             manager.start()
-            return list(manager.sweep(apps, dry_run=False))
+            return list(manager.sweep(apps, dry_run=False, lift=lift))
         finally:
             manager.stop()
     finally:
@@ -474,10 +508,7 @@ def plans(
     store = SqliteStore.open_readonly(settings.state)
     engine = DockerEngine(resolve_endpoint(), settings.state / "compose", SystemClock())
     try:
-        tree = AppsTree(
-            settings.apps, clock, settings.state, known=lambda: {r.name for r in store.records()},
-            root_id=lambda: store.get(ROOT_ID), remember_root_id=None,
-        )  # fmt: skip
+        tree = tree_of(settings, store, clock, look_only=True)
         look: Engine = engine
         try:
             engine.info()

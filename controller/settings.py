@@ -69,7 +69,7 @@ class Settings(BaseSettings):
         tuple[Location, ...],
         NoDecode,
         BeforeValidator(_split),
-        Field(description="a folder of apps to install from; may be given more than once (no effect yet)"),
+        Field(description="a folder of apps to install from; may be given more than once"),
     ] = ()
     workers: Annotated[
         int, Field(ge=1, le=256, description="how many apps are worked on at the same time")
@@ -92,6 +92,7 @@ class Settings(BaseSettings):
     health_timeout: Annotated[Period, Field(description="how long an app may take to become healthy")] = 300.0
     install_timeout: Annotated[Period, Field(description="how long an on_install hook may take")] = 300.0
     start_timeout: Annotated[Period, Field(description="how long an on_start hook may take")] = 30.0
+    remove_timeout: Annotated[Period, Field(description="how long an on_remove hook may take")] = 60.0
     rollback: Annotated[
         Literal["auto", "always", "never"],
         Field(description="when a failed update is taken back; an app's manifest wins (no effect yet)"),

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from controller.api.address import short_path
-from controller.control.verbs import UnknownApp
+from controller.control.errors import Refused, UnknownApp
+from controller.control.verbs import Wish
 from controller.model.errors import EngineUnreachable, HomeportError
 
-_KINDS: Mapping[str, type[HomeportError]] = {"EngineUnreachable": EngineUnreachable, "UnknownApp": UnknownApp}
+_KINDS: Mapping[str, type[HomeportError]] = {
+    kind.__name__: kind for kind in (EngineUnreachable, UnknownApp, Refused)
+}
 CONNECT = 5.0
 """Seconds to get a connection."""
 ANSWER = 30.0
@@ -71,6 +74,16 @@ class ApiClient:
     def resume(self, app: str) -> None:
         """Reconcile the app again."""
         self._ask("POST", "/v1/resume", {"app": app}, ANSWER)
+
+    def act(self, wish: Wish) -> list[dict[str, Any]]:
+        """Have the wish done; returns the actions when the app is at rest."""
+        path = f"/v1/{type(wish).__name__.lower()}"
+        return _rows(self._ask("POST", path, vars(wish), None), "actions")
+
+    def purge(self, app: str, volumes: Sequence[str]) -> list[str]:
+        """Delete volumes of the app with all that is in them; returns their full names."""
+        answer = self._ask("POST", "/v1/purge", {"app": app, "volumes": list(volumes)}, None)
+        return [str(name) for name in answer.get("purged", [])]
 
     def _ask(self, method: str, path: str, body: object | None, timeout: float | None) -> dict[str, Any]:
         connection = _Connection(self._path)

@@ -17,10 +17,12 @@ from typing import Any
 
 from controller.api.address import short_path
 from controller.control import queries, verbs
+from controller.control.errors import Refused, UnknownApp
 from controller.control.service import Service
 from controller.model.errors import AppError, EngineUnreachable, HomeportError, Interrupted, StateUnusable
 from controller.model.plan import Action
 
+_Answer = Callable[[Service, Mapping[str, Any]], Mapping[str, Any]]
 BODY_LIMIT = 1024 * 1024
 """Bytes of a request's body that are read."""
 CONNECTIONS = 32
@@ -178,11 +180,11 @@ class _Handler(BaseHTTPRequestHandler):
             status, document = HTTPStatus.OK, self._answer(method, body)
         except BadRequest as problem:
             status, document = problem.status, _error(problem)
-        except verbs.UnknownApp as problem:
+        except UnknownApp as problem:
             status, document = HTTPStatus.NOT_FOUND, _error(problem)
         except (EngineUnreachable, Interrupted) as problem:
             status, document = HTTPStatus.SERVICE_UNAVAILABLE, _error(problem)
-        except AppError as problem:
+        except (AppError, Refused) as problem:
             status, document = HTTPStatus.CONFLICT, _error(problem)
         except OSError:
             raise  # the connection, not the request
@@ -299,21 +301,36 @@ def _resume(service: Service, body: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"app": app, "suspended": False}
 
 
-_ROUTES: Mapping[str, tuple[str, Callable[[Service, Mapping[str, Any]], Mapping[str, Any]]]] = {
+def _wish(kind: type[verbs.Wish]) -> _Answer:
+    def act(service: Service, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        app = _name(body)
+        wish = verbs.Rollback(app, _text(body, "revision")) if kind is verbs.Rollback else kind(app)
+        return {"actions": [action_document(action) for action in verbs.act(service, wish)]}
+
+    return act
+
+
+def _purge(service: Service, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"purged": list(verbs.purge(service, verbs.Purge(_name(body), _names(body, "volumes"))))}
+
+
+_ROUTES: Mapping[str, tuple[str, _Answer]] = {
     "/v1/reconcile": ("POST", _reconcile),
     "/v1/plan": ("POST", _plan),
     "/v1/status": ("GET", _status),
     "/v1/prune": ("POST", _prune),
     "/v1/suspend": ("POST", _suspend),
     "/v1/resume": ("POST", _resume),
+    **{f"/v1/{word}": ("POST", _wish(kind)) for word, kind in verbs.WISHES.items()},
+    "/v1/purge": ("POST", _purge),
 }
 
 
-def _names(body: Mapping[str, Any]) -> tuple[str, ...]:
-    apps = body.get("apps", [])
-    if not isinstance(apps, list) or not all(isinstance(app, str) and app for app in apps):
-        raise BadRequest('"apps" is not a list of names')
-    return tuple(apps)
+def _names(body: Mapping[str, Any], key: str = "apps") -> tuple[str, ...]:
+    names = body.get(key, [])
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise BadRequest(f'"{key}" is not a list of names')
+    return tuple(names)
 
 
 def _name(body: Mapping[str, Any]) -> str:
@@ -321,6 +338,13 @@ def _name(body: Mapping[str, Any]) -> str:
     if not isinstance(app, str) or not app:
         raise BadRequest('"app" is not a name')
     return app
+
+
+def _text(body: Mapping[str, Any], key: str) -> str:
+    value = body.get(key, "")
+    if not isinstance(value, str):
+        raise BadRequest(f'"{key}" is not a text')
+    return value
 
 
 def _flag(body: Mapping[str, Any], key: str) -> bool:

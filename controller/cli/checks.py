@@ -6,7 +6,6 @@ Imports that cost time are inside the functions.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -117,17 +116,15 @@ def doctor(options: Common, form: str) -> int:
         if form == "text":
             fix = f". To mend it: {finding.fix}" if finding.fix else ""
             level = finding.level
-            shown = click.style(f"{level:<5}", fg=printing.COLOURS[level]) if _colour() else f"{level:<5}"
+            shown = (
+                click.style(f"{level:<5}", fg=printing.COLOURS[level])
+                if printing.wants_colour()
+                else f"{level:<5}"
+            )
             click.echo(shown + printing.clean(f"{finding.what}: {finding.message.rstrip('.')}{fix}"))
     if form == "json":
         printing.as_json({"checks": [vars(finding) for finding in findings]})
     return APP_WRONG if any(finding.level == "fail" for finding in findings) else FINE
-
-
-def _colour() -> bool:
-    import os
-
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
 COMMANDS = (validate, version, doctor)

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from controller.cli import serve
-from controller.cli.offline import folders
+from controller.cli.offline import folders, looking
+from controller.cli.printing import left_line
 from controller.clock import SystemClock
 from controller.control.queries import parse_time
+from controller.control.volumes import left
 from controller.model.errors import HomeportError
 from controller.model.facts import LAST_RESYNC
 
@@ -49,6 +51,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _apps(Path(settings.apps))
     yield from _state(Path(settings.state))
     yield from _clock(settings)
+    yield from _left(settings)
 
 
 def _engine(settings: Settings) -> Iterator[Finding]:
@@ -159,6 +162,16 @@ def _clock(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield Finding("ok", "clock", f"{now:%Y-%m-%d %H:%M} UTC")
+
+
+def _left(settings: Settings) -> Iterator[Finding]:
+    try:
+        with looking(settings) as store:
+            found = left(store)
+    except HomeportError:
+        return  # `_clock` has said so
+    for app, volumes in found.items():
+        yield Finding("ok", "volumes", left_line(app, volumes))
 
 
 def _existing(path: Path) -> Path:

@@ -6,13 +6,13 @@ has something done belongs in `questions`, `verbs` or `checks`.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from controller.cli import checks, questions, verbs
+from controller.cli import catalog, checks, questions, verbs
 from controller.cli.options import Common, common, setting_flags
+from controller.cli.why import why
 
 if TYPE_CHECKING:
     from controller.settings import Settings
@@ -55,20 +55,16 @@ def run(options: Common, once: bool, **flags: Any) -> int:
 
 
 def _show_once(settings: Settings) -> None:
-    from controller.cli import printing
-    from controller.cli.offline import describe
+    from controller.cli import offline, printing
     from controller.clock import SystemClock
     from controller.control.queries import status_document
-    from controller.status.store import SqliteStore
 
     now = SystemClock().now()
-    store = SqliteStore.open_readonly(Path(settings.state))
-    try:
+    with offline.looking(settings) as store:
         # It ran until just now: the table is about the apps, not about a service that is down.
-        printing.status_table(status_document(store, describe(settings, store, running=True), now, None), now)
-    finally:
-        store.close()
+        service = offline.describe(settings, store, running=True)
+        printing.status_table(status_document(store, service, now, None), now)
 
 
-for command in (run, *verbs.COMMANDS, *questions.COMMANDS, *checks.COMMANDS):
+for command in (run, *verbs.COMMANDS, *questions.COMMANDS, why, *checks.COMMANDS, *catalog.COMMANDS):
     cli.add_command(command)

@@ -5,7 +5,7 @@ The same verbs act on it as on the service; what they leave is found by the next
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from controller.api.client import ServiceUnreachable
 from controller.api.server import action_document
 from controller.clock import SystemClock
 from controller.control.verbs import check_among
+from controller.control.volumes import choose, left
 from controller.model.errors import HomeportError
 from controller.model.facts import ENGINE_UP, LAST_RESYNC
 from controller.model.plan import Action, Plan
@@ -62,6 +63,13 @@ def check_known(settings: Settings, names: Iterable[str]) -> None:
             check_among(wanted, known_names(settings, store))
 
 
+def volumes_to_purge(settings: Settings, app: str, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Full names of the volumes that are meant. Raises `UnknownApp`, and `Refused` for one that is not the app's."""
+    with looking(settings) as store:
+        check_among((app,), {*known_names(settings, store), *left(store)})
+        return choose(store, app, wanted)
+
+
 def documents(actions: Iterable[Action]) -> list[dict[str, Any]]:
     """What we did by ourselves, in the shape in which the service answers."""
     return [dict(action_document(action)) for action in actions]
@@ -79,7 +87,7 @@ class OfflineService:
         """All apps on disk or on record."""
         return sorted(known_names(self._settings, self.store))
 
-    def sweep(self, apps: tuple[str, ...], dry_run: bool) -> tuple[Action, ...]:
+    def sweep(self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False) -> tuple[Action, ...]:
         """Not here: a sweep needs the engine."""
         raise ServiceUnreachable("no service runs that could do it. Start it with `homeport run`")
 
@@ -89,6 +97,10 @@ class OfflineService:
 
     def requeue(self, app: str) -> None:
         """The next start looks at every app anyway."""
+
+    def purge(self, app: str, volumes: Sequence[str]) -> None:
+        """Not here: volumes are the engine's."""
+        raise ServiceUnreachable("no service runs that could do it. Start it with `homeport run`")
 
     def describe(self) -> Mapping[str, object]:
         """The `service` object of the status."""

@@ -34,10 +34,11 @@ SETTINGS: dict[str, tuple[Any, str, str]] = {
     "health_timeout": (float, "300", "seconds an app may take to become healthy"),
     "install_timeout": (float, "300", "seconds an on_install hook may take"),
     "start_timeout": (float, "30", "seconds an on_start hook may take"),
+    "remove_timeout": (float, "60", "seconds an on_remove hook may take"),
     "rollback": (
         click.Choice(["auto", "always", "never"]),
         "auto",
-        "go back to the last good revision; a manifest wins (no effect yet)",
+        "go back to the last good revision when an update fails; a manifest wins",
     ),
     "stable_after": (float, "10", "seconds Ready before a revision is the last good one"),
     "volume_prefix": (str, "furtka", "what the names of volumes begin with"),
@@ -108,7 +109,7 @@ def common(function: Command) -> Callable[..., None]:
 def code_of(problem: Exception) -> int:
     """The exit code that says what kind of trouble this is."""
     from controller.api.client import ServiceUnreachable
-    from controller.control.verbs import UnknownApp
+    from controller.control.errors import UnknownApp
 
     if isinstance(problem, (EngineUnreachable, StateLocked, ServiceUnreachable)):
         return UNREACHABLE
@@ -129,6 +130,17 @@ def _told(problem: Exception) -> str:
     )
 
 
+def catalog_flag(function: Callable[..., None]) -> Callable[..., None]:
+    """`--catalog`, as often as wanted; None when it is not given, so that the environment and the file count."""
+    return click.option(
+        "--catalog",
+        type=click.Path(path_type=Path),
+        multiple=True,
+        callback=lambda _context, _parameter, value: value or None,
+        help="a folder of apps to install from; may be repeated, the first match wins  [default: none]",
+    )(function)
+
+
 def setting_flags(function: Callable[..., None]) -> Callable[..., None]:
     """Every setting as a flag, with its default in the help."""
     for name, (kind, default, text) in reversed(SETTINGS.items()):
@@ -137,11 +149,12 @@ def setting_flags(function: Callable[..., None]) -> Callable[..., None]:
         function = click.option(
             f"--{name.replace('_', '-')}", name, type=parameter, default=None, help=shown
         )(function)
-    return click.option(
+    function = click.option(
         "--prune/--no-prune",
         default=None,
         help="remove apps whose folder is gone  [default: prune, with the brake]",
     )(function)
+    return catalog_flag(function)
 
 
 def output(*forms: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -6,6 +6,7 @@ It prints documents of the control room; where they come from does not belong he
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -14,12 +15,19 @@ from typing import Any
 import click
 
 COLOURS = {
-    "Ready": "green", "Progressing": "cyan", "Waiting": "cyan", "Removing": "cyan", "Suspended": "dim", "Orphaned": "yellow",
-    "Unknown": "yellow", "Held": "yellow", "RemovalBlocked": "yellow", "NeedsConfiguration": "yellow", "RolledBack": "yellow",
-    "Invalid": "red", "Failed": "red", "Degraded": "red", "ok": "green", "warn": "yellow", "fail": "red",
-    "error": "red", "warning": "yellow",
+    "Ready": "green", "Progressing": "cyan", "Waiting": "cyan", "Removing": "cyan",
+    "Suspended": "dim", "Stopped": "dim",
+    "Orphaned": "yellow", "Unknown": "yellow", "Held": "yellow", "RemovalBlocked": "yellow",
+    "NeedsConfiguration": "yellow", "RolledBack": "yellow",
+    "Invalid": "red", "Failed": "red", "Degraded": "red",
+    "ok": "green", "warn": "yellow", "fail": "red", "error": "red", "warning": "yellow",
 }  # fmt: skip
 """Words that stand out on a terminal."""
+
+
+def wants_colour() -> bool:
+    """Whether what is printed is looked at on a terminal whose owner did not say no."""
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
 def as_json(document: object) -> None:
@@ -134,6 +142,37 @@ def _message(app: Mapping[str, Any], ready: Mapping[str, Any], now: datetime) ->
     if app["summary"] == "Failed" and next_try is not None:
         message += f" (next try in {max(0, int((next_try - now).total_seconds()))} s)"
     return message
+
+
+def left_line(app: str, volumes: Sequence[str]) -> str:
+    """What a removed app left, and how to get rid of it."""
+    names = clean(" ".join(volumes))
+    return (
+        f"{clean(app)} is not installed; its volumes are kept: {names}. "
+        f"To delete them with all that is in them: `homeport purge {clean(app)} {names}`"
+    )
+
+
+def history_table(document: Mapping[str, Any]) -> None:
+    """The revisions of an app for people; `*` is the one that is kept running."""
+    from controller.control.history import short
+
+    if not document["revisions"]:
+        click.echo(f"{clean(document['app'])} was never applied.")
+    else:
+        rows = [
+            ("*" if known["current"] else "", known["generation"], short(known["revision"]), known["version"] or "-",
+             known["appliedTime"], "good" if known["good"] else "-")
+            for known in document["revisions"]
+        ]  # fmt: skip
+        table(["", "GENERATION", "REVISION", "VERSION", "APPLIED", "GOOD"], rows)
+    kept_out = document["quarantine"]
+    if kept_out is not None:
+        click.echo(
+            clean(
+                f"Generation {kept_out['generation']} is not tried again ({kept_out['reason']}): {kept_out['message']}"
+            )
+        )
 
 
 def event_line(event: Mapping[str, Any]) -> str:

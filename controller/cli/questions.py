@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 EVERY = 1.0
 """Seconds between looks of `status --watch` and `events -f`."""
+SOON = 0.2
+"""Seconds between looks of `wait`."""
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -83,32 +85,31 @@ def status(options: Common, app: str | None, form: str, watch: bool) -> int:
     for _ in _ticks(watch):
         document, now = _status_document(settings, app)
         if not watch or document != before:
-            _show_status(document, now, form, clear=watch)
+            _show_status(document, now, form, app, clear=watch)
         before = document
     return FINE
 
 
 def _status_document(settings: Settings, app: str | None) -> tuple[dict[str, Any], datetime]:
-    from controller.cli.offline import known_names, service_now
+    from controller.cli import offline
     from controller.clock import SystemClock
     from controller.control.queries import status_document
     from controller.control.verbs import check_among
-    from controller.status.store import SqliteStore
 
     now = SystemClock().now()
-    store = SqliteStore.open_readonly(Path(settings.state))
-    try:
-        document = status_document(store, service_now(settings, store), now, 2 * settings.resync)
+    with offline.looking(settings) as store:
+        document = status_document(store, offline.service_now(settings, store), now, 2 * settings.resync)
         if app is not None:
             document["apps"] = [entry for entry in document["apps"] if entry["name"] == app]
-            if not document["apps"]:
-                check_among((app,), known_names(settings, store))
-    finally:
-        store.close()
+            document["left"] = {name: volumes for name, volumes in document["left"].items() if name == app}
+            if not document["apps"] and not document["left"]:
+                check_among((app,), offline.known_names(settings, store))
     return document, now
 
 
-def _show_status(document: Mapping[str, Any], now: datetime, form: str, *, clear: bool) -> None:
+def _show_status(
+    document: Mapping[str, Any], now: datetime, form: str, app: str | None, *, clear: bool
+) -> None:
     from controller.cli import printing
 
     if form == "json":
@@ -118,7 +119,73 @@ def _show_status(document: Mapping[str, Any], now: datetime, form: str, *, clear
         return
     if clear and sys.stdout.isatty():
         click.clear()
-    printing.status_table(document, now, wide=form == "wide")
+    if app in document["left"] and not document["apps"]:
+        click.echo(printing.left_line(str(app), document["left"][app]))
+    else:
+        printing.status_table(document, now, wide=form == "wide")
+
+
+@click.command()
+@click.argument("app")
+@click.option("--for", "wanted", metavar="WORD", default="Ready", show_default=True, help="several: A,B")
+@click.option("--timeout", metavar="TIME", default="5m", show_default=True, help="like 30s, 5m or 1h")
+@common
+def wait(options: Common, app: str, wanted: str, timeout: str) -> int:
+    """Wait until the status of an app is one of these words; 1 when that is not so in time.
+
+    \b
+    Example: homeport wait zigbee2mqtt --for Ready,Degraded --timeout 10m
+    """
+    from controller.cli import offline, printing
+    from controller.clock import SystemClock
+
+    settings = options.settings()
+    words = _words(wanted)
+    patience = duration(timeout).total_seconds()
+    offline.check_known(settings, (app,))
+    clock = SystemClock()
+    deadline = clock.monotonic() + patience
+    told = None
+    for _ in _ticks(True, SOON):
+        word, message = _word_now(settings, app, clock.now())
+        if word in words:
+            click.echo(f"{app} is {word}.")
+            return FINE
+        text = printing.clean(f"{app} is {word}" + (f": {message}" if message else ""))
+        if clock.monotonic() >= deadline:
+            click.echo(f"homeport: not {wanted} in {timeout}: {text}", err=True)
+            return APP_WRONG
+        if text != told:
+            click.echo(text, err=True)
+        told = text
+    return APP_WRONG
+
+
+def _words(wanted: str) -> set[str]:
+    from controller.status.summary import WORDS
+
+    words = {word.strip() for word in wanted.split(",")}
+    for word in sorted(words - set(WORDS)):
+        raise click.BadParameter(f"{word!r} is none of {', '.join(WORDS)}", param_hint="--for")
+    return words
+
+
+def _word_now(settings: Settings, app: str, now: datetime) -> tuple[str, str]:
+    """The word and the message of one app, as far as the store and the lock tell."""
+    from controller.cli import offline
+    from controller.control.queries import summary_of
+    from controller.status.lock import StateLock
+
+    running = StateLock(Path(settings.state)).holder() is not None
+    with offline.looking(settings) as store:
+        record = store.record(app)
+        if record is None:
+            return "Unknown", "it is not on record" + ("" if running else "; the service is not running")
+        service = offline.describe(settings, store, running=running)
+        word = summary_of(record, service, now, 2 * settings.resync)
+    ready = record.condition("Ready")
+    message = ready.message if ready is not None else ""
+    return word, message if running else f"{message} (the service is not running)".strip()
 
 
 @click.command()
@@ -133,26 +200,22 @@ def events(options: Common, app: str | None, follow: bool, since: str | None, fo
     \b
     Example: homeport events zigbee2mqtt --since 1h -f
     """
-    from controller.cli.offline import known_names, service_now
+    from controller.cli import offline
     from controller.clock import SystemClock
     from controller.control.queries import events_list
     from controller.control.verbs import check_among
-    from controller.status.store import SqliteStore
 
     settings = options.settings()
     start = since_time(since, SystemClock().now()) if since else None
     last = 0
     for turn in _ticks(follow):
-        store = SqliteStore.open_readonly(Path(settings.state))
-        try:
+        with offline.looking(settings) as store:
             found = events_list(store, app, start, last)
             if turn == 0:
                 if app is not None and not found:
-                    check_among((app,), known_names(settings, store))
-                if not service_now(settings, store)["running"]:
+                    check_among((app,), offline.known_names(settings, store))
+                if not offline.service_now(settings, store)["running"]:
                     click.echo("The service is not running; this is what it last recorded.", err=True)
-        finally:
-            store.close()
         last = max([last, *(event["id"] for event in found)])
         _show_events(found, form, follow=follow)
     return FINE
@@ -177,9 +240,9 @@ def since_time(text: str, now: datetime) -> datetime:
     """`1h`, `30m`, or a time of day with a date. Raises `click.BadParameter`."""
     from controller.control.queries import parse_time
 
-    match = re.fullmatch(r"(\d{1,6})([smhdw])", text.strip())
-    if match:
-        return now - timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+    ago = _span(text)
+    if ago is not None:
+        return now - ago
     moment = parse_time(text.strip())
     if moment is None:
         raise click.BadParameter(
@@ -188,18 +251,95 @@ def since_time(text: str, now: datetime) -> datetime:
     return moment
 
 
-def _ticks(again: bool) -> Iterable[int]:
-    """Once; or with `again` every so often until Ctrl-C."""
+def duration(text: str) -> timedelta:
+    """`30s`, `5m` or `1h`. Raises `click.BadParameter`."""
+    span = _span(text)
+    if span is None:
+        raise click.BadParameter(f"{text!r} is not like 30s, 5m or 1h", param_hint="--timeout")
+    return span
+
+
+def _span(text: str) -> timedelta | None:
+    match = re.fullmatch(r"(\d{1,6})([smhdw])", text.strip(), re.ASCII)
+    return timedelta(seconds=int(match[1]) * _UNITS[match[2]]) if match else None
+
+
+def _ticks(again: bool, every: float = EVERY) -> Iterable[int]:
+    """Once; or with `again` every so many seconds until Ctrl-C."""
     turn = 0
     yield turn
     pause = threading.Event()
     try:
         while again:
-            pause.wait(EVERY)
+            pause.wait(every)
             turn += 1
             yield turn
     except KeyboardInterrupt:
         return
 
 
-COMMANDS = (plan, status, events)
+@click.command()
+@click.argument("app")
+@output("text", "json")
+@common
+def history(options: Common, app: str, form: str) -> int:
+    """List the revisions of an app that were applied, newest first; `homeport rollback` goes back to one.
+
+    \b
+    Example: homeport history zigbee2mqtt
+    """
+    from controller.cli import offline, printing
+    from controller.control.queries import history_document
+    from controller.model.record import Record
+
+    settings = options.settings()
+    with offline.looking(settings) as store:
+        record = store.record(app)
+    if record is None:
+        offline.check_known(settings, (app,))
+    document = history_document(record or Record(app))
+    if form == "json":
+        printing.as_json(document)
+    else:
+        printing.history_table(document)
+    return FINE
+
+
+@click.command()
+@click.argument("app")
+@click.argument("service", required=False)
+@click.option("-f", "--follow", is_flag=True, help="go on with what is written, until Ctrl-C")
+@click.option("--tail", metavar="N", type=click.IntRange(min=0), help="the last N lines of each container")
+@common
+def logs(options: Common, app: str, service: str | None, follow: bool, tail: int | None) -> int:
+    """Print what an app's containers wrote, as Compose prints it.
+
+    \b
+    Example: homeport logs zigbee2mqtt --tail 100 -f
+    """
+    from controller.cli import offline, printing, serve
+
+    settings = options.settings()
+    offline.check_known(settings, (app,))
+    if service is not None:
+        _check_service(settings, app, service)
+    colour = printing.wants_colour()
+    try:
+        code = serve.show_logs(settings, app, service, follow=follow, tail=tail, colour=colour)
+    except KeyboardInterrupt:
+        return FINE
+    return APP_WRONG if code else FINE
+
+
+def _check_service(settings: Settings, app: str, service: str) -> None:
+    """Compose prints nothing for a service that there is not, and calls it fine."""
+    from controller.cli import offline
+
+    with offline.looking(settings) as store:
+        record = store.record(app)
+    known = sorted({*record.desired_services, *record.observed_services}) if record is not None else []
+    if known and service not in known:
+        raise click.UsageError(f"{app} has no service {service!r}; it has {', '.join(known)}.")
+
+
+COMMANDS = (plan, status, events, wait, history, logs)

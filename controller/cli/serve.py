@@ -7,8 +7,12 @@ what it uses. No parsing and no printing.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from controller.model.errors import HomeportError
 
 if TYPE_CHECKING:
     from controller.model.desired import Invalid, Present
@@ -26,11 +30,11 @@ def run(settings: Settings, once: bool) -> int:
         return manager.serve(settings, once)
 
 
-def sweep(settings: Settings, apps: tuple[str, ...], dry_run: bool) -> list[Action]:
+def sweep(settings: Settings, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False) -> list[Action]:
     """One sweep by ourselves; what it did is told by its actions, not by a log."""
     from controller import manager
 
-    return manager.sweep(settings, apps, dry_run, listen=lambda _event: None, note=_note)
+    return manager.sweep(settings, apps, dry_run, listen=lambda _event: None, note=_note, lift=lift)
 
 
 def plans(settings: Settings, apps: tuple[str, ...]) -> list[tuple[str, Plan]]:
@@ -45,6 +49,50 @@ def engine_info(settings: Settings) -> EngineInfo:
     from controller import manager
 
     return manager.engine_info(settings)
+
+
+def purge(settings: Settings, app: str, volumes: tuple[str, ...]) -> tuple[str, ...]:
+    """Delete volumes by ourselves; raises as `controller.control.verbs.purge`, and `StateLocked`."""
+    from controller.control import verbs
+    from controller.manager import Manager
+
+    with closing(Manager(settings, listen=lambda _event: None, service=False)) as manager:
+        return verbs.purge(manager, verbs.Purge(app, volumes))
+
+
+def set_env(settings: Settings, app: str, values: Mapping[str, str]) -> tuple[str, ...]:
+    """Merge pairs into the app's `.env` as a person would edit it; answers with the keys that changed.
+
+    Raises `HomeportError` when the folder is no valid app or a value breaks the rule of its setting.
+    """
+    from controller.clock import SystemClock
+    from controller.manager import tree_of
+    from controller.model.desired import Present
+    from controller.source import environment
+    from controller.status.store import SqliteStore
+
+    with closing(SqliteStore.open_readonly(settings.state)) as store:
+        tree = tree_of(settings, store, SystemClock(), look_only=True)
+        found = tree.load(app)
+        if not isinstance(found, Present):
+            why = getattr(found, "message", "") or f"there is no folder of that name in {settings.apps}"
+            raise HomeportError(f"{app}: {why}. Nothing was changed")
+        wrong = environment.unset(found.manifest, {**found.env, **values}, settings.state)
+        broken = "; ".join(str(problem) for problem in wrong if problem.field in values)
+        if broken:
+            raise HomeportError(f"{app}: {broken}. Nothing was changed")
+        return tree.merge_env(found, values)
+
+
+def show_logs(
+    settings: Settings, app: str, service: str | None, *, follow: bool, tail: int | None, colour: bool
+) -> int:
+    """Print what the app's containers wrote; answers with Compose's exit code. Raises `EngineUnreachable`."""
+    from controller.engine.endpoint import resolve_endpoint
+    from controller.engine.logs import show_logs as show
+
+    engine_info(settings)
+    return show(resolve_endpoint(), app, service, follow=follow, tail=tail, colour=colour)
 
 
 def load_folder(path: Path) -> Present | Invalid:

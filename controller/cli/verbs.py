@@ -6,8 +6,9 @@ Imports that cost time are inside the functions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +17,7 @@ from controller.cli.options import APP_WRONG, FINE, Common, common, output
 if TYPE_CHECKING:
     from controller.api import ApiClient
     from controller.control.service import Service
+    from controller.control.verbs import Wish
 
 
 @click.command()
@@ -29,7 +31,7 @@ def reconcile(options: Common, names: tuple[str, ...], dry_run: bool, form: str)
     \b
     Example: homeport reconcile zigbee2mqtt --dry-run
     """
-    from controller.cli import offline, printing, serve
+    from controller.cli import offline, serve
 
     settings = options.settings()
     client = offline.running(settings)
@@ -37,7 +39,13 @@ def reconcile(options: Common, names: tuple[str, ...], dry_run: bool, form: str)
         actions = client.reconcile(names, dry_run=dry_run)
     else:
         offline.check_known(settings, names)
-        actions = offline.documents(serve.sweep(settings, names, dry_run))
+        actions = offline.documents(serve.sweep(settings, names, dry_run, lift=bool(names)))
+    return _show_actions(actions, form)
+
+
+def _show_actions(actions: Sequence[Mapping[str, Any]], form: str) -> int:
+    from controller.cli import printing
+
     if form == "json":
         printing.as_json({"actions": actions})
     else:
@@ -134,4 +142,236 @@ def _say_offline() -> None:
     click.echo("The service is not running; this takes effect at its next start.", err=True)
 
 
-COMMANDS = (reconcile, prune, suspend, resume)
+# -- wishes: remembered, and done by the app's next reconcile -------------------------------------------------
+
+
+@click.command()
+@click.argument("app")
+@output("text", "json")
+@common
+def stop(options: Common, app: str, form: str) -> int:
+    """Stop an app; it stays stopped, whatever happens to its files, until it is started by command.
+
+    \b
+    Example: homeport stop zigbee2mqtt
+    """
+    from controller.control.verbs import Stop
+
+    return _act(options, Stop(app), form)
+
+
+@click.command()
+@click.argument("app")
+@output("text", "json")
+@common
+def start(options: Common, app: str, form: str) -> int:
+    """Start an app that was stopped by command.
+
+    \b
+    Example: homeport start zigbee2mqtt
+    """
+    from controller.control.verbs import Start
+
+    return _act(options, Start(app), form)
+
+
+@click.command()
+@click.argument("app")
+@output("text", "json")
+@common
+def restart(options: Common, app: str, form: str) -> int:
+    """Stop and start all containers of an app.
+
+    \b
+    Example: homeport restart zigbee2mqtt
+    """
+    from controller.control.verbs import Restart
+
+    return _act(options, Restart(app), form)
+
+
+@click.command()
+@click.argument("app")
+@output("text", "json")
+@common
+def update(options: Common, app: str, form: str) -> int:
+    """Pull the images of an app, and re-create what a moved tag is newer than.
+
+    \b
+    Example: homeport update zigbee2mqtt
+    """
+    from controller.control.verbs import Update
+
+    return _act(options, Update(app), form)
+
+
+@click.command()
+@click.argument("app")
+@output("text", "json")
+@common
+def adopt(options: Common, app: str, form: str) -> int:
+    """Take over the running project of the app's name that was started from another folder.
+
+    \b
+    Example: homeport adopt zigbee2mqtt
+    """
+    from controller.control.verbs import Adopt
+
+    return _act(options, Adopt(app), form)
+
+
+@click.command()
+@click.argument("app")
+@click.argument("revision", default="")
+@output("text", "json")
+@common
+def rollback(options: Common, app: str, revision: str, form: str) -> int:
+    """Go back to an earlier revision; it holds until the app's files change. Data is not put back.
+
+    REVISION is a generation, or the first digits of a revision, as `homeport history` shows them; without it
+    the last good one before the present.
+
+    \b
+    Example: homeport rollback zigbee2mqtt 3
+    """
+    from controller.control.verbs import Rollback
+
+    return _act(options, Rollback(app, revision), form)
+
+
+@click.command()
+@click.argument("app")
+@click.option("--yes", is_flag=True, help="do not ask")
+@output("text", "json")
+@common
+def remove(options: Common, app: str, yes: bool, form: str) -> int:
+    """Remove an app. Its folder is kept in .removed/ beside the apps, its volumes stay.
+
+    \b
+    Example: homeport remove zigbee2mqtt --yes
+    """
+    from controller.cli import offline
+    from controller.control.verbs import Remove
+
+    offline.check_known(options.settings(), (app,))
+    if not yes:
+        _check_terminal()
+        click.confirm(f"Remove {app}? Its folder goes to .removed/, its volumes stay", abort=True, err=True)
+    return _act(options, Remove(app), form)
+
+
+def _act(options: Common, wish: Wish, form: str) -> int:
+    """Have it done and print what was done; by ourselves when no service runs."""
+    from controller.cli import offline, serve
+    from controller.control.verbs import remember
+
+    settings = options.settings()
+    client = offline.running(settings)
+    if client is not None:
+        return _show_actions(client.act(wish), form)
+    with offline.offline(settings) as service:
+        remember(service, wish)
+    click.echo("No service runs; this command does it by itself.", err=True)
+    return _show_actions(offline.documents(serve.sweep(settings, (wish.app,), False)), form)
+
+
+def _check_terminal() -> None:
+    if not sys.stdin.isatty():
+        raise click.UsageError("This asks first, and there is no terminal to ask at. Add --yes to go ahead.")
+
+
+# -- data and settings ----------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.argument("app")
+@click.argument("volumes", metavar="VOLUME...", nargs=-1, required=True)
+@click.option("--yes", is_flag=True, help="do not ask")
+@output("text", "json")
+@common
+def purge(options: Common, app: str, volumes: tuple[str, ...], yes: bool, form: str) -> int:
+    """Delete volumes of an app with all that is in them, for good: the only command that deletes data.
+
+    VOLUME is a full name, or the short one of the manifest.
+
+    \b
+    Example: homeport purge zigbee2mqtt data
+    """
+    from controller.cli import offline, printing, serve
+
+    settings = options.settings()
+    chosen = offline.volumes_to_purge(settings, app, volumes)
+    if not yes:
+        _check_terminal()
+        click.echo(f"Deleted for good, with all that is in them: {', '.join(chosen)}", err=True)
+        if click.prompt(f"Type the name of the app ({app}) to go ahead", err=True) != app:
+            click.echo("homeport: that is not its name; nothing was deleted", err=True)
+            return APP_WRONG
+    client = offline.running(settings)
+    purged = client.purge(app, chosen) if client is not None else list(serve.purge(settings, app, chosen))
+    if form == "json":
+        printing.as_json({"app": app, "purged": purged})
+    else:
+        for volume in purged:
+            click.echo(f"{printing.clean(volume)}: deleted")
+    return FINE
+
+
+@click.command("set")
+@click.argument("app")
+@click.argument("pairs", metavar="KEY[=VALUE]...", nargs=-1, required=True)
+@common
+def set_values(options: Common, app: str, pairs: tuple[str, ...]) -> int:
+    """Set values in an app's .env; every other line stays as it is. Prints the keys that changed.
+
+    A KEY alone takes its value from standard input, unseen: no secret need be in a command line.
+
+    \b
+    Example: homeport set zigbee2mqtt MQTT_USER=zigbee MQTT_PASSWORD
+    """
+    from controller.cli import offline, serve
+
+    settings = options.settings()
+    offline.check_known(settings, (app,))
+    _check_keys([pair.partition("=")[0] for pair in pairs])
+    values = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+    values |= _read_values([pair for pair in pairs if "=" not in pair])
+    for key, value in values.items():
+        if any(forbidden in value for forbidden in "\n\r\0"):
+            raise click.UsageError(
+                f"{key}: the value holds a line break or a NUL, which no line of .env can."
+            )
+    changed = serve.set_env(settings, app, values)
+    click.echo(f"{app}: changed {', '.join(changed)}" if changed else f"{app}: nothing to change")
+    return FINE
+
+
+def _check_keys(keys: Sequence[str]) -> None:
+    from controller.model.manifest import SETTING_NAME, steers_tools
+
+    for key in keys:
+        if not SETTING_NAME.fullmatch(key):
+            raise click.UsageError(f"{key!r} is no key: it must match ^[A-Z_][A-Z0-9_]*$.")
+        if steers_tools(key):
+            raise click.UsageError(f"{key} steers the tools that run the app, not the app; use another key.")
+    if len(set(keys)) < len(keys):
+        raise click.UsageError("A key is given twice; keep one.")
+
+
+def _read_values(keys: Sequence[str]) -> dict[str, str]:
+    """The values of these keys from standard input: asked for at a terminal, else one a line."""
+    if sys.stdin.isatty():
+        return {
+            key: click.prompt(key, hide_input=True, default="", show_default=False, err=True) for key in keys
+        }
+    lines = sys.stdin.read().removesuffix("\n").split("\n") if keys else []
+    if len(lines) != len(keys):
+        raise click.UsageError(
+            f"Standard input has {len(lines)} lines, for {len(keys)} keys without a value ({', '.join(keys)})."
+        )
+    return dict(zip(keys, lines, strict=True))
+
+
+COMMANDS = (
+    reconcile, prune, suspend, resume, stop, start, restart, update, adopt, rollback, remove, purge, set_values,
+)  # fmt: skip

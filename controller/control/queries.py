@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from controller.control.verbs import held
+from controller.control.volumes import left
 from controller.model.ports import Store
 from controller.model.record import Condition, Event, Record
 from controller.status.summary import last_word, summarize
@@ -19,24 +20,33 @@ from controller.status.summary import last_word, summarize
 def status_document(
     store: Store, service: Mapping[str, Any], now: datetime, stale_after: float | None
 ) -> dict[str, Any]:
-    """The document of `status -o json`: the service, and every app on record.
+    """The document of `status -o json`: the service, every app on record, and the volumes that others left.
 
     An app is as fresh as its last reconcile or the service's last look at everything, whichever is later.
     Where freshness or the engine is missing the summary is Unknown, with `lastSummary` beside it.
     """
     records = sorted(store.records(), key=lambda record: record.name)
-    engine = service.get("engine")
-    reachable = not isinstance(engine, Mapping) or engine.get("reachable") is not False
-    resync = parse_time(service.get("lastResync"))
     required_by: dict[str, list[str]] = {}
     for record in records:
         for provider in record.requires:
             required_by.setdefault(provider, []).append(record.name)
-    apps = []
-    for record in records:
-        summary = summarize(_seen(record, resync), now, engine_reachable=reachable, stale_after=stale_after)
-        apps.append(_app(record, summary, required_by.get(record.name, [])))
-    return {"service": {**service, "held": list(held(store))}, "apps": apps}
+    apps = [
+        _app(record, summary_of(record, service, now, stale_after), required_by.get(record.name, []))
+        for record in records
+    ]
+    return {
+        "service": {**service, "held": list(held(store))},
+        "apps": apps,
+        "left": {app: list(volumes) for app, volumes in left(store).items()},
+    }
+
+
+def summary_of(record: Record, service: Mapping[str, Any], now: datetime, stale_after: float | None) -> str:
+    """The word of one app, as the status has it. `stale_after` in seconds; None: age does not count."""
+    engine = service.get("engine")
+    reachable = not isinstance(engine, Mapping) or engine.get("reachable") is not False
+    seen = _seen(record, parse_time(service.get("lastResync")))
+    return summarize(seen, now, engine_reachable=reachable, stale_after=stale_after)
 
 
 def events_list(
@@ -44,6 +54,26 @@ def events_list(
 ) -> list[dict[str, Any]]:
     """What happened, oldest first; `after` is the id of the last event already seen."""
     return [_event(number, event) for number, event in store.events(app, since, after)]
+
+
+def history_document(record: Record) -> dict[str, Any]:
+    """What runs and what ran before it, newest first, and the generation that is not tried again."""
+    target = record.target
+    return {
+        "app": record.name,
+        "revisions": [
+            {
+                "generation": known.generation,
+                "revision": known.revision,
+                "version": known.version,
+                "appliedTime": rfc3339(known.applied_at),
+                "good": known.good,
+                "current": known is target,
+            }
+            for known in (*([target] if target else []), *record.history)
+        ],
+        "quarantine": _quarantine(record),
+    }
 
 
 def parse_time(value: object) -> datetime | None:
@@ -89,12 +119,27 @@ def _app(record: Record, summary: str, required_by: list[str]) -> dict[str, Any]
         },
         "requires": list(record.requires),
         "requiredBy": required_by,
+        "stopped": record.stopped,
+        "quarantine": _quarantine(record),
         "conditions": [_condition(condition) for condition in record.conditions],
         "retries": record.retries,
         "nextTryTime": rfc3339(record.next_try),
         "lastError": record.last_error,
         "lastReconcileTime": rfc3339(record.last_reconcile),
         "lastChangeTime": rfc3339(record.last_change),
+    }
+
+
+def _quarantine(record: Record) -> dict[str, Any] | None:
+    """The generation that is not tried again, why, and the revision that runs instead."""
+    kept_out = record.quarantine
+    if kept_out is None:
+        return None
+    return {
+        "generation": kept_out.generation,
+        "revision": kept_out.to.revision,
+        "reason": kept_out.reason,
+        "message": kept_out.message,
     }
 
 

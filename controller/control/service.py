@@ -26,14 +26,21 @@ class Service(Protocol):
     def names(self) -> Sequence[str]:
         """All apps on disk or on record."""
 
-    def sweep(self, apps: tuple[str, ...], dry_run: bool) -> tuple[Action, ...]:
-        """One pass; waits until each app is Ready or can get no further by itself. No apps: all of them."""
+    def sweep(self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False) -> tuple[Action, ...]:
+        """One pass; waits until each app is Ready or can get no further by itself. No apps: all of them.
+        `lift`: a generation of these apps that is kept out is tried again."""
 
     def plans(self, apps: tuple[str, ...]) -> tuple[tuple[str, Plan], ...]:
         """What would be done and why, app by app; touches nothing."""
 
     def requeue(self, app: str) -> None:
         """Look at this app now, whatever its backoff."""
+
+    def purge(self, app: str, volumes: Sequence[str]) -> None:
+        """Delete these volumes (full names) with all that is in them.
+
+        Raises `AppError("VolumeInUse" | "ApplyFailed", …)`; those before it are gone then.
+        """
 
     def describe(self) -> Mapping[str, object]:
         """The `service` object of the status."""

@@ -6,23 +6,32 @@ Questions that change nothing are in `queries`. Parsing, HTTP and printing do no
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from controller.control import volumes
+from controller.control.errors import Refused, UnknownApp
+from controller.control.history import find_revision
 from controller.control.service import Service
-from controller.model.errors import HomeportError
-from controller.model.facts import APPROVED, SUSPENDED
+from controller.model.facts import (
+    ADOPT,
+    APPROVED,
+    LEFT,
+    REMOVE,
+    RESTART,
+    ROLLBACK,
+    STOPPED,
+    SUSPENDED,
+    UPDATE,
+)
 from controller.model.plan import Action, Plan
 from controller.model.ports import Store
-
-
-class UnknownApp(HomeportError):
-    """No app of that name is in the tree or on record."""
+from controller.model.record import Record
 
 
 @dataclass(frozen=True)
 class Reconcile:
-    """One sweep over these apps; none: over all."""
+    """One sweep over these apps, whose quarantine it lifts; none: over all."""
 
     apps: tuple[str, ...] = ()
     dry_run: bool = False
@@ -56,10 +65,69 @@ class Resume:
     app: str
 
 
+@dataclass(frozen=True)
+class Wish:
+    """What a person wants of one app. It is remembered as a fact; the app's next reconcile does it."""
+
+    app: str
+
+
+@dataclass(frozen=True)
+class Stop(Wish):
+    """Stop its containers and leave them stopped until `Start`."""
+
+
+@dataclass(frozen=True)
+class Start(Wish):
+    """No longer leave it stopped."""
+
+
+@dataclass(frozen=True)
+class Restart(Wish):
+    """Stop and start all its containers, once."""
+
+
+@dataclass(frozen=True)
+class Update(Wish):
+    """Pull its images and apply what has moved, once."""
+
+
+@dataclass(frozen=True)
+class Adopt(Wish):
+    """Take over the running project of that name, whose folder is another one."""
+
+
+@dataclass(frozen=True)
+class Rollback(Wish):
+    """Go back to an earlier revision, until its files change."""
+
+    revision: str = ""
+    """A generation or the first digits of a revision; "": the last good one before the present."""
+
+
+@dataclass(frozen=True)
+class Remove(Wish):
+    """Take it away, folder and all; the folder is kept aside, and the volumes stay."""
+
+
+WISHES: Mapping[str, type[Wish]] = {
+    kind.__name__.lower(): kind for kind in (Stop, Start, Restart, Update, Adopt, Rollback, Remove)
+}
+"""All kinds of wishes, by the word that people use."""
+
+
+@dataclass(frozen=True)
+class Purge:
+    """Delete volumes of the app, by full or short names, with all that is in them."""
+
+    app: str
+    volumes: tuple[str, ...]
+
+
 def reconcile(service: Service, verb: Reconcile) -> tuple[Action, ...]:
     """Run the sweep and answer with what was done. Raises `UnknownApp`."""
     check_known(verb.apps, service)
-    return service.sweep(verb.apps, verb.dry_run)
+    return service.sweep(verb.apps, verb.dry_run, lift=bool(verb.apps))
 
 
 def plan(service: Service, verb: PlanQuery) -> tuple[tuple[str, Plan], ...]:
@@ -90,6 +158,63 @@ def resume(service: Service, verb: Resume) -> None:
     check_known((verb.app,), service)
     service.store.put(SUSPENDED + verb.app, None)
     service.requeue(verb.app)
+
+
+def act(service: Service, wish: Wish) -> tuple[Action, ...]:
+    """Remember the wish, look at the app, and answer with what was done once it is at rest. Raises as `remember`."""
+    remember(service, wish)
+    return service.sweep((wish.app,), dry_run=False)
+
+
+def remember(service: Service, wish: Wish) -> None:
+    """Keep the wish for the app's next reconcile. Raises `UnknownApp`, and `Refused` when it cannot be had."""
+    check_known((wish.app,), service)
+    store, app = service.store, wish.app
+    # What is done once carries its time, so that a second wish is told from the first.
+    now = service.clock.now().isoformat()
+    match wish:
+        case Stop():
+            store.put(STOPPED + app, "1")
+        case Start():
+            store.put(STOPPED + app, None)
+        case Restart():
+            store.put(RESTART + app, now)
+        case Update():
+            store.put(UPDATE + app, now)
+        case Adopt():
+            _check_adoptable(store, app)
+            store.put(ADOPT + app, now)
+        case Rollback(revision=wanted):
+            store.put(ROLLBACK + app, find_revision(store.record(app) or Record(app), wanted))
+        case Remove():
+            _check_not_required(store, app)
+            store.put(REMOVE + app, now)
+        case _:
+            raise TypeError(f"no such wish: {wish!r}")
+
+
+def _check_adoptable(store: Store, app: str) -> None:
+    record = store.record(app)
+    ready = record.condition("Ready") if record is not None else None
+    if ready is None or ready.reason != "NameConflict":
+        raise Refused(f"{app}: there is nothing to adopt; no project of that name runs from another folder")
+
+
+def _check_not_required(store: Store, app: str) -> None:
+    consumers = sorted(r.name for r in store.records() if app in r.requires and r.name != app)
+    if consumers:
+        raise Refused(f"{app} is required by {', '.join(consumers)}; remove them first")
+
+
+def purge(service: Service, verb: Purge) -> tuple[str, ...]:
+    """Delete the volumes and answer with their full names: nothing else of Homeport's ever deletes data.
+
+    Raises `UnknownApp`; `Refused` for a volume that is not the app's; `AppError("VolumeInUse", …)`.
+    """
+    check_among((verb.app,), {*service.names(), *service.store.facts(LEFT)})
+    chosen = volumes.choose(service.store, verb.app, verb.volumes)
+    service.purge(verb.app, chosen)
+    return chosen
 
 
 def held(store: Store) -> tuple[str, ...]:

@@ -111,14 +111,15 @@ class Compose:
 
     def up(
         self, app: str, folder: str, document: Path, services: Sequence[str], *,
-        text: str, force: bool, deadline: float,
+        text: str, force: bool, build: bool, deadline: float,
     ) -> None:  # fmt: skip
         """Make the document run; with no services named all of it, and nothing else of the project.
 
+        `build`: what is made of the app's own files is built anew.
         Raises `AppError` with the reason that Compose's words stand for.
         """
         flags = ["--no-deps"] if services else ["--remove-orphans"]
-        if not services and documents.built(text):
+        if build and documents.built(text):
             # Without it Compose takes the image that it built of an older Dockerfile.
             flags.append("--build")
         if force:
@@ -128,20 +129,20 @@ class Compose:
             deadline, documents.environment(text),
         )  # fmt: skip
         if outcome.code or outcome.timed_out:
-            self._fail(f"compose up {app}", "ApplyFailed", outcome, deadline, documents.secret_values(text))
+            self._fail(f"compose up {app}", "ApplyFailed", outcome, deadline, text)
 
-    def pull(
-        self, app: str, folder: str, document: Path, services: Sequence[str], *,
+    def get_images(
+        self, verb: str, app: str, folder: str, document: Path, services: Sequence[str], *,
         text: str, secrets: Sequence[str], deadline: float,
     ) -> None:  # fmt: skip
-        """Get images. Raises `AppError("PullFailed", …)`, or what else it was."""
+        """Get images; `verb` is `pull` or `build`. Raises `AppError` (PullFailed, ApplyFailed), or what else it was."""
         outcome = self._run(
-            [*self._document(app, folder, document), "pull", "--quiet", *services],
+            [*self._document(app, folder, document), verb, "--quiet", *services],
             deadline, documents.environment(text),
         )  # fmt: skip
         if outcome.code or outcome.timed_out:
-            values = (*secrets, *documents.secret_values(text))
-            self._fail(f"compose pull {app}", "PullFailed", outcome, deadline, values)
+            reason = "PullFailed" if verb == "pull" else "ApplyFailed"
+            self._fail(f"compose {verb} {app}", reason, outcome, deadline, text, secrets)
 
     def down(self, app: str, deadline: float) -> None:
         """Remove the project's containers and networks, known by their labels: no file is needed, and none
@@ -149,7 +150,7 @@ class Compose:
         """
         outcome = self._run([*self._project(app, "/"), "down", "--remove-orphans"], deadline, {})
         if outcome.code or outcome.timed_out:
-            self._fail(f"compose down {app}", "ApplyFailed", outcome, deadline, ())
+            self._fail(f"compose down {app}", "ApplyFailed", outcome, deadline)
 
     def _project(self, app: str, folder: str) -> list[str]:
         self.version()
@@ -196,10 +197,12 @@ class Compose:
         return outcome
 
     def _fail(
-        self, what: str, reason: str, outcome: Outcome, deadline: float, secrets: Sequence[str]
-    ) -> NoReturn:
+        self, what: str, reason: str, outcome: Outcome, deadline: float,
+        text: str = "{}", more: Sequence[str] = (),
+    ) -> NoReturn:  # fmt: skip
+        secrets = (*more, *documents.secret_values(text))
         if outcome.timed_out:
             words = last_words(outcome.stderr, secrets)
             text = f"{what} was not done in {deadline:.0f} s and was ended" + (f": {words}" if words else "")
             raise AppError(reason_of(words, reason), text)
-        raise compose_failure(what, reason, outcome.stderr, secrets)
+        raise compose_failure(what, reason, outcome.stderr, secrets, documents.images(text))

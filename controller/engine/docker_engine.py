@@ -6,7 +6,7 @@ applied, restarted or removed is said by the caller.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from controller.engine.compose import Compose
 from controller.engine.endpoint import Endpoint
 from controller.engine.events import Events
 from controller.engine.hooks import Hooks
+from controller.engine.images import Images
 from controller.engine.observation import PROJECT, SERVICE
+from controller.engine.redaction import last_lines
 from controller.engine.rendering import Renderer, WorkFolder
 from controller.model.desired import Present
 from controller.model.errors import AppError, EngineUnreachable
@@ -29,6 +31,9 @@ from controller.model.ports import Clock
 
 PULL_DEADLINE = 1800.0
 """Seconds for the images of one app."""
+LINE_LIMIT = 200
+"""Characters of one line that a container wrote."""
+_LOG_TAIL = 50  # of at most 16 KiB each; among so many there are a few that are not empty
 _FILES_IN_ROOT = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 
 
@@ -55,6 +60,7 @@ class DockerEngine:
         self._compose = Compose(endpoint, self._children, compose)
         self._folder = WorkFolder(Path(work_dir))
         self._renderer = Renderer(self._compose, self._folder, clock)
+        self._images = Images(self._clients)
         self._hooks = Hooks(endpoint, self._clients, clock)
         self._events = Events(endpoint, self._clients, clock)
 
@@ -124,8 +130,28 @@ class DockerEngine:
         """Services whose image is neither here nor built from the app's own files."""
         built = documents.built(rendered.document)
         wanted = {service.image for service in rendered.services if service.name not in built}
-        missing = {image for image in sorted(wanted) if not self._has_image(image)}
+        missing = {image for image in sorted(wanted) if not self._images.id_of(image)}
         return tuple(s.name for s in rendered.services if s.name not in built and s.image in missing)
+
+    def image_ids(self, rendered: Rendered) -> Mapping[str, str]:
+        """See `Engine.image_ids`."""
+        return self._images.ids(rendered)
+
+    def busy_names(self, names: Sequence[str], app: str) -> Mapping[str, str]:
+        """See `Engine.busy_names`. A container that does not run holds its name as well."""
+        if not names:
+            return {}
+        return {
+            seen.name_of(summary): _who(summary)
+            for summary in self._list([])
+            if seen.name_of(summary) in names and seen.labels_of(summary).get(PROJECT) != app
+        }
+
+    def last_lines(self, container: str, rendered: Rendered, lines: int = 3) -> tuple[str, ...]:
+        """See `Engine.last_lines`. Also () when the container's log cannot be read back (log driver `none`)."""
+        log = self._clients.read("reading a container's log", lambda api: _log(api, container))
+        secrets = (*rendered.env.values(), *documents.secret_values(rendered.document))
+        return last_lines(log.decode("utf-8", "replace"), secrets, lines, LINE_LIMIT)
 
     # ---- what files mean ----
 
@@ -136,15 +162,22 @@ class DockerEngine:
     # ---- changing what runs ----
 
     def pull(self, app: Present, rendered: Rendered, services: Sequence[str]) -> None:
-        """Get the images of these services, at most for half an hour. Raises `AppError("PullFailed", …)`."""
-        if not services:
-            return
+        """Get the images of these services: pulled, or built anew where they are made of the app's own files.
+
+        At most for half an hour each. Raises `AppError("PullFailed" | "ApplyFailed", …)`.
+        """
+        built = documents.built(rendered.document)
         secrets = tuple(app.env.values())
         with self._blaming_the_engine(), self._folder.temporary(rendered.document) as path:
-            self._compose.pull(
-                app.name, app.folder, path, services,
-                text=rendered.document, secrets=secrets, deadline=PULL_DEADLINE,
-            )  # fmt: skip
+            for verb, wanted in (
+                ("pull", [s for s in services if s not in built]),
+                ("build", [s for s in services if s in built]),
+            ):
+                if wanted:
+                    self._compose.get_images(
+                        verb, app.name, app.folder, path, wanted,
+                        text=rendered.document, secrets=secrets, deadline=PULL_DEADLINE,
+                    )  # fmt: skip
 
     def apply(
         self,
@@ -155,14 +188,20 @@ class DockerEngine:
         *,
         force: bool = False,
         deadline: float = 330.0,
+        images: Mapping[str, str] | None = None,
+        sources: Mapping[str, str] | None = None,
     ) -> None:
         """See `Engine.apply`."""
         due = self._clock.monotonic() + deadline
-        path = self._folder.keep(app, rendered.document)
+        wanted = {s: i for s, i in (images or {}).items() if not services or s in services}
+        pins = self._images.pins(app, rendered, wanted)
+        text = documents.redirected(rendered.document, pins, sources or {}, build=not services)
+        path = self._folder.keep(app, text)
         self._remove_leftovers(app, folder)
         with self._blaming_the_engine():
             self._compose.up(
-                app, folder, path, services, text=rendered.document, force=force, deadline=deadline
+                app, folder, path, services,
+                text=text, force=force, build=not services and not pins, deadline=deadline,
             )  # fmt: skip
             misnamed = sorted(
                 {seen.labels_of(c).get(SERVICE, "") for c in self._misnamed(app, folder, "running")}
@@ -172,7 +211,7 @@ class DockerEngine:
                 # its name back, and without the name the next `up` would make a second one.
                 left = max(1.0, due - self._clock.monotonic())
                 self._compose.up(
-                    app, folder, path, misnamed, text=rendered.document, force=True, deadline=left
+                    app, folder, path, misnamed, text=text, force=True, build=False, deadline=left
                 )
 
     def restart(self, app: str, containers: Sequence[str]) -> None:
@@ -185,6 +224,21 @@ class DockerEngine:
                     api.restart(one, timeout=seen.stop_timeout(api.inspect_container(one)))
             except NotFound as error:
                 raise AppError("ApplyFailed", f"restarting {app}: container {one[:12]} is gone") from error
+
+    def stop(self, app: str, containers: Sequence[str]) -> None:
+        """See `Engine.stop`. One after the other, in the order given."""
+        from docker.errors import NotFound
+
+        for one in containers:
+            with (
+                suppress(NotFound),
+                self._clients.borrow(f"stopping {app}", "ApplyFailed", missing=True) as api,
+            ):
+                api.stop(one, timeout=seen.stop_timeout(api.inspect_container(one)))
+
+    def keep_images(self, app: str, ids: Collection[str]) -> None:
+        """See `Engine.keep_images`."""
+        self._images.keep(app, ids)
 
     def remove(self, app: str, folders: Sequence[str]) -> None:
         """See `Engine.remove`. Containers of another folder with the same project name are left alone."""
@@ -224,6 +278,25 @@ class DockerEngine:
             api.create_volume(name, labels=labels)
         return True
 
+    def remove_volume(self, name: str) -> None:
+        """See `Engine.remove_volume`."""
+        from docker.errors import NotFound
+
+        users = self._clients.read(
+            f"looking who uses volume {name}", lambda api: api.containers(all=True, filters={"volume": name})
+        )
+        if users:
+            raise AppError(
+                "VolumeInUse",
+                f"volume {name} is used by {', '.join(sorted(_who(user) for user in users))}; "
+                "remove that first, for a container keeps its volumes even when it is stopped",
+            )
+        with (
+            suppress(NotFound),
+            self._clients.borrow(f"removing volume {name}", "ApplyFailed", missing=True) as api,
+        ):
+            api.remove_volume(name)
+
     def exec(self, container: str, script: bytes, env: Mapping[str, str], timeout: float) -> ExecResult:
         """See `Engine.exec`. Raises `AppError("HookFailed", …)` when it could not be started."""
         return self._hooks.run(container, script, env, timeout)
@@ -257,17 +330,6 @@ class DockerEngine:
             "listing containers", lambda api: api.containers(all=True, filters={"label": list(labels)})
         )
         return answer
-
-    def _has_image(self, image: str) -> bool:
-        from docker.errors import NotFound
-
-        try:
-            self._clients.read(
-                f"looking for image {image}", lambda api: api.inspect_image(image), missing=True
-            )
-        except NotFound:
-            return False
-        return True
 
     @contextmanager
     def _blaming_the_engine(self) -> Iterator[None]:
@@ -359,6 +421,15 @@ def _look(
             if volume["Name"] in volumes:
                 found[volume["Name"]] = str((volume.get("Labels") or {}).get(created, ""))
     return ours, tuple(sorted(foreign)), found
+
+
+def _log(api: Any, container: str) -> bytes:
+    from docker.errors import APIError
+
+    try:
+        return bytes(api.logs(container, stdout=True, stderr=True, tail=_LOG_TAIL))
+    except APIError:
+        return b""  # it is gone, or its log driver gives nothing back
 
 
 def _clashes(wanted: tuple[str, int, str], address: str, port: int, protocol: str) -> bool:

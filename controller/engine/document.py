@@ -5,6 +5,7 @@ Pure: text in, `Rendered` out. Running Compose is `compose`'s, comparing is the 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ from controller.model.observed import Bind, Rendered, Service
 ENVIRONMENT = "x-homeport-environment"
 """Where the document keeps the variables that its secrets and configs are taken from at each start."""
 _NO = frozenset({"", "0", "false", "no", "off"})
+_COPIED = (("secrets", "/run/secrets/"), ("configs", "/"))  # and the folder each is in when none is named
 
 Json = Mapping[str, Any]
 
@@ -61,12 +63,45 @@ def parse(app: str, revision: str, document: str, hashes: Mapping[str, str]) -> 
         external_volumes=tuple(
             sorted(str(v.get("name") or k) for k, v in _top(model, "volumes").items() if v.get("external"))
         ),
-        needs_network=any(
-            not _top(model, "networks").get(network, {}).get("external")
-            for service in services.values()
-            for network in service.get("networks") or {}
-        ),
     )
+
+
+def redirected(document: str, pins: Mapping[str, str], sources: Mapping[str, str], *, build: bool) -> str:
+    """The document with other images and mounted paths; the very same text when nothing is given.
+
+    `pins`: service to the image id in place of its name, or "" where the name stands for the right one. A pinned
+    service is neither pulled nor built; with `build` what is built from files and not pinned is built anew.
+    `sources`: host path to the path in its place.
+    """
+    if not pins and not sources:
+        return document
+    model = json.loads(document)
+    for name, service in _services(model).items():
+        # The policy enters no config hash, so where the name is right nothing is made anew.
+        if name in pins:
+            service["pull_policy"] = "never"
+        elif pins and build and service.get("build"):
+            service["pull_policy"] = "build"
+        if pins.get(name):
+            service["image"] = pins[name]
+            service.pop("build", None)
+        for volume in service.get("volumes") or ():
+            if volume.get("type") == "bind" and volume.get("source") in sources:
+                volume["source"] = sources[volume["source"]]
+    for kind, where in _COPIED:
+        for name, source in _top(model, kind).items():
+            if str(source.get("file")) in sources:
+                _replace_file(model, kind, where, name, sources[str(source["file"])])
+    return json.dumps(model, separators=(",", ":"))
+
+
+def images(document: str) -> dict[str, list[str]]:
+    """Name of an image to the services that run it; what is built under a name of Compose's is not in it."""
+    found: dict[str, list[str]] = {}
+    for name, service in sorted(_services(json.loads(document)).items()):
+        if service.get("image"):
+            found.setdefault(str(service["image"]), []).append(name)
+    return found
 
 
 def built(document: str) -> frozenset[str]:
@@ -121,6 +156,9 @@ def _service(app: str, name: str, service: Json, config_hash: str, awaited: bool
         binds=tuple(_binds(service, model)),
         ports=tuple(_ports(service, scale)),
         shares_with=_shares_with(service),
+        keeps_data=_keeps_data(service),
+        container_name=str(service.get("container_name") or ""),
+        contents=_contents(service, model),
     )
 
 
@@ -145,12 +183,48 @@ def _binds(service: Json, model: Json) -> Iterator[Bind]:
         if volume.get("type") == "bind" and volume.get("source"):
             yield Bind(str(volume["source"]), str(volume["target"]), bool(volume.get("read_only")))
     # Secrets and configs made of files are bind mounts, too.
-    for kind, where in (("secrets", "/run/secrets/"), ("configs", "/")):
+    for kind, where in _COPIED:
         for use in service.get(kind) or ():
             source = str(use["source"])
             file = _top(model, kind).get(source, {}).get("file")
             if file:
                 yield Bind(str(file), str(use.get("target") or where + source), True)
+
+
+def _keeps_data(service: Json) -> bool:
+    mounted = any(
+        volume.get("type") in ("bind", "volume") and not volume.get("read_only")
+        for volume in service.get("volumes") or ()
+    )
+    return mounted or any(not str(source).endswith(":ro") for source in service.get("volumes_from") or ())
+
+
+def _contents(service: Json, model: Json) -> str:
+    values = model.get(ENVIRONMENT) or {}
+    used = []
+    for kind, _ in _COPIED:
+        for use in service.get(kind) or ():
+            source = _top(model, kind).get(str(use["source"]), {})
+            if source.get("environment"):
+                used.append((kind, use["source"], values.get(source["environment"])))
+            elif "content" in source:
+                used.append((kind, use["source"], source["content"]))
+    return f"sha256:{_digest(json.dumps(sorted(used, key=repr)))}" if used else ""
+
+
+def _replace_file(model: Json, kind: str, where: str, name: str, path: str) -> None:
+    # A service's config hash has the name of a secret or config and not its file: under the same name the
+    # containers that are there would be kept, with the file they have.
+    other = f"{name}.{_digest(path)[:12]}"
+    model[kind][other] = {**model[kind].pop(name), "file": path}
+    for service in _services(model).values():
+        for use in service.get(kind) or ():
+            if use["source"] == name:
+                use.update(source=other, target=use.get("target") or where + name)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _ports(service: Json, scale: int) -> Iterator[tuple[str, int, str]]:

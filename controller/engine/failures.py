@@ -7,7 +7,7 @@ anything longer is the work queue's.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,7 +42,12 @@ _UNREACHABLE = re.compile(
 )
 # ` Container app-web-1  Creating`: what Compose reports of its progress, not why it failed.
 _PROGRESS = re.compile(r"^\s*(Container|Network|Volume|Image|Service)\s+\S+\s+[A-Z][a-z]+(\s+[\d.]+m?s)?\s*$")
+# ` Image nginx:1 Error manifest unknown`: the only line that says which of them it was.
+_IMAGE_FAILED = re.compile(
+    r"^\s*Image (?P<image>\S+) Error (?:response from daemon: )?(?P<why>\S.*)$", re.MULTILINE
+)
 _LOGFMT = re.compile(r'^time="[^"]*" level=(?P<level>\w+) msg="(?P<text>(?:[^"\\]|\\.)*)".*$')
+_COMPARED = 20  # lines; a child may have said thousands
 _POOL_HINT = "; remove unused networks or widen default-address-pools of the engine"
 
 
@@ -67,15 +72,33 @@ def last_words(stderr: bytes, secrets: Iterable[str] = (), lines: int = 3) -> st
             warned.append(logged["text"])
         else:
             said.append(logged["text"] if logged else text)
-    unique = list(dict.fromkeys(said or warned))
-    return shorten("; ".join(unique[-lines:]))
+    unique = list(dict.fromkeys(said or warned))[-_COMPARED:]
+    # Compose says most failures twice: with the name of what failed, and once more at the end without.
+    whole = [text for text in unique if not any(text != other and text in other for other in unique)]
+    return shorten("; ".join(whole[-lines:]))
 
 
-def compose_failure(what: str, default: str, stderr: bytes, secrets: Iterable[str] = ()) -> HomeportError:
-    """Which error a failed Compose call is. `default` is the reason when the words tell nothing more."""
+def compose_failure(
+    what: str,
+    default: str,
+    stderr: bytes,
+    secrets: Iterable[str] = (),
+    images: Mapping[str, Sequence[str]] | None = None,
+) -> HomeportError:
+    """Which error a failed Compose call is. `default` is the reason when the words tell nothing more.
+    `images`: name of an image that can be pulled to the services that run it.
+    """
     text = stderr.decode("utf-8", "replace")
     if _UNREACHABLE.search(text):
         return unreachable("Compose cannot connect to it")
+    secrets = tuple(secrets)
+    failed = next((m for m in _IMAGE_FAILED.finditer(text) if m["image"] in (images or {})), None)
+    if images and failed:
+        services = images[failed["image"]]
+        of = f"service{'s' if len(services) > 1 else ''} {', '.join(services)}"
+        why = shorten(redact(failed["why"].strip(), secrets))
+        reason = reason_of(failed["why"], "PullFailed")
+        return AppError(reason, f"{what}: image {failed['image']} of {of} cannot be pulled: {why}")
     message = last_words(stderr, secrets) or "Compose said nothing"
     reason = reason_of(text, default)
     return AppError(reason, f"{what}: {message}" + (_POOL_HINT if reason == "NoAddressPool" else ""))

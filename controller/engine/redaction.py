@@ -44,3 +44,11 @@ def shorten(text: str, limit: int = MESSAGE_LIMIT) -> str:
         return text
     head = limit // 2 - 1
     return text[:head] + " … " + text[-(limit - head - 3) :]
+
+
+def last_lines(text: str, values: Iterable[str], lines: int, limit: int) -> tuple[str, ...]:
+    """The last lines of a log that are not empty, redacted, each at most `limit` characters long."""
+    # A bare carriage return is how a progress bar ends its line.
+    clean = redact(text.replace("\r", "\n"), values)
+    said = [line.strip() for line in clean.splitlines() if line.strip()]
+    return tuple(shorten(line, limit) for line in said[-lines:]) if lines > 0 else ()

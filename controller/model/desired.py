@@ -47,6 +47,11 @@ class Present:
     warnings: tuple[str, ...] = ()
     quiet: float = 1e9
     """Seconds since the newest input changed."""
+    mounted: Mapping[str, str] = field(default_factory=dict)
+    """Absolute path to `sha256:` digest of each regular file in the app's folder that a service mounts
+    read-only (`configs` and `secrets` made of files among them). They are inputs; no config hash covers them."""
+    identity: str = ""
+    """Of the folder itself (device and inode): a renamed folder keeps it."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ class Invalid:
     reason: str = "SourceInvalid"
     """`SourceInvalid`, or `Incomplete` when a named file is not there (yet)."""
     quiet: float = 1e9
+    identity: str = ""
 
     @property
     def message(self) -> str:

@@ -6,6 +6,7 @@ one-call sweep and the simulation drive the very same code; dropping the generat
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from controller.model.desired import Census, Desired, Present
 from controller.model.errors import HomeportError
-from controller.model.facts import APPROVED, SUSPENDED
+from controller.model.facts import WISHES
 from controller.model.observed import ExecResult, Observed, Rendered
 from controller.model.ports import Clock, Engine, Listener, Requeue, Store, Tree
 from controller.model.record import Event, Record
@@ -146,8 +147,8 @@ class ForgetRecord(Effect[None]):
     app: str
 
     def perform(self, host: Host) -> None:
-        host.store.put(SUSPENDED + self.app, None)
-        host.store.put(APPROVED + self.app, None)
+        for wish in WISHES:
+            host.store.put(wish + self.app, None)
         host.store.forget(self.app)
 
 
@@ -162,13 +163,26 @@ class ReadFact(Effect["str | None"]):
 
 
 @dataclass(frozen=True)
-class EndApproval(Effect[None]):
-    """A person's yes to a removal covers that one removal: it ends with it, or when the folder is back."""
+class WriteFact(Effect[None]):
+    """Remember a fact; None forgets it, as a wish that was fulfilled."""
 
-    app: str
+    key: str
+    value: str | None = None
 
     def perform(self, host: Host) -> None:
-        host.store.put(APPROVED + self.app, None)
+        host.store.put(self.key, self.value)
+
+
+@dataclass(frozen=True)
+class FulfilWish(Effect[None]):
+    """Forget a wish that is fulfilled, unless the person has said it anew meanwhile."""
+
+    key: str
+    value: str | None
+
+    def perform(self, host: Host) -> None:
+        if host.store.get(self.key) == self.value:
+            host.store.put(self.key, None)
 
 
 @dataclass(frozen=True)
@@ -184,13 +198,45 @@ class ReadModel(Effect["Rendered | None"]):
 
 @dataclass(frozen=True)
 class KeepModel(Effect[None]):
-    """Keep the rendered model of the revision that is about to be applied."""
+    """Keep the rendered model of the revision that is about to be applied, and of the others these."""
 
     app: str
     rendered: Rendered
+    keep: tuple[str, ...]
 
     def perform(self, host: Host) -> None:
-        host.store.keep_model(self.app, self.rendered)
+        host.store.keep_model(self.app, self.rendered, self.keep)
+
+
+@dataclass(frozen=True)
+class KeepMounted(Effect[None]):
+    """Keep copies of mounted files (path to digest), to be able to go back; drop all that are not in `keep`."""
+
+    app: str
+    mounted: Mapping[str, str]
+    keep: frozenset[str]
+
+    def perform(self, host: Host) -> None:
+        for path, digest in self.mounted.items():
+            if host.store.file(self.app, digest) is not None:
+                continue
+            file = host.tree.read_mounted(path)
+            # Edited since it was digested: the run that this edit brings keeps it.
+            if file is not None and digest == "sha256:" + hashlib.sha256(file.data).hexdigest():
+                host.store.keep_file(self.app, digest, file)
+        host.store.keep_only_files(self.app, {*self.mounted.values(), *self.keep})
+
+
+@dataclass(frozen=True)
+class FindCopies(Effect["Mapping[str, str]"]):
+    """Digest to the path of the copy that was kept; those without one are left out."""
+
+    app: str
+    digests: frozenset[str]
+
+    def perform(self, host: Host) -> Mapping[str, str]:
+        found = {digest: host.store.file(self.app, digest) for digest in sorted(self.digests)}
+        return {digest: path for digest, path in found.items() if path is not None}
 
 
 @dataclass(frozen=True)
@@ -200,7 +246,7 @@ class Render(Effect[Rendered]):
     app: Present
 
     def perform(self, host: Host) -> Rendered:
-        return host.engine.render(self.app)
+        return replace(host.engine.render(self.app), env=self.app.env)
 
 
 @dataclass(frozen=True)
@@ -224,6 +270,48 @@ class FindBusyPorts(Effect[Mapping[int, str]]):
 
     def perform(self, host: Host) -> Mapping[int, str]:
         return host.engine.busy_ports(self.ports, self.app)
+
+
+@dataclass(frozen=True)
+class FindBusyNames(Effect["Mapping[str, str]"]):
+    """Which of these container names others hold."""
+
+    app: str
+    names: tuple[str, ...]
+
+    def perform(self, host: Host) -> Mapping[str, str]:
+        return host.engine.busy_names(self.names, self.app)
+
+
+@dataclass(frozen=True)
+class FindIdentities(Effect["Mapping[str, str]"]):
+    """Which directories stand at these host paths now."""
+
+    paths: tuple[str, ...]
+
+    def perform(self, host: Host) -> Mapping[str, str]:
+        return host.tree.identities(self.paths)
+
+
+@dataclass(frozen=True)
+class FindImageIds(Effect["Mapping[str, str]"]):
+    """Service to the image that its name stands for now."""
+
+    rendered: Rendered
+
+    def perform(self, host: Host) -> Mapping[str, str]:
+        return host.engine.image_ids(self.rendered)
+
+
+@dataclass(frozen=True)
+class ReadLastLines(Effect["tuple[str, ...]"]):
+    """What a container said last, without secrets."""
+
+    container: str
+    rendered: Rendered
+
+    def perform(self, host: Host) -> tuple[str, ...]:
+        return host.engine.last_lines(self.container, self.rendered)
 
 
 @dataclass(frozen=True)
@@ -330,11 +418,14 @@ class Apply(Effect[None]):
     services: tuple[str, ...] = ()
     force: bool = False
     deadline: float = 330.0
+    images: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     def perform(self, host: Host) -> None:
         host.engine.apply(
-            self.app, self.folder, self.rendered, self.services, force=self.force, deadline=self.deadline
-        )
+            self.app, self.folder, self.rendered, self.services,
+            force=self.force, deadline=self.deadline, images=self.images, sources=self.sources,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -347,6 +438,41 @@ class Restart(Effect[None]):
 
     def perform(self, host: Host) -> None:
         host.engine.restart(self.app, self.containers)
+
+
+@dataclass(frozen=True)
+class Stop(Effect[None]):
+    """Stop containers; they stay."""
+
+    mutates: ClassVar[bool] = True
+    app: str
+    containers: tuple[str, ...]
+
+    def perform(self, host: Host) -> None:
+        host.engine.stop(self.app, self.containers)
+
+
+@dataclass(frozen=True)
+class KeepImages(Effect[None]):
+    """Tag the images that the app may have to go back to."""
+
+    mutates: ClassVar[bool] = True
+    app: str
+    ids: frozenset[str]
+
+    def perform(self, host: Host) -> None:
+        host.engine.keep_images(self.app, self.ids)
+
+
+@dataclass(frozen=True)
+class MoveOut(Effect[str]):
+    """Take the app's folder out of the tree; where it is now."""
+
+    mutates: ClassVar[bool] = True
+    app: str
+
+    def perform(self, host: Host) -> str:
+        return host.tree.move_out(self.app)
 
 
 @dataclass(frozen=True)

@@ -53,12 +53,14 @@ class _Part(BaseModel):
 class Setting(_Part):
     """One entry of `settings`: a key in the app's `.env` that a person may fill in."""
 
-    name: StrictStr
-    label: StrictStr = ""
-    description: StrictStr = ""
-    type: Literal["text", "password", "number", "path"] = "text"
-    required: StrictBool = False
-    default: StrictStr | None = None
+    name: StrictStr = Field(description="The key in .env; upper case.")
+    label: StrictStr = Field("", description="What people are shown instead of the key.")
+    description: StrictStr = Field("", description="What to fill in, for people.")
+    type: Literal["text", "password", "number", "path"] = Field(
+        "text", description="What values are right; a path is an absolute path of a folder on this machine."
+    )
+    required: StrictBool = Field(False, description="true: the app is not started while the value is empty.")
+    default: StrictStr | None = Field(None, description="What .env begins with.")
 
     @field_validator("name")
     @classmethod
@@ -73,12 +75,25 @@ class Setting(_Part):
 class Requirement(_Part):
     """One entry of `requires`: a provider, and the hooks of ours that run inside it."""
 
-    app: StrictStr
-    on_install: StrictStr | None = None
-    on_start: StrictStr | None = None
-    on_update: StrictStr | None = None
-    on_remove: StrictStr | None = None
-    restart: StrictBool = False
+    app: StrictStr = Field(description="The provider: an app that must be there and healthy first.")
+    on_install: StrictStr | None = Field(
+        None,
+        description="Script in the provider's folder that runs in its container once, before this app's first "
+        "start; the KEY=VALUE lines that it prints go into this app's .env.",
+    )
+    on_start: StrictStr | None = Field(
+        None,
+        description="Script in the provider's folder that runs in its container before each start of this app.",
+    )
+    on_update: StrictStr | None = Field(
+        None, description="The same when this app's version has changed; what it prints goes into .env."
+    )
+    on_remove: StrictStr | None = Field(
+        None, description="The same after this app is removed, while the provider still runs."
+    )
+    restart: StrictBool = Field(
+        False, description="true: restart this app after the provider's containers are new."
+    )
 
     @field_validator("app")
     @classmethod
@@ -91,24 +106,39 @@ class Requirement(_Part):
 class Manifest(_Part):
     """A whole manifest. Lists are kept in the order in which people wrote them."""
 
-    name: StrictStr
-    display_name: StrictStr
-    version: StrictStr
-    description: StrictStr
-    volumes: list[StrictStr]
-    ports: list[Annotated[StrictInt, Field(ge=1, le=65535)]]
-    icon: StrictStr
-    description_long: StrictStr | None = None
-    open_url: StrictStr | None = None
-    settings: list[Setting] = []
-    requires: list[Requirement] = []
-    suspend: StrictBool = False
-    exec_service: StrictStr | None = None
-    health_timeout: Annotated[float, Field(gt=0, strict=True)] | Annotated[StrictInt, Field(gt=0)] | None = (
-        None
+    name: StrictStr = Field(description="The app's name; the same as its folder's. At most 63 characters.")
+    display_name: StrictStr = Field(description="The name that people are shown.")
+    version: StrictStr = Field(description="Free form; another version is an update.")
+    description: StrictStr = Field(description="One line on what the app is for.")
+    volumes: list[StrictStr] = Field(
+        description="Short names of volumes: `files` of the app `share` is the Docker volume `furtka_share_files`, "
+        "made when absent and never removed. The compose file names it as external."
     )
-    rollback: Literal["auto", "always", "never"] | None = None
-    snapshot: StrictBool = False
+    ports: list[Annotated[StrictInt, Field(ge=1, le=65535)]] = Field(
+        description="Ports on this machine, for information; the compose file binds them."
+    )
+    icon: StrictStr = Field(description="A file in the app's folder; it may be absent.")
+    description_long: StrictStr | None = Field(None, description="More than one line on it.")
+    open_url: StrictStr | None = Field(
+        None, description="Where the app is opened; {host} stands for this machine's name."
+    )
+    settings: list[Setting] = Field([], description="What people may or must fill in: keys of .env.")
+    requires: list[Requirement] = Field(
+        [], description="Apps that must be there and healthy before this one."
+    )
+    suspend: StrictBool = Field(False, description="true: leave the app exactly as it is.")
+    exec_service: StrictStr | None = Field(
+        None, description="The compose service in which hooks of apps that require this one run."
+    )
+    health_timeout: Annotated[float, Field(gt=0, strict=True)] | Annotated[StrictInt, Field(gt=0)] | None = (
+        Field(None, description="Seconds that the app may take to become healthy.")
+    )
+    rollback: Literal["auto", "always", "never"] | None = Field(
+        None, description="When a failed update is taken back by itself."
+    )
+    snapshot: StrictBool = Field(
+        False, description="true: copy the app's volumes before an update that changes an image."
+    )
 
     @field_validator("name")
     @classmethod

@@ -36,6 +36,13 @@ class Service:
     """Published host ports: (address or "", port, protocol)."""
     shares_with: str = ""
     """The sibling whose namespaces it lives in (`network_mode: service:x` and the like), or ""."""
+    keeps_data: bool = False
+    """It mounts a volume or a writable host path: another image may have changed what is in there for good."""
+    container_name: str = ""
+    """The fixed name of its container, or ""."""
+    contents: str = ""
+    """Digest of the configs and secrets that are given in the file or by a variable, which no config hash covers;
+    "" for none. They are copied into a container when it is created."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +54,8 @@ class Rendered:
     document: str = field(repr=False)
     """The engine's own form of the model, complete: applying it needs no other file. Secret-bearing."""
     external_volumes: tuple[str, ...] = ()
-    needs_network: bool = False
-    """Whether applying it creates networks of its own."""
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The app's `.env` that it was rendered with. Secret-bearing."""
 
     def service(self, name: str) -> Service | None:
         """The service of that name, or None."""
@@ -102,6 +109,17 @@ class Observed:
         """The service's containers in the order of their numbers, without one-off runs."""
         own = [c for c in self.containers if c.service == service and not c.oneoff]
         return tuple(sorted(own, key=lambda c: (c.number, c.name)))
+
+
+@dataclass(frozen=True)
+class MountedFile:
+    """A file that a service mounts, as it is on disk: enough to put a copy in its place."""
+
+    data: bytes = field(repr=False)
+    mode: int
+    """Permission bits."""
+    owner: tuple[int, int]
+    """User and group."""
 
 
 @dataclass(frozen=True)

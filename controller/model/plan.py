@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal[
-    "ensure_volume", "seed_env", "hook", "compose_up", "compose_down", "restart", "wait", "skip", "error"
-]
+    "ensure_volume", "seed_env", "hook", "pull", "compose_up", "rollback", "restart", "stop", "compose_down",
+    "remove", "wait", "skip", "error",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Action:
     app: str = ""
     provider: str = ""
     event: str = ""
-    """For hooks: on_install or on_start."""
+    """For hooks: on_install, on_update, on_start or on_remove."""
     script: str = ""
     services: tuple[str, ...] = ()
     """For compose_up and restart: these services only; empty means the whole app."""
@@ -35,7 +36,12 @@ class Action:
     @property
     def changes_inputs(self) -> bool:
         """Whether it writes into the app's folder: the run ends after it and the next one plans afresh."""
-        return self.kind == "seed_env" or (self.kind == "hook" and self.event == "on_install")
+        return self.kind == "seed_env" or (self.kind == "hook" and self.event in ("on_install", "on_update"))
+
+    @property
+    def ends_run(self) -> bool:
+        """Whether what comes next depends on what it gave: the next run plans afresh."""
+        return self.changes_inputs or self.kind == "pull"
 
     def __str__(self) -> str:
         return f"{self.kind:<14} {self.target}" + (f" ({self.detail})" if self.detail else "")

@@ -6,12 +6,12 @@ contract tests. No other module of the project touches files, time, sqlite3, doc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from controller.model.desired import Census, Desired, Present
-from controller.model.observed import EngineEvent, EngineInfo, ExecResult, Observed, Rendered
+from controller.model.observed import EngineEvent, EngineInfo, ExecResult, MountedFile, Observed, Rendered
 from controller.model.record import Event, Record
 
 
@@ -54,6 +54,17 @@ class Tree(Protocol):
     def missing_paths(self, paths: Sequence[str]) -> tuple[str, ...]:
         """Those of these host paths that do not exist."""
 
+    def identities(self, paths: Sequence[str]) -> Mapping[str, str]:
+        """Of those of these host paths that are directories: what changes when another one takes its place
+        (device and inode), and not with what is in it."""
+
+    def read_mounted(self, path: str) -> MountedFile | None:
+        """A mounted file with its mode and owner; None when it is not there or no regular file."""
+
+    def move_out(self, app: str) -> str:
+        """Take the app's folder out of the tree by one rename, into `.removed/` beside the apps (made 0700),
+        under a name that no earlier one has. Answers with its new place. Raises `WriteFailed`."""
+
 
 class Engine(Protocol):
     """What runs. Coarse on purpose: a second implementation (Swarm) must fit.
@@ -88,14 +99,39 @@ class Engine(Protocol):
         *,
         force: bool = False,
         deadline: float = 330.0,
+        images: Mapping[str, str] | None = None,
+        sources: Mapping[str, str] | None = None,
     ) -> None:
         """Make it run: clean up what an interrupted apply left, then up. `services` empty: the whole app,
         and what is no longer in it is removed. Does not wait for health. `deadline` in seconds.
+        `images`: service to the image id it has to run; where its tag has moved, the id is applied instead.
+        `sources`: mounted host path to the path that is mounted in its place.
         Raises `AppError("ApplyFailed" | "NoAddressPool" | "DiskFull" | …)`.
         """
 
     def restart(self, app: str, containers: Sequence[str]) -> None:
         """Stop and start these containers (ids)."""
+
+    def stop(self, app: str, containers: Sequence[str]) -> None:
+        """Stop these containers (ids), each within its own stop time; they stay. One that is gone is fine."""
+
+    def last_lines(self, container: str, rendered: Rendered, lines: int = 3) -> tuple[str, ...]:
+        """The last non-empty lines that a container wrote, each shortened, without control characters and without
+        any value that may be secret; () when there are none or the container is gone."""
+
+    def image_ids(self, rendered: Rendered) -> Mapping[str, str]:
+        """Service to the id of the image that its name stands for here now; services without one are left out."""
+
+    def keep_images(self, app: str, ids: Collection[str]) -> None:
+        """Tag these images as the app's, so that neither a moved tag nor a prune takes them; the tags of ours that
+        the app no longer needs are taken off. An image that is not there is no error."""
+
+    def busy_names(self, names: Sequence[str], app: str) -> Mapping[str, str]:
+        """Which of these container names others than `app` hold, and who."""
+
+    def remove_volume(self, name: str) -> None:
+        """Remove a volume with all that is in it. Only ever called for a name that a person gave.
+        Raises `AppError("VolumeInUse" | "ApplyFailed", …)`; a volume that is not there is no error."""
 
     def remove(self, app: str, folders: Sequence[str]) -> None:
         """Remove the app's containers and networks. Volumes stay. Fine when there is nothing."""
@@ -129,10 +165,20 @@ class Store(Protocol):
     def forget(self, app: str) -> None:
         """Drop the record and its models; events stay."""
 
-    def keep_model(self, app: str, rendered: Rendered) -> None:
-        """Keep the rendered model of a revision (mode 0600); older ones of the app may go."""
+    def keep_model(self, app: str, rendered: Rendered, keep: Collection[str]) -> None:
+        """Keep the rendered model of a revision (mode 0600); of the app's others only those of the revisions
+        in `keep`."""
 
     def model(self, app: str, revision: str) -> Rendered | None: ...
+
+    def keep_file(self, app: str, digest: str, file: MountedFile) -> None:
+        """Keep a copy of a mounted file under its digest, with its mode and owner."""
+
+    def file(self, app: str, digest: str) -> str | None:
+        """The absolute path of the copy, or None."""
+
+    def keep_only_files(self, app: str, digests: Collection[str]) -> None:
+        """Drop the app's other copies."""
 
     def tell(self, event: Event) -> None:
         """Append an event."""
@@ -146,6 +192,9 @@ class Store(Protocol):
         """A fact about the service itself (root id, approved removals, engine state)."""
 
     def put(self, key: str, value: str | None) -> None: ...
+
+    def facts(self, prefix: str) -> Mapping[str, str]:
+        """All facts whose keys begin so, by what follows in the key."""
 
 
 class Listener(Protocol):

@@ -36,6 +36,12 @@ class AppliedService:
     networks: tuple[str, ...] = ()
     owner: str = ""
     """Incarnation of the container whose namespaces it shares, or ""."""
+    mounts: Mapping[str, str] = field(default_factory=dict)
+    """Mounted path to the digest (file) or identity (directory) that its containers were started with."""
+    started: str = ""
+    """Incarnations of its containers for which `mounts` was noted: whoever started them again, they mount afresh."""
+    contents: str = ""
+    """Digest of the configs and secrets that were copied into its containers."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,23 @@ class Target:
     """Was Ready for `stable_after` at this revision."""
     folder: str = ""
     """Where the app's folder was: paths in what was applied lead there."""
+    version: str = ""
+    """Of the manifest that was applied."""
+    detached: bool = False
+    """It was gone back to and runs from copies, not from what is in the folder now."""
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """A generation that is not tried again: an earlier revision runs instead, until the inputs change."""
+
+    generation: int
+    to: Target
+    """What runs instead."""
+    reason: str
+    message: str
+    """Why, in words for people."""
+    by_person: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +87,8 @@ class LedgerEntry:
     volumes: str
     keys: tuple[str, ...]
     at: datetime
+    version: str = ""
+    """Of the consumer, for on_update."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +97,8 @@ class Record:
 
     name: str
     folder: str = ""
+    identity: str = ""
+    """Of the folder: a renamed one keeps it."""
     folders: tuple[str, ...] = ()
     """Where the app was before its tree was moved: containers started from there are its own."""
     display_name: str = ""
@@ -85,6 +112,11 @@ class Record:
     desired_services: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     observed_services: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     target: Target | None = None
+    history: tuple[Target, ...] = ()
+    """What was applied before the target, newest first."""
+    quarantine: Quarantine | None = None
+    stopped: bool = False
+    """By command."""
     conditions: tuple[Condition, ...] = ()
     requires: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
@@ -94,8 +126,15 @@ class Record:
     """By command; the manifest's field is the manifest's."""
     suspended_by_manifest: bool = False
     on_install: Mapping[str, LedgerEntry] = field(default_factory=dict)
+    on_update: Mapping[str, LedgerEntry] = field(default_factory=dict)
     on_start: Mapping[str, str] = field(default_factory=dict)
     """Provider to the incarnation of it for which on_start last succeeded."""
+    on_remove: Mapping[str, str] = field(default_factory=dict)
+    """Provider to the script to run in it when this app was removed, by the last valid manifest."""
+    removed_from: tuple[str, ...] = ()
+    """Providers in which on_remove was done, or was given up."""
+    started_with: Mapping[str, str] = field(default_factory=dict)
+    """Provider to the incarnation of it that this app's containers were started after, for `restart: true`."""
     incarnation: str = ""
     """Of this app's own containers, when it was last available; consumers follow it."""
     available: bool = False

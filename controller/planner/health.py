@@ -6,7 +6,7 @@ Answers with faults, each with its cause in words. What to do about a fault is d
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +20,8 @@ FaultKind = Literal[
     "changed",
     "network",
     "owner",
+    "mount",
+    "content",
     "surplus",
     "restarting",
     "starting",
@@ -27,7 +29,7 @@ FaultKind = Literal[
 ]
 
 REPAIRABLE: frozenset[FaultKind] = frozenset(
-    {"missing", "down", "failed", "changed", "network", "owner", "surplus"}
+    {"missing", "down", "failed", "changed", "network", "owner", "mount", "content", "surplus"}
 )
 """Faults that an action of ours mends; the others heal, or do not heal, by themselves."""
 
@@ -41,6 +43,8 @@ class Fault:
     service: str
     kind: FaultKind
     cause: str
+    container: str = ""
+    """Id of the container that ended or is unhealthy: what it said last tells more."""
 
 
 def is_leftover(container: Container) -> bool:
@@ -49,18 +53,54 @@ def is_leftover(container: Container) -> bool:
 
 
 def find_faults(
-    rendered: Rendered, target: Target | None, observed: Observed, completed: Collection[str] = ()
+    rendered: Rendered,
+    target: Target | None,
+    observed: Observed,
+    completed: Collection[str] = (),
+    mounts: Mapping[str, str] | None = None,
 ) -> tuple[Fault, ...]:
     """Everything in which the app differs from the target that was applied; empty means healthy.
 
     `target` None: only what the containers show counts. `completed`: incarnations known to have ended by
-    themselves, from earlier looks.
+    themselves, from earlier looks. `mounts`: digest or identity of what stands at each mounted path now; None
+    or without a path: not known, and no fault.
     """
     faults: list[Fault] = []
     for service in sorted(rendered.services, key=lambda s: s.name):
         applied = target.services.get(service.name) if target else None
-        faults.extend(_service_faults(service, applied, observed, completed))
+        found = _service_faults(service, applied, observed, completed)
+        if not found and applied is not None and mounts:
+            found = _mount_faults(service, applied, observed, mounts)
+        faults.extend(found)
     return tuple(faults)
+
+
+def started(service: str, observed: Observed) -> str:
+    """Incarnations of a service's containers, as one text."""
+    return ",".join(c.incarnation for c in observed.of(service) if not is_leftover(c))
+
+
+def _mount_faults(
+    service: Service, applied: AppliedService, observed: Observed, mounts: Mapping[str, str]
+) -> list[Fault]:
+    """What is mounted is another file or directory than the one its containers were started with."""
+    containers = observed.of(service.name)
+    if applied.started != started(service.name, observed) or any(c.state != "running" for c in containers):
+        # Started again by someone since: then they mounted what is there.
+        return []
+    changed = [path for path, was in sorted(applied.mounts.items()) if mounts.get(path, was) != was]
+    return [
+        Fault(
+            service.name,
+            "mount",
+            f"service {service.name}: bind-mounted {_kind(mounts[path])} {path} changed",
+        )
+        for path in changed
+    ]
+
+
+def _kind(identity: str) -> str:
+    return "file" if identity.startswith("sha256:") else "directory"
 
 
 def _service_faults(
@@ -101,6 +141,10 @@ def _difference(
     name = service.name
     if container.config_hash != applied.config_hash:
         return Fault(name, "changed", f"service {name}: its configuration is not the one that was applied")
+    if applied.image_ids and container.image_id and container.image_id not in applied.image_ids:
+        return Fault(name, "changed", f"service {name}: its image is not the one that was applied")
+    if applied.contents != service.contents:
+        return Fault(name, "content", f"service {name}: the content of its configs or secrets changed")
     if is_done(service, container, ()):
         return None
     if applied.networks and container.networks != applied.networks and container.state == "running":
@@ -138,28 +182,33 @@ def _started_before(container: Container, observed: Observed) -> bool:
 
 
 def _state_fault(service: Service, container: Container, completed: Collection[str]) -> Fault | None:
-    name = service.name
+    found = _state(service, container, completed)
+    if found is None:
+        return None
+    kind, what = found
+    return Fault(service.name, kind, f"service {service.name}: {what}", container.id)
+
+
+def _state(
+    service: Service, container: Container, completed: Collection[str]
+) -> tuple[FaultKind, str] | None:
     match container.state:
         case "running":
             if container.health == "starting":
-                return Fault(name, "starting", f"service {name}: health check is starting")
+                return "starting", "health check is starting"
             if container.health == "unhealthy":
-                return Fault(name, "unhealthy", f"service {name}: health check fails")
-            if service.is_job:
-                return Fault(name, "starting", f"service {name}: job is running")
-            return None
+                return "unhealthy", "health check fails"
+            return ("starting", "job is running") if service.is_job else None
         case "restarting":
             # Without the number of restarts: it is in the status, and here each one would be news.
-            return Fault(
-                name, "restarting", f"service {name}: restarts again and again (exit {container.exit_code})"
-            )
+            return "restarting", f"restarts again and again (exit {container.exit_code})"
         case "exited" | "dead" if is_done(service, container, completed):
             return None
         case "exited" | "dead":
-            kind: FaultKind = "failed" if service.is_job and container.exit_code else "down"
-            return Fault(name, kind, f"service {name}: container exited ({container.exit_code})")
+            failed = service.is_job and container.exit_code
+            return "failed" if failed else "down", f"container exited ({container.exit_code})"
         case state:
-            return Fault(name, "down", f"service {name}: container is {state}")
+            return "down", f"container is {state}"
 
 
 def is_done(service: Service, container: Container, completed: Collection[str]) -> bool:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from controller.model.errors import AppError
 from controller.model.manifest import SETTING_NAME, Requirement, is_placeholder, steers_tools
 from controller.model.observed import ExecResult
-from controller.model.record import LedgerEntry
+from controller.model.record import LedgerEntry, Record, Target
+from controller.planner.gates import Provider
 
 JSON_PREFIX = "FURTKA_JSON:"
 _PAIR = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
@@ -46,6 +47,26 @@ def install_due(
         return f"the volumes of {requirement.app} are new"
     gone = sorted(key for key in entry.keys if key not in env)
     return f"{', '.join(gone)} is missing from .env" if gone else ""
+
+
+def update_due(
+    requirement: Requirement, entry: LedgerEntry | None, target: Target | None, version: str
+) -> str:
+    """Why `on_update` is due for this provider, or "": the version is not the one that was applied.
+
+    A first start is no update; that is what `on_install` is for.
+    """
+    if requirement.on_update is None or target is None or not target.version or target.version == version:
+        return ""
+    if entry is not None and entry.phase == "done" and entry.version == version:
+        return ""
+    return f"version {target.version} becomes {version}"
+
+
+def restart_due(requirement: Requirement, provider: Provider, record: Record) -> bool:
+    """Whether this app's containers were started before those of a provider that they follow (`restart: true`)."""
+    was = record.started_with.get(requirement.app)
+    return requirement.restart and provider.available and was is not None and was != provider.incarnation
 
 
 def start_due(requirement: Requirement, last_incarnation: str, incarnation: str, starting: bool) -> str:

@@ -14,6 +14,8 @@ from controller.model.observed import Observed, Rendered
 from controller.model.record import Record, Target, Verdict
 from controller.planner.health import Fault, incarnation_of, is_done
 
+LOOPING = 3
+"""Restarts by the engine after which a container is said to be in a crash loop."""
 _MARGIN = 0.05
 """Seconds added to a deadline, so that the look it brings comes after it and not a moment before."""
 
@@ -36,6 +38,8 @@ class Judgement:
     failed: bool = False
     settled: bool = False
     """Ready for `stable_after`: earlier failures no longer count, the revision is a good one."""
+    given_up: bool = False
+    """The revision never became a good one and is not expected to: an earlier one may take its place."""
 
 
 def judge(
@@ -46,11 +50,12 @@ def judge(
     awaits_hooks: bool,
     now: datetime,
     times: Times,
+    loops: str = "",
 ) -> Judgement:
     """The verdict on an app whose target was applied.
 
     `closed`: why a provider is not available, or "". `awaits_hooks`: an on_start hook has not run yet for
-    the provider's present containers.
+    the provider's present containers. `loops`: what `crash_loops` found.
     """
     causes = "; ".join(fault.cause for fault in faults)
     kinds = {fault.kind for fault in faults}
@@ -61,13 +66,17 @@ def judge(
         )
     if kinds & {"missing", "down", "failed", "changed", "network", "owner", "surplus"}:
         reason = "CrashLooping" if kinds & {"down", "failed"} else "ApplyFailed"
-        return Judgement(Verdict("Failed", reason, causes), failed=True)
-    if "restarting" in kinds:
-        return Judgement(Verdict("Degraded", "CrashLooping", causes))
+        given_up = not target.good and record.retries >= 1
+        return Judgement(Verdict("Failed", reason, causes), failed=True, given_up=given_up)
+    if kinds & {"mount", "content"}:
+        # The whole app was applied, and what Compose sees no difference in comes next.
+        return Judgement(Verdict("Progressing", "Progressing", causes), _MARGIN, pending=True)
+    if "restarting" in kinds or loops:
+        return _crash_loop(target, causes or loops, bool(loops), health_left)
     if faults and health_left > 0 and (not target.good or "unhealthy" not in kinds):
         return Judgement(Verdict("Progressing", "Progressing", causes), health_left + _MARGIN, pending=True)
     if faults:
-        return Judgement(Verdict("Degraded", "HealthCheckFailed", causes))
+        return Judgement(Verdict("Degraded", "HealthCheckFailed", causes), given_up=not target.good)
     if awaits_hooks:
         return Judgement(
             Verdict("Progressing", "AwaitingHooks", "on_start hooks have not run yet"), 1.0, pending=True
@@ -80,6 +89,24 @@ def judge(
     ready = Verdict("Ready", "ReconciliationSucceeded", f"runs generation {record.generation}")
     left = times.stable_after - _since(record.started_at or target.applied_at, now)
     return Judgement(ready, settled=True) if left <= 0 else Judgement(ready, left + _MARGIN)
+
+
+def _crash_loop(target: Target, causes: str, is_sure: bool, health_left: float) -> Judgement:
+    given_up = not target.good and (is_sure or health_left <= 0)
+    after = health_left + _MARGIN if not target.good and health_left > 0 else None
+    return Judgement(Verdict("Degraded", "CrashLooping", causes), after, given_up=given_up)
+
+
+def crash_loops(record: Record, observed: Observed) -> str:
+    """The services whose containers the engine starts again and again, in words, or "".
+
+    In a third of the looks such a container is `running`: the number of restarts gives it away, until the app
+    has been stable again.
+    """
+    if record.unstable_since is None:
+        return ""
+    looping = sorted({c.service for c in observed.containers if c.restarts >= LOOPING and not c.oneoff})
+    return "; ".join(f"service {name}: restarts again and again" for name in looping)
 
 
 def died_young(record: Record, faults: Iterable[Fault], now: datetime, stable_after: float) -> bool:

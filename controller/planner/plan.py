@@ -6,17 +6,29 @@ that does it, and the next run plans afresh; what comes after it here is what wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from controller.model.desired import Present
 from controller.model.manifest import Requirement
-from controller.model.observed import Observed, Rendered
+from controller.model.observed import Observed, Rendered, Service
 from controller.model.plan import Action, Plan
-from controller.model.record import Record
+from controller.model.record import Record, Target
 from controller.planner import hooks
 from controller.planner.gates import Provider
-from controller.planner.health import REPAIRABLE, Fault, find_faults
+from controller.planner.health import REPAIRABLE, Fault, find_faults, is_leftover
+from controller.planner.rollback import is_same_run
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a person asked of the app that is not done yet."""
+
+    restart: str | None = None
+    """When a person asked for it."""
+    pull: bool = False
+    moved: tuple[str, ...] = ()
+    """Services whose images were pulled for a person and are others now."""
 
 
 @dataclass(frozen=True)
@@ -31,23 +43,47 @@ class View:
     """The model to converge to; None when it cannot be rendered yet (a merged hook is still due)."""
     apply: bool = True
     """Whether the rendered model may be applied when it is not the target yet; else only repairs are planned."""
+    back_to: Target | None = None
+    """The earlier revision that `rendered` is the model of, when the newest is not to be tried."""
     volumes: tuple[str, ...] = ()
     """Full names of the app's volumes."""
-    providers: Mapping[str, Provider] | None = None
+    providers: Mapping[str, Provider] = field(default_factory=dict)
+    mounts: Mapping[str, str] = field(default_factory=dict)
+    """Mounted path to the digest of the file or the identity of the directory that is there now."""
+    wishes: Wishes = field(default_factory=Wishes)
+
+    @property
+    def installs(self) -> bool:
+        """Whether what comes before a start is due as well: volumes, `.env`, hooks that write into it."""
+        return self.app is not None and self.apply and self.back_to is None
 
 
 def plan(view: View) -> Plan:
-    """The actions that are due, in order: volumes, `.env`, on_install, on_start, up, restart."""
+    """The actions that are due, in order: volumes, `.env`, hooks, pull, up, restart."""
     actions: list[Action] = []
-    if view.app is not None and view.apply:
+    if view.installs and view.app is not None:
         actions += plan_volumes(view.app, view.volumes, view.observed)
         actions += plan_seed(view.app)
-        actions += plan_installs(view.app, view.record, view.providers or {})
+        actions += plan_installs(view.app, view.record, view.providers)
+        actions += plan_updates(view.app, view.record)
     changes_inputs = any(action.changes_inputs for action in actions)
+    if view.wishes.pull and view.apply:
+        actions.append(Action("pull", view.record.name, cause=_ASKED, app=view.record.name))
     starts = plan_start(view, changes_inputs)
     if view.app is not None and (view.apply or starts):
-        actions += plan_on_start(view.app, view.record, view.providers or {}, starting=bool(starts))
-    return Plan(tuple(actions + starts))
+        actions += plan_on_start(view.app, view.record, view.providers, starting=bool(starts))
+    return Plan(tuple(actions + starts + plan_restart(view, starts)))
+
+
+def plan_stop(record: Record, observed: Observed) -> Plan:
+    """A person stopped the app: what runs of it is stopped and stays."""
+    running = sorted(
+        {c.service for c in observed.containers if c.state in ("running", "restarting", "paused")}
+    )
+    if not running:
+        return Plan()
+    action = Action("stop", record.name, ", ".join(running), _ASKED, app=record.name, services=tuple(running))
+    return Plan((action,))
 
 
 def plan_volumes(app: Present, volumes: tuple[str, ...], observed: Observed) -> list[Action]:
@@ -78,6 +114,17 @@ def plan_installs(app: Present, record: Record, providers: Mapping[str, Provider
     return actions
 
 
+def plan_updates(app: Present, record: Record) -> list[Action]:
+    """`on_update` hooks that are due, before the consumer is started at its new version."""
+    actions = []
+    for requirement in app.manifest.requires:
+        entry = record.on_update.get(requirement.app)
+        why = hooks.update_due(requirement, entry, record.target, app.manifest.version)
+        if why:
+            actions.append(_hook(app, requirement, "on_update", requirement.on_update or "", why))
+    return actions
+
+
 def plan_on_start(
     app: Present, record: Record, providers: Mapping[str, Provider], *, starting: bool
 ) -> list[Action]:
@@ -99,13 +146,17 @@ def plan_start(view: View, changes_inputs: bool) -> list[Action]:
     """What has to be started: the whole app at a new revision, or the services that differ from the target."""
     target, name = view.record.target, view.record.name
     if view.apply and (changes_inputs or view.rendered is None or must_apply(view)):
-        return [Action("compose_up", name, cause=cause_of_apply(view, changes_inputs), app=name)]
+        cause = cause_of_apply(view, changes_inputs)
+        if view.back_to is not None:
+            detail = f"generation {view.back_to.generation}"
+            return [Action("rollback", name, detail, cause, app=name)]
+        return [Action("compose_up", name, cause=cause, app=name)]
     if view.rendered is None or target is None:
         return []
     if view.record.applying:
         return [Action("compose_up", name, cause=_CUT_OFF, app=name)]
-    faults = find_faults(view.rendered, target, view.observed, view.record.completed)
-    return plan_repairs(name, [fault for fault in faults if fault.kind in REPAIRABLE])
+    faults = find_faults(view.rendered, target, view.observed, view.record.completed, view.mounts)
+    return plan_repairs(name, [fault for fault in faults if fault.kind in REPAIRABLE], view.rendered)
 
 
 def must_apply(view: View) -> bool:
@@ -113,42 +164,67 @@ def must_apply(view: View) -> bool:
     target, rendered = view.record.target, view.rendered
     if target is None or rendered is None or target.revision != rendered.revision or view.record.applying:
         return True
-    return view.app is not None and target.folder not in ("", view.app.folder)
+    if view.back_to is not None:
+        return not is_same_run(target, view.back_to)
+    if target.detached:
+        return True
+    return bool(view.wishes.moved) or (view.app is not None and target.folder not in ("", view.app.folder))
 
 
 _CUT_OFF = "an earlier apply failed or was cut off; what it left is mended"
+_ASKED = "a person asks for it"
 
 
 def cause_of_apply(view: View, changes_inputs: bool) -> str:
     """Why the whole app is applied, as precisely as it is known."""
     target = view.record.target
+    if view.back_to is not None and view.record.quarantine is not None:
+        return view.record.quarantine.message
     if target is None:
-        return "first start"
+        return (
+            "its containers run already; they are taken over" if view.observed.containers else "first start"
+        )
     if changes_inputs or view.rendered is None:
         return "its inputs change"
-    changed = [
-        f"service {service.name}: "
-        + ("new" if (old := target.services.get(service.name)) is None else "config hash differs")
-        for service in view.rendered.services
-        if (old := target.services.get(service.name)) is None or old.config_hash != service.config_hash
-    ]
-    kept = {service.name for service in view.rendered.services}
-    changed += [f"service {name}: no longer there" for name in sorted(target.services) if name not in kept]
+    changed = _changed_services(target, view.rendered)
+    changed += [f"service {name}: its image has moved" for name in view.wishes.moved]
     if changed:
         return "; ".join(changed)
     if view.record.applying and target.revision == view.rendered.revision:
         return _CUT_OFF
+    if target.detached:
+        return "it ran from copies of an earlier revision"
     moved = view.app is not None and target.folder not in ("", view.app.folder)
     return "its folder was moved" if moved else "inputs changed, no service differs"
 
 
-def plan_repairs(name: str, faults: list[Fault]) -> list[Action]:
+def _changed_services(target: Target, rendered: Rendered) -> list[str]:
+    changed = []
+    for service in rendered.services:
+        old = target.services.get(service.name)
+        if old is None:
+            changed.append(f"service {service.name}: new")
+        elif old.config_hash != service.config_hash:
+            changed.append(f"service {service.name}: config hash differs")
+    kept = {service.name for service in rendered.services}
+    return changed + [
+        f"service {name}: no longer there" for name in sorted(target.services) if name not in kept
+    ]
+
+
+_RESTARTED = ("owner", "mount")
+"""Faults that a restart mends."""
+_FORCED = ("network", "content")
+"""Faults that only a new container mends, though Compose sees no difference."""
+
+
+def plan_repairs(name: str, faults: list[Fault], rendered: Rendered) -> list[Action]:
     """Mend just the services that differ, never their siblings: a bare up would run finished jobs again."""
     actions = []
     if any(fault.kind == "surplus" for fault in faults):
         return [Action("compose_up", name, cause="; ".join(f.cause for f in faults), app=name)]
     for force in (False, True):
-        some = [f for f in faults if f.kind != "owner" and (f.kind == "network") is force]
+        some = [f for f in faults if f.kind not in _RESTARTED and (f.kind in _FORCED) is force]
         if some:
             services = tuple(sorted({fault.service for fault in some}))
             cause = "; ".join(fault.cause for fault in some)
@@ -156,12 +232,39 @@ def plan_repairs(name: str, faults: list[Fault]) -> list[Action]:
             actions.append(
                 Action("compose_up", name, detail, cause, app=name, services=services, force=force)
             )
-    actions += [
-        Action("restart", name, fault.service, fault.cause, app=name, services=(fault.service,))
-        for fault in faults
-        if fault.kind == "owner"
-    ]
+    for fault in faults:
+        if fault.kind in _RESTARTED and not any(fault.service in a.services for a in actions):
+            services = (fault.service, *_sharers(fault.service, rendered.services))
+            cause = "; ".join(f.cause for f in faults if f.service == fault.service)
+            actions.append(Action("restart", name, ", ".join(services), cause, app=name, services=services))
     return actions
+
+
+def _sharers(service: str, services: Iterable[Service]) -> list[str]:
+    """Those that live in its namespaces: they would go on running without a network."""
+    return [other.name for other in services if other.shares_with == service]
+
+
+def plan_restart(view: View, starts: list[Action]) -> list[Action]:
+    """A restart that a person or a provider's new containers ask for; none when all is started anyway."""
+    if view.rendered is None or any(not action.services for action in starts):
+        return []
+    causes = [_ASKED] if view.wishes.restart else []
+    for requirement in view.app.manifest.requires if view.app is not None else ():
+        provider = view.providers.get(requirement.app)
+        if provider is not None and hooks.restart_due(requirement, provider, view.record):
+            causes.append(f"containers of {provider.name} are new or were started again (restart: true)")
+    running = sorted(
+        {
+            c.service
+            for c in view.observed.containers
+            if c.state == "running" and not c.oneoff and not is_leftover(c)
+        }
+    )
+    if not causes or not running:
+        return []
+    name = view.record.name
+    return [Action("restart", name, ", ".join(running), "; ".join(causes), app=name, services=tuple(running))]
 
 
 def _hook(app: Present, requirement: Requirement, event: str, script: str, cause: str) -> Action:

@@ -1,33 +1,69 @@
-"""An app whose folder is gone: quiet period, what may hold the removal, down, forget.
+"""An app that goes: its folder is gone, or a person removes it. What holds that, down, hooks, forget.
 
 Volumes are never removed here, nor anywhere else but by a command that names them.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
 
 from controller.model import effects as fx
-from controller.model.desired import Absent
+from controller.model.desired import Absent, Desired, Present
 from controller.model.effects import Moment, Run, ask
 from controller.model.errors import AppError
-from controller.model.facts import APPROVED, SUSPENDED
+from controller.model.facts import APPROVED, LEFT, REMOVE, SUSPENDED
 from controller.model.plan import Action, Result
 from controller.model.record import Record, Verdict
+from controller.planner import hooks
+from controller.planner.gates import find_cycle
 from controller.planner.removal import BRAKE_WINDOW, brake_holds
+from controller.reconciler.looking import look_at_provider
+from controller.reconciler.steps import run_hook, who_runs
 from controller.reconciler.work import Blocked, Memory, Policy, Work
 from controller.status.summary import last_word
 from controller.status.transition import transition
 
+HOOK_TRIES = 3
+"""How often an on_remove hook is tried before the removal goes on without it."""
+
 
 def reconcile_absent(
-    record: Record, moment: Moment, policy: Policy, memory: Memory, dry_run: bool
+    record: Record, desired: Desired, moment: Moment, policy: Policy, memory: Memory, dry_run: bool
 ) -> Run[Result | Blocked]:
-    """Remove the app after the quiet period; or say what holds the removal: then what runs is kept running."""
+    """Remove the app; or say what holds the removal: then what runs is kept running.
+
+    A folder that is gone is waited for, and many at once are held. A person's command needs neither.
+    """
     name = record.name
-    work = Work(name, moment, record, record, Absent(name))
+    work = Work(name, moment, record, record, desired)
+    records = yield from ask(fx.ReadRecords())
+    if (yield from ask(fx.ReadFact(REMOVE + name))) is not None:
+        held = _required(work, records, ())
+        cause = "a person removes it"
+    else:
+        if last_word(record) == "Orphaned":
+            return (yield from _still_orphaned(work))
+        waits = yield from _wait_for_its_folder(work, records, policy, memory, dry_run)
+        if isinstance(waits, Result):
+            return waits
+        held = yield from _find_hold(work, records, waits, policy, memory)
+        cause = "its folder is gone"
+    if held is not None:
+        return held
+    action = Action("compose_down", name, cause=cause, app=name)
+    if dry_run:
+        return Result(last_word(record), (action, *_hooks_due(record)))
+    return (yield from _remove(work, action, records, policy, memory))
+
+
+def _wait_for_its_folder(
+    work: Work, records: tuple[Record, ...], policy: Policy, memory: Memory, dry_run: bool
+) -> Run[Result | Collection[str]]:
+    """All apps whose folders are gone, once this one's has been for the quiet period; or when to look again."""
+    name, record, moment = work.name, work.record, work.moment
     census = yield from ask(fx.TakeCensus())
     if census.lost:
         # The root went between two looks: nothing is known for sure, and every quiet period starts anew.
@@ -35,21 +71,34 @@ def reconcile_absent(
         return Result(last_word(record))
     if name in census.names:
         return Result(last_word(record), after=policy.settle, pending=True)
-    records = yield from ask(fx.ReadRecords())
-    since = memory.note_missing((r.name for r in records if r.name not in census.names), moment.monotonic)
+    missing = (r.name for r in _with_folders(records) if r.name not in census.names)
+    since = memory.note_missing(missing, moment.monotonic)
     left = policy.removal_settle - (moment.monotonic - since.get(name, moment.monotonic))
     if left > 0 and not dry_run:
         if since.get(name) == moment.monotonic:
             message = f"its folder is gone; if it stays so for {policy.removal_settle:g} s it is removed, unless something holds it"
             yield from work.tell("app.missing", message, "warning")
         return Result(last_word(record), after=left + 0.005, pending=True)
-    held = yield from _find_hold(work, records, since, policy, memory)
-    if held is not None:
-        return held
-    action = Action("compose_down", name, cause="its folder is gone", app=name)
-    if dry_run:
-        return Result(last_word(record), (action,))
-    return (yield from _remove(work, action, records, memory))
+    return since
+
+
+def _with_folders(records: tuple[Record, ...]) -> tuple[Record, ...]:
+    """Those that had a folder when they were last seen: an orphan never did, and is no accident of today."""
+    return tuple(r for r in records if last_word(r) != "Orphaned")
+
+
+def _required(work: Work, records: tuple[Record, ...], missing: Collection[str]) -> Blocked | None:
+    """Consumers hold a removal; those that are being removed themselves do so until their hooks have run."""
+    name = work.name
+    consumers = sorted(r.name for r in records if name in r.requires and r.name != name)
+    staying = [consumer for consumer in consumers if consumer not in missing]
+    if staying:
+        message = f"required by {', '.join(staying)}; it runs on. Put its folder back, or remove them first"
+        return Blocked("RemovalBlocked", "RemovalBlocked", message)
+    if consumers and not find_cycle(name, {r.name: r.requires for r in records}):
+        message = f"{', '.join(consumers)} requires it and is removed first"
+        return Blocked("RemovalBlocked", "RemovalBlocked", message, pending=True, after=1.0)
+    return None
 
 
 def _find_hold(
@@ -57,14 +106,13 @@ def _find_hold(
 ) -> Run[Blocked | None]:
     """Why a removal that is due does not happen."""
     name, record = work.name, work.record
-    consumers = sorted(r.name for r in records if name in r.requires and r.name not in missing)
-    if consumers:
-        message = f"required by {', '.join(consumers)}; it runs on. Put its folder back, or remove them first"
-        return Blocked("RemovalBlocked", "RemovalBlocked", message)
     if last_word(record) == "Removing":
         return None
+    required = _required(work, records, missing)
+    if required is not None and not required.pending:
+        return required
     if (yield from ask(fx.ReadFact(APPROVED + name))) is not None:
-        return None
+        return required
     suspended = yield from ask(fx.ReadFact(SUSPENDED + name))
     if suspended is not None or record.suspended_by_manifest:
         return Blocked("Held", "RemovalHeld", "it is suspended; `homeport prune --approve` removes it")
@@ -72,7 +120,7 @@ def _find_hold(
         message = "the service runs with --no-prune; `homeport prune --approve` removes it"
         return Blocked("Held", "RemovalHeld", message)
     lately = memory.removed_lately(work.moment.monotonic, BRAKE_WINDOW)
-    why = brake_holds(len(missing), lately, len(records))
+    why = brake_holds(len(missing), lately, len(_with_folders(records)))
     if not why and record.held:
         # Putting one folder of many back mends an accident half; it is no yes to the other half.
         why = "it went together with many others"
@@ -81,39 +129,130 @@ def _find_hold(
             f"{why}; nothing is removed. Put the folders back, or let them go: `homeport prune --approve`"
         )
         return Blocked("Held", "RemovalHeld", message, by_brake=True)
-    return None
+    return required
 
 
-def _remove(work: Work, action: Action, records: tuple[Record, ...], memory: Memory) -> Run[Result]:
-    """Down, then forget: cut off in between, the next run does both again."""
+# -- the removal itself -----------------------------------------------------------------------------------
+
+
+def _remove(
+    work: Work, action: Action, records: tuple[Record, ...], policy: Policy, memory: Memory
+) -> Run[Result]:
+    """Down, hooks, the folder if it is still there, forget: cut off in between, the next run goes on."""
     name, record = work.name, work.record
     if last_word(record) != "Removing":
         # What failed before was another thing than this removal.
         memory.retry_now(name)
         yield from ask(fx.ResetBackoff(name))
         work.record = transition(record, Verdict("Removing", "Removing", action.cause), work.moment.now)
+        work.record = replace(work.record, removed_from=(), retries=0)
         yield from work.save()
         yield from work.tell("app.removing", f"{action.cause}; its containers are removed, its volumes stay")
     if (left := memory.not_before.get(name, 0.0) - work.moment.monotonic) > 0:
         return Result("Removing", after=left + 0.005, failed=True)
     approved = yield from ask(fx.ReadFact(APPROVED + name))
+    by_command = yield from ask(fx.ReadFact(REMOVE + name))
     try:
         yield from ask(fx.Remove(name, work.folders()))
+        work.done.append(action)
+        yield from _run_hooks(work, policy)
+        kept = yield from _clear_away(work)
     except AppError as error:
         return (yield from _retry(work, error, memory))
-    yield from ask(fx.ForgetRecord(name))
-    kept = f"; volumes kept: {', '.join(record.volumes)}" if record.volumes else ""
-    yield from work.tell(
-        "app.removed", f"containers and networks are gone{kept}", volumes=list(record.volumes)
-    )
-    memory.note_removed(name, work.moment.monotonic, counts=approved is None)
+    yield from _forget(work, kept)
+    memory.note_removed(name, work.moment.monotonic, counts=approved is None and by_command is None)
     memory.retry_now(name)
     yield from ask(fx.ResetBackoff(name))
     for other in records:
         # Its providers may have been held only for its sake; its consumers have lost it.
         if name in other.requires or other.name in record.requires:
             yield from ask(fx.Enqueue(other.name))
-    return Result("", (action,))
+    return Result("", tuple(work.done))
+
+
+def _clear_away(work: Work) -> Run[str]:
+    """Its images are no longer kept, and a folder that is still there goes out of the tree; where it is now."""
+    yield from ask(fx.KeepImages(work.name, frozenset()))
+    if isinstance(work.desired, Absent):
+        return ""
+    place = yield from ask(fx.MoveOut(work.name))
+    work.done.append(
+        Action("remove", work.name, f"its folder is kept in {place}", "a person removes it", work.name)
+    )
+    return place
+
+
+def _forget(work: Work, place: str) -> Run[None]:
+    name, record = work.name, work.record
+    observed = yield from ask(fx.Observe(name, work.folders(), record.volumes))
+    volumes = sorted(observed.volumes)
+    if volumes:
+        yield from ask(fx.WriteFact(LEFT + name, json.dumps(volumes)))
+    yield from ask(fx.ForgetRecord(name))
+    kept = f"; volumes kept: {', '.join(volumes)}" if volumes else ""
+    kept += f"; its folder is in {place}" if place else ""
+    yield from work.tell("app.removed", f"containers and networks are gone{kept}", volumes=volumes)
+
+
+def _hooks_due(record: Record) -> list[Action]:
+    return [
+        Action(
+            "hook", f"{record.name}:{provider}:on_remove", script, "it is removed",
+            app=record.name, provider=provider, event="on_remove", script=script,
+        )
+        for provider, script in sorted(record.on_remove.items())
+        if provider not in record.removed_from
+    ]  # fmt: skip
+
+
+def _run_hooks(work: Work, policy: Policy) -> Run[None]:
+    """Let each provider clean up after the app. A hook that fails again and again holds nothing up for ever."""
+    for action in _hooks_due(work.record):
+        if isinstance((yield from ask(fx.Load(action.provider))), Absent):
+            message = f"{who_runs(action)} is not run: the folder of {action.provider} is gone, too"
+            yield from work.tell("app.warning", message, "warning")
+            yield from _note_hook(work, action)
+            continue
+        try:
+            yield from _run_hook(work, action, policy.remove_timeout)
+        except AppError as error:
+            yield from work.tell("hook.failed", str(error), "error", kind="hook", target=action.target)
+            if work.record.retries + 1 < HOOK_TRIES:
+                raise
+            message = f"{who_runs(action)} failed {HOOK_TRIES} times; the removal goes on without it"
+            yield from work.tell("app.warning", message, "warning")
+        else:
+            work.done.append(action)
+            yield from work.tell("hook.done", f"{action}", kind="hook", target=action.target)
+        yield from _note_hook(work, action)
+
+
+def _note_hook(work: Work, action: Action) -> Run[None]:
+    work.record = replace(work.record, removed_from=(*work.record.removed_from, action.provider))
+    yield from work.save()
+
+
+def _run_hook(work: Work, action: Action, timeout: float) -> Run[None]:
+    provider = yield from look_at_provider(action.provider)
+    if not provider.available:
+        why = provider.why if provider.known else "it is not there"
+        raise AppError(
+            "HookFailed", f"{who_runs(action)} cannot run: {action.provider} is not available: {why}"
+        )
+    script = yield from ask(fx.ReadScript(action.provider, action.script))
+    env = yield from _last_env(work)
+    yield from run_hook(
+        action, provider, script, hooks.environment(work.name, work.record.version, env), timeout
+    )
+
+
+def _last_env(work: Work) -> Run[dict[str, str]]:
+    """The app's `.env`; of a folder that is gone the one that was last applied."""
+    if isinstance(work.desired, Present):
+        return dict(work.desired.env)
+    target = work.record.target
+    model = (yield from ask(fx.ReadModel(work.name, target.revision))) if target else None
+    return dict(model.env) if model else {}
 
 
 def _retry(work: Work, error: AppError, memory: Memory) -> Run[Result]:
@@ -131,3 +270,35 @@ def _retry(work: Work, error: AppError, memory: Memory) -> Run[Result]:
     return Result(
         "Removing", (Action("error", name, f"{error.reason}: {error}", app=name),), delay, failed=True
     )
+
+
+# -- orphans ----------------------------------------------------------------------------------------------
+
+
+def find_orphan(name: str, moment: Moment, memory: Memory, dry_run: bool) -> Run[Result]:
+    """Containers of the apps tree of which nothing is on record and no folder is there: said, and left alone."""
+    folder = memory.take_orphan(name)
+    if not folder or dry_run:
+        return Result()
+    record = Record(name, folder=folder)
+    work = Work(name, moment, record, record, Absent(name))
+    yield from work.observe()
+    if not work.observed.containers:
+        return Result()
+    message = (
+        f"its containers run, but it has neither a folder nor a record here; they are left alone. Put the folder "
+        f"back, or remove them: `homeport remove {name}`"
+    )
+    work.record = transition(record, Verdict("Orphaned", "Orphaned", message), moment.now)
+    yield from work.save()
+    yield from work.tell("app.orphaned", message, "warning")
+    return Result("Orphaned", (Action("skip", name, message, app=name),))
+
+
+def _still_orphaned(work: Work) -> Run[Result]:
+    yield from work.observe()
+    if work.observed.containers:
+        return Result("Orphaned")
+    yield from ask(fx.ForgetRecord(work.name))
+    yield from work.tell("app.removed", "its last container is gone")
+    return Result()

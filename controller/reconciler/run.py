@@ -1,12 +1,11 @@
 """The sequence for one key, told from the top; read `_run` first.
 
 Each step asks for effects and gets answers. What is due is decided by the planner, how an action is done is
-in `steps`, what a status looks like is the status room's.
+in `steps`, what is found out before in `looking`, what a status looks like is the status room's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,18 +14,21 @@ from controller.model import effects as fx
 from controller.model.desired import Absent, Invalid, Present, Unreadable
 from controller.model.effects import Run, ask
 from controller.model.errors import AppError, EngineUnreachable, InputInvalid, Interrupted
-from controller.model.facts import SUSPENDED
-from controller.model.observed import Container, Observed, Rendered
+from controller.model.facts import APPROVED, LEFT, REMOVE
+from controller.model.observed import Rendered
 from controller.model.plan import Action, Plan, Result
-from controller.model.record import LedgerEntry, Record, Verdict
+from controller.model.record import Record, Verdict
 from controller.planner import hooks
-from controller.planner.gates import Provider, choose_container, find_closed, find_cycle
-from controller.planner.health import Fault, find_faults, incarnation_of, is_leftover
-from controller.planner.judge import Judgement, Times, died_young, judge, unexpected_ends
-from controller.planner.plan import View, plan
-from controller.reconciler.removing import reconcile_absent
-from controller.reconciler.steps import ActionFailed, execute, health_timeout
-from controller.reconciler.work import Blocked, Memory, Policy, Work, folders_of
+from controller.planner.gates import find_closed, find_cycle
+from controller.planner.health import Fault, incarnation_of
+from controller.planner.judge import Judgement, Times, crash_loops, died_young, judge
+from controller.planner.plan import View, plan, plan_stop
+from controller.planner.rollback import remember
+from controller.reconciler import looking, recovery, wishes
+from controller.reconciler.looking import Providers
+from controller.reconciler.removing import find_orphan, reconcile_absent
+from controller.reconciler.steps import ActionFailed, execute, health_timeout, keep_inputs
+from controller.reconciler.work import Blocked, Memory, Policy, Work
 from controller.status.conditions import same_verdict
 from controller.status.summary import last_word
 from controller.status.transition import transition
@@ -36,8 +38,6 @@ SETTLE_CAP = 10.0
 
 ENGINE_RETRY = 5.0
 """Seconds after which a run that did not reach the engine is made again."""
-
-Providers = Mapping[str, Provider]
 
 
 class Reconciler:
@@ -65,11 +65,15 @@ class Reconciler:
         moment = yield from ask(fx.ReadClock())
         known = yield from ask(fx.ReadRecord(name))
         desired = yield from ask(fx.Load(name))
+        by_command = (yield from ask(fx.ReadFact(REMOVE + name))) is not None
         held: Blocked | None = None
-        if isinstance(desired, Absent):
-            if known is None:
-                return Result()
-            outcome = yield from reconcile_absent(known, moment, self.policy, self.memory, dry_run)
+        if isinstance(desired, Absent) or by_command:
+            if known is None and isinstance(desired, Absent):
+                return (yield from find_orphan(name, moment, self.memory, dry_run))
+            gone = known or Record(
+                name, folder=desired.folder if isinstance(desired, Present | Invalid) else ""
+            )
+            outcome = yield from reconcile_absent(gone, desired, moment, self.policy, self.memory, dry_run)
             if isinstance(outcome, Result):
                 return outcome
             held = outcome
@@ -77,8 +81,9 @@ class Reconciler:
         work = Work(name, moment, before, _not_from_the_future(before, moment.now), desired)
         if held is None:
             self.memory.note_back(name)
-            if not dry_run and (known is None or last_word(before) in ("Held", "RemovalBlocked", "Removing")):
-                yield from ask(fx.EndApproval(name))
+            if not dry_run and (known is None or last_word(before) in _GONE):
+                yield from ask(fx.WriteFact(APPROVED + name))
+                yield from ask(fx.WriteFact(LEFT + name))
         if not dry_run and (left := self._unsettled(work)) > 0:
             return Result(last_word(before), after=min(left, 1.0) + 0.005, pending=True)
         if not dry_run and self.memory.take_forced(name):
@@ -86,17 +91,22 @@ class Reconciler:
         yield from self._take_in(work, dry_run)
         work.record = replace(work.record, held=held is not None and held.by_brake)
         yield from work.observe()
+        if not dry_run:
+            yield from wishes.adopt(work)
 
-        providers = yield from self._look_at_providers(work, dry_run)
-        self._take_over(work, providers)
+        providers = yield from looking.look_at_providers(work, dry_run)
+        looking.take_over(work, providers)
         blocked, rendered = yield from self._find_model(work, providers, held)
-        self._remember_completed(work, rendered)
+        looking.remember_completed(work, rendered)
         if rendered is not None and blocked is None:
             work.record = replace(work.record, desired_services=_desired_services(rendered))
+            yield from self._advance(work, rendered, dry_run)
+        yield from looking.look_at_mounts(work, rendered)
+        yield from wishes.find_moved(work, rendered, dry_run)
 
         steps = self._plan(work, blocked, rendered, providers)
         if dry_run:
-            told = () if blocked is None else (blocked.action(name),)
+            told = yield from self._remarks(work, blocked, rendered)
             return Result(last_word(work.record), (*steps.actions, *told))
         return (yield from self._converge(work, steps, blocked, rendered, providers))
 
@@ -121,17 +131,17 @@ class Reconciler:
         return left
 
     def _take_in(self, work: Work, dry_run: bool) -> Run[None]:
-        """Generation, revision and the manifest's facts into the record."""
+        """Generation, revision, the manifest's facts and what a person said into the record."""
         desired, before, name = work.desired, work.before, work.name
-        suspended = yield from ask(fx.ReadFact(SUSPENDED + name))
-        seen: dict[str, Any] = {"suspended": suspended is not None}
+        seen: dict[str, Any] = {}
         if isinstance(desired, Present | Invalid):
             seen |= {"folder": desired.folder, "revision": desired.revision, "own_write": False}
+            seen |= {"identity": desired.identity}
             if before.folder not in ("", desired.folder):
                 seen["folders"] = tuple(dict.fromkeys((before.folder, *before.folders)))
             if desired.revision != before.revision and not before.own_write:
                 generation = before.generation + 1
-                seen |= {"generation": generation, "last_change": work.moment.now}
+                seen |= {"generation": generation, "last_change": work.moment.now, "quarantine": None}
                 news = (
                     ("app.discovered", "new app folder")
                     if generation == 1
@@ -150,27 +160,13 @@ class Reconciler:
                 "display_name": manifest.display_name,
                 "version": manifest.version,
                 "requires": tuple(sorted(r.app for r in manifest.requires)),
+                "on_remove": {r.app: r.on_remove for r in manifest.requires if r.on_remove},
                 "volumes": tuple(f"{self.policy.volume_prefix}_{name}_{short}" for short in manifest.volumes),
                 "exec_service": manifest.exec_service,
                 "suspended_by_manifest": manifest.suspend,
             }
         work.record = replace(work.record, **seen)
-
-    @staticmethod
-    def _take_over(work: Work, providers: Providers) -> None:
-        """An app that runs although nothing was ever applied was installed before the state was lost: its
-        on_install hooks are not due again (they would set new passwords under a running app)."""
-        record = work.record
-        if record.target is not None or record.on_install or record.started_at is not None:
-            return
-        if not work.observed.containers or not isinstance(work.desired, Present):
-            return
-        ledger = {
-            r.app: LedgerEntry("done", r.on_install, "", providers[r.app].volumes, (), work.moment.now)
-            for r in work.desired.manifest.requires
-            if r.on_install is not None and r.app in providers
-        }
-        work.record = replace(record, on_install=ledger)
+        yield from wishes.take_in(work, self.memory, dry_run)
 
     def _shrinks(self, work: Work, rendered: Rendered | None) -> Blocked | None:
         """A service that disappears from the files is removed only after the removal quiet period: half a save
@@ -193,48 +189,11 @@ class Reconciler:
         message += f"{self.policy.removal_settle:g} s"
         return Blocked("Progressing", "Progressing", message, after=left + 0.005, pending=True)
 
-    def _look_at_providers(self, work: Work, dry_run: bool) -> Run[dict[str, Provider]]:
-        wanted = {*work.record.requires, *(work.record.target.requires if work.record.target else ())}
-        providers = {}
-        for name in sorted(wanted - {work.name}):
-            provider = yield from self._look_at_provider(name)
-            # A dry run shows what will happen once the provider is up.
-            providers[name] = replace(provider, available=provider.available or (dry_run and provider.known))
-        return providers
-
-    def _look_at_provider(self, name: str) -> Run[Provider]:
-        """Looked at afresh, never taken from its record: after a restart of the engine the record is old."""
-        record = yield from ask(fx.ReadRecord(name))
-        if record is None or record.target is None:
-            desired = yield from ask(fx.Load(name))
-            why = _why_not_ready(record) if record else "it is not installed yet"
-            return Provider(name, known=not isinstance(desired, Absent), why=why)
-        rendered = yield from ask(fx.ReadModel(name, record.target.revision))
-        if rendered is None:
-            return Provider(
-                name, known=True, why="its applied revision is not on record; it is applied again first"
-            )
-        observed = yield from ask(fx.Observe(name, folders_of(record), record.volumes))
-        faults = find_faults(rendered, record.target, observed, record.completed)
-        container, no_container = choose_container(name, record.exec_service, observed)
-        return Provider(
-            name,
-            known=True,
-            available=not faults,
-            why="; ".join(fault.cause for fault in faults),
-            revision=record.revision,
-            incarnation=incarnation_of(observed),
-            volumes=",".join(f"{volume}@{created}" for volume, created in sorted(observed.volumes.items())),
-            container=container,
-            no_container=no_container,
-        )
-
     def _find_block(self, work: Work, providers: Providers) -> Run[Blocked | None]:
         """Why the app on disk is not to be applied now: the first that holds, in the order of the words."""
         desired, record = work.desired, work.record
-        if record.suspended or record.suspended_by_manifest:
-            by = "its manifest (suspend: true)" if record.suspended_by_manifest else "`homeport suspend`"
-            return Blocked("Suspended", "Suspended", f"left exactly as it is, by {by}")
+        if said := _said_by_person(record):
+            return said
         if isinstance(desired, Unreadable):
             return Blocked("Unknown", "SourceUnavailable", desired.message)
         if isinstance(desired, Invalid):
@@ -244,18 +203,24 @@ class Reconciler:
         if work.observed.foreign:
             message = (
                 f"a compose project named {work.name} already runs from {', '.join(work.observed.foreign)}; "
-                "it is left alone: rename this app, or stop that project"
+                f"it is left alone: rename this app, stop that project, or take it over: `homeport adopt {work.name}`"
             )
             return Blocked("Invalid", "NameConflict", message)
+        if record.quarantine is not None:
+            return Blocked("RolledBack", "RolledBack", record.quarantine.message)
+        records = (yield from ask(fx.ReadRecords())) if record.requires or record.target is None else ()
+        was = (yield from self._renamed_from(work, records)) if record.target is None else ""
+        if was:
+            message = f"its folder was {was} until now: {was} is removed first (its volumes stay), then this is installed"
+            return Blocked("Progressing", "Progressing", message, after=1.0, pending=True)
         if record.requires:
-            records = yield from ask(fx.ReadRecords())
             cycle = find_cycle(
                 work.name, {r.name: r.requires for r in records} | {work.name: record.requires}
             )
             if cycle:
                 message = f"requires itself: {' -> '.join(cycle)}; take one of these out of `requires`"
                 return Blocked("Invalid", "DependencyCycle", message)
-        if desired.unset and not desired.seeds and not self._install_due(work, providers):
+        if desired.unset and not desired.seeds and not self._merged_hook_due(work, providers):
             unset = "; ".join(str(problem) for problem in desired.unset)
             return Blocked("NeedsConfiguration", "NeedsConfiguration", f"{unset}. Edit {desired.folder}/.env")
         closed = find_closed(record.requires, providers)
@@ -281,27 +246,95 @@ class Reconciler:
                 blocked = Blocked("Failed", error.reason, str(error))
         if blocked is None:
             return None, rendered
+        if blocked.word == "Suspended":
+            blocked = yield from self._with_drift(work, blocked, providers)
+        quarantine = work.record.quarantine
+        if blocked.word == "RolledBack" and quarantine is not None:
+            rendered = yield from ask(fx.ReadModel(work.name, quarantine.to.revision))
+            if rendered is not None:
+                return blocked, rendered
+            message = (
+                f"the model of generation {quarantine.to.generation} is no longer on record; edit the app"
+            )
+            blocked = Blocked("Failed", "RollbackFailed", message)
         target = work.record.target
         return blocked, (
-            yield from ask(fx.ReadModel(work.name, target.revision))
-        ) if target is not None else None
+            (yield from ask(fx.ReadModel(work.name, target.revision))) if target is not None else None
+        )
+
+    def _renamed_from(self, work: Work, records: tuple[Record, ...]) -> Run[str]:
+        """The app whose folder this one's was, when that one is about to be removed for it; or ""."""
+        same = [r.name for r in records if work.record.identity and r.identity == work.record.identity]
+        others = [name for name in same if name != work.name]
+        if not others:
+            return ""
+        census = yield from ask(fx.TakeCensus())
+        return next((name for name in others if not census.lost and name not in census.names), "")
+
+    def _with_drift(self, work: Work, blocked: Blocked, providers: Providers) -> Run[Blocked]:
+        """What is suspended is left alone, and says in what it differs from what it should be."""
+        if not isinstance(work.desired, Present) or self._inputs_will_change(work, providers):
+            return blocked
+        try:
+            rendered = yield from self._render(work)
+        except AppError as error:
+            return replace(blocked, message=f"{blocked.message}; its files are wrong: {error}")
+        yield from looking.look_at_mounts(work, rendered)
+        due = plan(
+            View(work.record, work.observed, work.desired, rendered, providers=providers, mounts=work.mounts)
+        )
+        drift = "; ".join(action.cause for action in due.actions if action.kind in ("compose_up", "restart"))
+        return replace(blocked, message=f"{blocked.message}; drift: {drift}") if drift else blocked
+
+    def _advance(self, work: Work, rendered: Rendered, dry_run: bool) -> Run[None]:
+        """Inputs changed, and the model that they give did not (a script, the manifest's words, a mounted file):
+        there is nothing to apply. The target moves on; a service that mounts what changed is restarted by a repair.
+        """
+        target, desired = work.record.target, work.desired
+        if target is None or not isinstance(desired, Present) or target.revision == rendered.revision:
+            return
+        if target.detached or work.record.applying or target.folder not in ("", desired.folder):
+            return
+        applied = yield from ask(fx.ReadModel(work.name, target.revision))
+        if applied is None or applied.document != rendered.document:
+            return
+        mounts = {path: was for s in target.services.values() for path, was in s.mounts.items()}
+        same = all(mounts.get(path, digest) == digest for path, digest in desired.mounted.items())
+        new = replace(
+            target,
+            revision=rendered.revision,
+            generation=work.record.generation,
+            version=desired.manifest.version,
+            requires=work.record.requires,
+            good=target.good and same,
+        )
+        if same:
+            work.record = replace(work.record, target=new)
+        else:
+            work.record = replace(remember(work.record, new), started_at=work.moment.now)
+        if not dry_run:
+            yield from keep_inputs(work, rendered)
 
     def _inputs_will_change(self, work: Work, providers: Providers) -> bool:
         """Whether `.env` is not complete yet: until then the model cannot be rendered, nor values judged."""
         return isinstance(work.desired, Present) and (
-            bool(work.desired.seeds) or self._install_due(work, providers)
+            bool(work.desired.seeds) or self._merged_hook_due(work, providers)
         )
 
     @staticmethod
-    def _install_due(work: Work, providers: Providers) -> bool:
+    def _merged_hook_due(work: Work, providers: Providers) -> bool:
         if not isinstance(work.desired, Present):
             return False
-        for requirement in work.desired.manifest.requires:
-            provider, entry = providers.get(requirement.app), work.record.on_install.get(requirement.app)
+        app, record = work.desired, work.record
+        for requirement in app.manifest.requires:
+            provider, entry = providers.get(requirement.app), record.on_install.get(requirement.app)
             # A provider that is not up shows no volumes; until it is, those of the ledger count as its own.
             up = provider is not None and provider.available
             volumes = provider.volumes if up and provider else entry.volumes if entry else ""
-            if hooks.install_due(requirement, entry, volumes, work.desired.env):
+            if hooks.install_due(requirement, entry, volumes, app.env):
+                return True
+            updated = record.on_update.get(requirement.app)
+            if hooks.update_due(requirement, updated, record.target, app.manifest.version):
                 return True
         return False
 
@@ -319,17 +352,6 @@ class Reconciler:
                 return kept
         return (yield from ask(fx.Render(work.desired)))
 
-    @staticmethod
-    def _remember_completed(work: Work, rendered: Rendered | None) -> None:
-        """One-shot services that were seen to end by themselves stay done when the engine forgets its events."""
-        if rendered is None:
-            return
-        ended = {c.incarnation for c in work.observed.containers if c.state == "exited" and c.exit_code == 0}
-        seen = {c.incarnation for c in work.observed.containers if c.ended_by_itself}
-        completed = tuple(sorted((set(work.record.completed) & ended) | seen))
-        if completed != work.record.completed:
-            work.record = replace(work.record, completed=completed)
-
     # -- closing the gap ------------------------------------------------------------------------------
 
     def _plan(
@@ -337,15 +359,44 @@ class Reconciler:
     ) -> Plan:
         """What is due. Behind a block only repairs of the target; none when it is not ours to touch, or its
         own providers are not available (I14)."""
-        frozen = blocked is not None and blocked.reason in ("Suspended", "NameConflict")
-        target = work.record.target
-        waits = find_closed(target.requires, providers) if target is not None else None
-        if frozen or waits is not None:
+        record = work.record
+        if blocked is not None and blocked.reason == "Stopped":
+            return plan_stop(record, work.observed)
+        back_to = (
+            record.quarantine.to if record.quarantine and blocked and blocked.word == "RolledBack" else None
+        )
+        follows = back_to or record.target
+        waits = find_closed(follows.requires, providers) if follows is not None else None
+        if waits is not None or (blocked is not None and blocked.reason in ("Suspended", "NameConflict")):
             return Plan()
         app = work.desired if isinstance(work.desired, Present) else None
         return plan(
-            View(work.record, work.observed, app, rendered, blocked is None, work.record.volumes, providers)
+            View(
+                record,
+                work.observed,
+                app,
+                rendered,
+                apply=blocked is None or back_to is not None,
+                back_to=back_to,
+                volumes=record.volumes,
+                providers=providers,
+                mounts=work.mounts,
+                wishes=work.wishes,
+            )
         )
+
+    def _remarks(
+        self, work: Work, blocked: Blocked | None, rendered: Rendered | None
+    ) -> Run[tuple[Action, ...]]:
+        """What a plan says beside its actions: why nothing more is done, and which tags have moved."""
+        told = [] if blocked is None else [blocked.action(work.name)]
+        target = work.record.target
+        if rendered is not None and target is not None and target.revision == rendered.revision:
+            for service in (yield from wishes.moved_services(work, rendered)):
+                image = target.services[service].image
+                text = f"service {service}: {image} is another image now; `homeport update {work.name}` applies it"
+                told.append(Action("skip", work.name, text, app=work.name))
+        return tuple(told)
 
     def _converge(
         self,
@@ -356,55 +407,41 @@ class Reconciler:
         providers: Providers,
     ) -> Run[Result]:
         """Act, unless the backoff says not yet; then judge what is there."""
-        faults = self._faults(work, rendered)
-        self._note_unexpected_ends(work, rendered)
+        faults = looking.faults_of(work, rendered)
+        looking.note_unexpected_ends(work, rendered)
         if steps:
             left = yield from self._backing_off(work, providers)
             if left > 0:
                 return (yield from self._still_failing(work, left))
-            repair = all(action.services for action in steps.actions if action.kind == "compose_up")
-            young = repair and died_young(work.record, faults, work.moment.now, self.policy.stable_after)
-            if young and work.name not in self.memory.not_before:
+            if self._died_young(work, steps, faults):
                 message = "; ".join(fault.cause for fault in faults) + ", soon after its start"
-                return (
-                    yield from self._retry_later(work, Verdict("Failed", "CrashLooping", message), providers)
-                )
+                verdict = Verdict("Failed", "CrashLooping", message)
+                return (yield from self._retry_later(work, verdict, providers))
             self.memory.retry_now(work.name)
             try:
                 yield from execute(work, steps, rendered, providers, self.policy)
             except ActionFailed as failed:
-                return (yield from self._action_failed(work, failed, providers))
+                return (yield from self._action_failed(work, failed, providers, rendered))
             except InputInvalid as error:
                 blocked = Blocked("Invalid", error.reason, str(error), after=self.policy.poll_incomplete)
-            if any(action.changes_inputs for action in work.done):
+            if any(action.ends_run for action in work.done):
                 yield from ask(fx.Enqueue(work.name))
-                verdict = Verdict("Progressing", "Progressing", ".env was completed; next the app is started")
-                yield from self._finish(work, verdict)
+                done = "the images were pulled" if work.done[-1].kind == "pull" else ".env was completed"
+                yield from self._finish(
+                    work, Verdict("Progressing", "Progressing", f"{done}; it goes on at once")
+                )
                 return Result("Progressing", tuple(work.done), pending=True)
             yield from work.observe()
+        whole = any(action.kind == "compose_up" and not action.services for action in work.done)
+        yield from wishes.fulfilled(work, whole)
         return (yield from self._judge(work, blocked, rendered, providers))
 
-    @staticmethod
-    def _faults(work: Work, rendered: Rendered | None) -> tuple[Fault, ...]:
-        target = work.record.target
-        if target is None or rendered is None or rendered.revision != target.revision:
-            return ()
-        return find_faults(rendered, target, work.observed, work.record.completed)
-
-    def _note_unexpected_ends(self, work: Work, rendered: Rendered | None) -> None:
-        """A container that ended by no action of ours: Ready comes back only after it has been stable again."""
-        target = work.record.target
-        if target is None or rendered is None or rendered.revision != target.revision:
-            return
-        ended = unexpected_ends(work.record, rendered, work.observed)
-        if ended:
-            incarnation = incarnation_of(work.observed)
-            work.record = replace(work.record, unstable_since=work.moment.now, incarnation=incarnation)
-            work.news.append(
-                work.event(
-                    "app.drift", f"ended or restarted by no action of ours: {', '.join(ended)}", "warning"
-                )
-            )
+    def _died_young(self, work: Work, steps: Plan, faults: tuple[Fault, ...]) -> bool:
+        """Whether what is to be repaired ended soon after our last start, and no wait was made for it yet."""
+        repair = all(action.services for action in steps.actions if action.kind in ("compose_up", "rollback"))
+        if not repair or work.name in self.memory.not_before:
+            return False
+        return died_young(work.record, faults, work.moment.now, self.policy.stable_after)
 
     def _backing_off(self, work: Work, providers: Providers) -> Run[float]:
         """Seconds until the next try; at once when anything the last one failed against has changed."""
@@ -423,39 +460,62 @@ class Reconciler:
         if target is not None and (rendered is None or rendered.revision != target.revision):
             # The revision on disk could not be applied: judged is what runs.
             rendered = yield from ask(fx.ReadModel(work.name, target.revision))
-        faults = self._faults(work, rendered)
+        faults = looking.faults_of(work, rendered)
         closed = find_closed(target.requires if target else work.record.requires, providers)
-        if blocked is not None:
-            verdict = Verdict(blocked.word, blocked.reason, blocked.message)
-            failed = blocked.word == "Failed"
-            judgement = Judgement(verdict, blocked.after, pending=blocked.pending, failed=failed)
-        elif target is None:
-            message = "nothing was applied yet"
-            judgement = Judgement(Verdict("Progressing", "Progressing", message), after=1.0, pending=True)
-        else:
-            times = Times(self.policy.stable_after, health_timeout(work, self.policy))
-            awaits = self._awaits_hooks(work, providers)
-            waits_for = closed.message if closed else ""
-            judgement = judge(work.record, target, faults, waits_for, awaits, work.moment.now, times)
+        waits_for = closed.message if closed else ""
+        judgement = self._judgement(work, blocked, faults, waits_for, providers)
+        verdict = judgement.verdict
+        if rendered is not None and verdict.word in ("Failed", "Degraded") and blocked is None:
+            told = yield from looking.last_words(work, faults, verdict.message, rendered)
+            verdict = replace(verdict, message=told)
         verdict = replace(
-            judgement.verdict,
+            verdict,
             healthy=None if target is None or rendered is None else not faults,
             health_message="; ".join(fault.cause for fault in faults),
-            dependencies=None if not work.record.requires else closed.message if closed else "",
+            dependencies=None if not work.record.requires else waits_for,
         )
+        if judgement.given_up:
+            mode = recovery.mode_of(work, self.policy)
+            back = yield from recovery.go_back(work, verdict, rendered, mode, self.memory)
+            if isinstance(back, Result):
+                return back
+            verdict = back
         if judgement.failed:
             left = yield from self._backing_off(work, providers)
             if left > 0:
                 return (yield from self._still_failing(work, left))
             return (yield from self._retry_later(work, verdict, providers))
         if judgement.settled and target is not None:
-            work.record = replace(work.record, target=replace(target, good=True), unstable_since=None)
+            yield from recovery.settle(work)
         yield from self._finish(work, verdict)
         if judgement.settled:
             yield from ask(fx.ResetBackoff(work.name))
-        told = () if blocked is None else (blocked.action(work.name),)
+        told_actions = () if blocked is None else (blocked.action(work.name),)
         word = last_word(work.record)
-        return Result(word, (*work.done, *told), judgement.after, pending=judgement.pending)
+        return Result(word, (*work.done, *told_actions), judgement.after, pending=judgement.pending)
+
+    def _judgement(
+        self,
+        work: Work,
+        blocked: Blocked | None,
+        faults: tuple[Fault, ...],
+        closed: str,
+        providers: Providers,
+    ) -> Judgement:
+        target, record = work.record.target, work.record
+        if blocked is not None:
+            message = blocked.message
+            if blocked.word == "RolledBack" and faults:
+                message += "; and now: " + "; ".join(fault.cause for fault in faults)
+            verdict = Verdict(blocked.word, blocked.reason, message)
+            failed = blocked.word == "Failed"
+            return Judgement(verdict, blocked.after, pending=blocked.pending, failed=failed)
+        if target is None:
+            verdict = Verdict("Progressing", "Progressing", "nothing was applied yet")
+            return Judgement(verdict, after=1.0, pending=True)
+        times = Times(self.policy.stable_after, health_timeout(work, self.policy))
+        awaits, loops = self._awaits_hooks(work, providers), crash_loops(record, work.observed)
+        return judge(record, target, faults, closed, awaits, work.moment.now, times, loops)
 
     @staticmethod
     def _was_told(work: Work) -> bool:
@@ -474,13 +534,24 @@ class Reconciler:
 
     # -- failures -------------------------------------------------------------------------------------
 
-    def _action_failed(self, work: Work, failed: ActionFailed, providers: Providers) -> Run[Result]:
+    def _action_failed(
+        self, work: Work, failed: ActionFailed, providers: Providers, rendered: Rendered | None
+    ) -> Run[Result]:
         action, error = failed.action, failed.error
         name = "hook.failed" if action.kind == "hook" else "action.failed"
         yield from work.tell(
             name, str(error), "error", kind=action.kind, target=action.target, reason=error.reason
         )
         verdict = Verdict("Failed", error.reason, str(error))
+        if action.kind == "rollback":
+            text = f"going back to an earlier revision failed: {error.reason}: {error}"
+            verdict = Verdict("Failed", "RollbackFailed", text)
+        elif failed.touched and (yield from recovery.is_damaged(work)):
+            mode = recovery.mode_of(work, self.policy)
+            back = yield from recovery.go_back(work, verdict, rendered, mode, self.memory)
+            if isinstance(back, Result):
+                return back
+            verdict = replace(back, word="Failed")
         return (
             yield from self._retry_later(work, verdict, providers, f"{action.kind} failed: {error.reason}")
         )
@@ -529,7 +600,7 @@ class Reconciler:
             transition(work.record, verdict, work.moment.now),
             available=verdict.healthy is True,
             incarnation=incarnation_of(work.observed),
-            observed_services=_observed_services(work.observed),
+            observed_services=looking.observed_services(work.observed),
         )
         work.record = record
         if replace(record, last_reconcile=work.before.last_reconcile) == work.before and not work.done:
@@ -544,6 +615,9 @@ class Reconciler:
             yield from ask(fx.Enqueue(provider))
 
 
+_GONE = ("Held", "RemovalBlocked", "Removing", "Orphaned")
+"""Words of an app whose folder was gone."""
+
 _TOLD = {
     "Ready": ("app.ready", "info"),
     "Degraded": ("app.degraded", "warning"),
@@ -551,6 +625,9 @@ _TOLD = {
     "Invalid": ("app.invalid", "error"),
     "NeedsConfiguration": ("app.needs_configuration", "warning"),
     "Suspended": ("app.suspended", "info"),
+    "Stopped": ("app.stopped", "info"),
+    "RolledBack": ("app.rolled_back", "error"),
+    "Failed": ("app.failed", "error"),
     "Held": ("removal.held", "warning"),
     "RemovalBlocked": ("removal.blocked", "warning"),
 }
@@ -580,7 +657,18 @@ def _not_from_the_future(record: Record, now: datetime) -> Record:
 
 
 def _seen_by_consumers(record: Record) -> tuple[object, ...]:
-    return record.available, record.incarnation, record.requires, record.revision, last_word(record)
+    seen = record.available, record.incarnation, record.requires, record.revision, record.stopped
+    return *seen, looking.why_not_ready(record)
+
+
+def _said_by_person(record: Record) -> Blocked | None:
+    if record.suspended or record.suspended_by_manifest:
+        by = "its manifest (suspend: true)" if record.suspended_by_manifest else "`homeport suspend`"
+        return Blocked("Suspended", "Suspended", f"left exactly as it is, by {by}")
+    if record.stopped:
+        message = f"stopped by `homeport stop`; `homeport start {record.name}` starts it again"
+        return Blocked("Stopped", "Stopped", message)
+    return None
 
 
 def _reason(record: Record) -> str:
@@ -588,30 +676,5 @@ def _reason(record: Record) -> str:
     return ready.reason if ready else ""
 
 
-def _why_not_ready(record: Record) -> str:
-    ready = record.condition("Ready")
-    return f"it is {last_word(record)}" + (f" ({ready.message})" if ready and ready.message else "")
-
-
 def _desired_services(rendered: Rendered) -> dict[str, dict[str, str]]:
     return {s.name: {"configHash": s.config_hash, "image": s.image} for s in rendered.services}
-
-
-def _observed_services(observed: Observed) -> dict[str, dict[str, object]]:
-    """For the status: each service by the container that is worst off."""
-    services: dict[str, list[Container]] = {}
-    for container in observed.containers:
-        if not container.oneoff and not is_leftover(container):
-            services.setdefault(container.service, []).append(container)
-    shown: dict[str, dict[str, object]] = {}
-    for name, containers in sorted(services.items()):
-        worst = min(containers, key=lambda c: (c.state == "running", c.health in ("", "healthy"), c.number))
-        shown[name] = {
-            "configHash": worst.config_hash,
-            "image": worst.image,
-            "state": worst.state,
-            "health": worst.health,
-            "restarts": sum(c.restarts for c in containers),
-            "containers": sorted(c.name for c in containers),
-        }
-    return shown

@@ -13,23 +13,29 @@ from controller.model import effects as fx
 from controller.model.desired import Invalid, Present
 from controller.model.effects import Run, ask
 from controller.model.errors import AppError, InputInvalid
+from controller.model.facts import UPDATE
 from controller.model.observed import ExecResult, Observed, Rendered
 from controller.model.plan import Action, Plan
 from controller.model.record import AppliedService, LedgerEntry, Target, Verdict
 from controller.planner import hooks
 from controller.planner.gates import Provider
-from controller.planner.health import is_leftover, owner_of
+from controller.planner.health import is_leftover, owner_of, started
+from controller.planner.rollback import images_of, remember
+from controller.reconciler.looking import mounted_now, note_started
+from controller.reconciler.wishes import PULLED
 from controller.reconciler.work import Policy, Work
 from controller.status.transition import transition
 
 
 class ActionFailed(Exception):
-    """An action failed with this error; what was done before it stands."""
+    """An action failed with this error; what was done before it stands. `touched`: a start had begun, so that
+    what ran before may be gone."""
 
-    def __init__(self, action: Action, error: AppError) -> None:
+    def __init__(self, action: Action, error: AppError, *, touched: bool = False) -> None:
         super().__init__(str(error))
         self.action = action
         self.error = error
+        self.touched = touched
 
 
 def execute(
@@ -40,12 +46,12 @@ def execute(
     Raises `ActionFailed` for the first that fails, `InputInvalid` when a path that a service mounts is not
     there; in both cases what runs is untouched unless the failing action was the start itself.
     """
-    ups = [action for action in plan.actions if action.kind == "compose_up"]
+    ups = [action for action in plan.actions if action.kind in ("compose_up", "rollback")]
     if ups and rendered is not None:
         yield from _preflight(work, ups[0], rendered)
     yield from _begin(work, "; ".join(f"{' '.join(str(a).split())}: {a.cause}" for a in plan.actions))
     for action in plan.actions:
-        if any(done.changes_inputs for done in work.done) and not action.changes_inputs:
+        if any(done.ends_run for done in work.done) and not action.changes_inputs:
             return
         started = yield from ask(fx.ReadClock())
         try:
@@ -53,7 +59,8 @@ def execute(
         except InputInvalid:
             raise
         except AppError as error:
-            raise ActionFailed(action, error) from error
+            touched = action.kind in ("compose_up", "rollback") and not action.services
+            raise ActionFailed(action, error, touched=touched) from error
         ended = yield from ask(fx.ReadClock())
         work.done.append(action)
         text = " ".join(f"{action}{': ' + action.cause if action.cause else ''}{result}".split())
@@ -82,19 +89,23 @@ def _act(
             yield from ask(fx.EnsureVolume(work.name, action.target))
         case "seed_env":
             return (yield from _seed(work))
-        case "hook" if action.event == "on_install":
-            return (
-                yield from _install_hook(work, action, providers[action.provider], policy.install_timeout)
-            )
-        case "hook":
+        case "hook" if action.event == "on_start":
             yield from _start_hook(work, action, providers[action.provider], policy.start_timeout)
-        case "compose_up":
+        case "hook":
+            return (yield from _merged_hook(work, action, providers[action.provider], policy.install_timeout))
+        case "pull":
+            yield from _pull(work, rendered)
+        case "compose_up" | "rollback":
             if rendered is None:
                 raise AssertionError("a plan starts nothing that was not rendered")
-            yield from _apply(work, action, rendered, health_timeout(work, policy) + 30.0)
+            yield from _apply(work, action, rendered, health_timeout(work, policy) + 30.0, providers)
         case "restart":
-            ids = tuple(c.id for service in action.services for c in work.observed.of(service))
-            yield from ask(fx.Restart(work.name, ids))
+            yield from _restart(work, action, providers)
+        case "stop":
+            ids = _ids(work, action.services)
+            yield from ask(fx.Stop(work.name, ids))
+            # Stopped by us: whoever starts it again does so for the first time.
+            work.record = replace(work.record, started_at=None, unstable_since=None)
         case kind:
             raise AssertionError(f"a plan holds an action that nobody can do: {kind}")
     return ""
@@ -114,8 +125,12 @@ def _preflight(work: Work, action: Action, rendered: Rendered) -> Run[None]:
     """What would make a start fail half-way is found before anything is touched."""
     services = [s for s in rendered.services if not action.services or s.name in action.services]
     folder = work.record.folder
+    copied = (yield from _copies(work, rendered)) if action.kind == "rollback" else {}
     required = {
-        b.source for s in services for b in s.binds if _must_exist(b.source, b.target, b.read_only, folder)
+        b.source
+        for s in services
+        for b in s.binds
+        if b.source not in copied and _must_exist(b.source, b.target, b.read_only, folder)
     }
     missing = yield from ask(fx.FindMissingPaths(tuple(sorted(required))))
     if missing:
@@ -128,6 +143,9 @@ def _preflight(work: Work, action: Action, rendered: Rendered) -> Run[None]:
         return
     try:
         yield from _preflight_ports(work, rendered)
+        yield from _preflight_names(work, rendered)
+        if action.kind == "rollback":
+            return  # its images were kept
         absent = yield from ask(fx.FindMissingImages(rendered))
         if absent and isinstance(work.desired, Present):
             yield from ask(fx.Pull(work.desired, rendered, absent))
@@ -141,6 +159,23 @@ def _preflight_ports(work: Work, rendered: Rendered) -> Run[None]:
     if busy:
         held = "; ".join(f"host port {port} is held by {holder}" for port, holder in sorted(busy.items()))
         raise AppError("PreflightFailed", f"{held}; nothing was touched")
+
+
+def _preflight_names(work: Work, rendered: Rendered) -> Run[None]:
+    names = tuple(sorted(s.container_name for s in rendered.services if s.container_name))
+    busy = (yield from ask(fx.FindBusyNames(work.name, names))) if names else {}
+    if busy:
+        held = "; ".join(
+            f"container name {name} is held by {holder}" for name, holder in sorted(busy.items())
+        )
+        raise AppError("PreflightFailed", f"{held}; nothing was touched")
+
+
+def _pull(work: Work, rendered: Rendered | None) -> Run[None]:
+    """All images, because a person asks; what moved is applied by the next run."""
+    if rendered is not None and isinstance(work.desired, Present):
+        yield from ask(fx.Pull(work.desired, rendered, tuple(s.name for s in rendered.services)))
+    yield from ask(fx.WriteFact(UPDATE + work.name, PULLED))
 
 
 def _must_exist(source: str, target: str, read_only: bool, folder: str) -> bool:
@@ -190,17 +225,20 @@ def _own_write(work: Work, write: fx.Effect[tuple[str, ...]]) -> Run[tuple[str, 
 # -- hooks --------------------------------------------------------------------------------------------
 
 
-def _install_hook(work: Work, action: Action, provider: Provider, timeout: float) -> Run[str]:
+def _merged_hook(work: Work, action: Action, provider: Provider, timeout: float) -> Run[str]:
     """Ledger "started", run, merge, ledger "done": cut off in between, the hook runs once more."""
     if not isinstance(work.desired, Present):
         raise AssertionError("only an app that is there has hooks")
-    who = _who(action)
+    who = who_runs(action)
     script = yield from ask(fx.ReadScript(action.provider, action.script))
-    entry = LedgerEntry("started", action.script, hooks.digest(script), provider.volumes, (), work.moment.now)
-    yield from _note(work, action.provider, entry)
+    version = work.desired.manifest.version
+    entry = LedgerEntry(
+        "started", action.script, hooks.digest(script), provider.volumes, (), work.moment.now, version
+    )
+    yield from _note(work, action, entry)
     output = hooks.parse_output((yield from _run(work, action, provider, script, timeout)), who)
     changed = yield from _own_write(work, fx.MergeEnv(work.desired, output.values))
-    yield from _note(work, action.provider, replace(entry, phase="done", keys=tuple(sorted(output.values))))
+    yield from _note(work, action, replace(entry, phase="done", keys=tuple(sorted(output.values))))
     if output.ignored_lines:
         message = f"{who} printed {output.ignored_lines} lines that are neither KEY=VALUE nor FURTKA_JSON; they were ignored"
         yield from work.tell("app.warning", message, "warning")
@@ -218,71 +256,181 @@ def _start_hook(work: Work, action: Action, provider: Provider, timeout: float) 
 def _run(work: Work, action: Action, provider: Provider, script: bytes, timeout: float) -> Run[ExecResult]:
     if not isinstance(work.desired, Present):
         raise AssertionError("only an app that is there has hooks")
-    who = _who(action)
+    env = hooks.environment(work.name, work.desired.manifest.version, work.desired.env)
+    return (yield from run_hook(action, provider, script, env, timeout))
+
+
+def run_hook(
+    action: Action, provider: Provider, script: bytes, env: Mapping[str, str], timeout: float
+) -> Run[ExecResult]:
+    """A script in the provider's container, with this environment. Raises `AppError` when it failed in any way."""
+    who = who_runs(action)
     if not provider.container:
         raise AppError("HookFailed", f"{who} has nowhere to run: {provider.no_container}")
-    env = hooks.environment(work.name, work.desired.manifest.version, work.desired.env)
     result = yield from ask(fx.RunHook(provider.container, script, env, timeout))
     hooks.check_ended(result, who, timeout)
     return result
 
 
-def _note(work: Work, provider: str, entry: LedgerEntry) -> Run[None]:
-    work.record = replace(work.record, on_install={**work.record.on_install, provider: entry})
+def _note(work: Work, action: Action, entry: LedgerEntry) -> Run[None]:
+    if action.event == "on_update":
+        work.record = replace(work.record, on_update={**work.record.on_update, action.provider: entry})
+    else:
+        work.record = replace(work.record, on_install={**work.record.on_install, action.provider: entry})
     yield from work.save()
 
 
-def _who(action: Action) -> str:
+def who_runs(action: Action) -> str:
+    """A hook as messages name it."""
     return f"{action.event} hook of {action.provider} ({action.script})"
 
 
 # -- the start itself -----------------------------------------------------------------------------------
 
 
-def _apply(work: Work, action: Action, rendered: Rendered, deadline: float) -> Run[None]:
+def _apply(
+    work: Work, action: Action, rendered: Rendered, deadline: float, providers: Mapping[str, Provider]
+) -> Run[None]:
     """Make the rendered model run, then remember what it gave.
 
     The model is kept before, the target saved after: cut off in between, the next run plans the same apply
     again, and Compose finds nothing to change. The other order would call a revision applied that never ran.
     """
     whole = not action.services
-    if whole:
-        yield from ask(fx.KeepModel(work.name, rendered))
+    old = work.record.target
+    back_to = work.record.quarantine.to if action.kind == "rollback" and work.record.quarantine else None
+    if whole and back_to is None:
+        yield from keep_inputs(work, rendered)
     applying = rendered.revision if whole else work.record.applying
     work.record = replace(work.record, started_at=work.moment.now, applying=applying)
     yield from work.save()
-    yield from ask(fx.Apply(work.name, work.record.folder, rendered, action.services, action.force, deadline))
+    pinned = images_of(back_to) if back_to else images_of(old) if old and not whole else {}
+    sources = (yield from _copies(work, rendered)) if back_to or (old and old.detached and not whole) else {}
+    yield from ask(
+        fx.Apply(
+            work.name, work.record.folder, rendered, action.services, action.force, deadline, pinned, sources
+        )
+    )
     yield from work.observe()
     work.moment = yield from ask(fx.ReadClock())
-    now, old = work.moment.now, work.record.target
+    now = work.moment.now
+    mounted = yield from mounted_now(work, rendered)
+    applied = _applied(rendered, work.observed, mounted, old)
     if whole or old is None:
-        target = Target(
-            rendered.revision,
-            work.record.generation,
-            _applied(rendered, work.observed),
-            now,
-            work.record.requires,
-            folder=work.record.folder,
-        )
-        work.record = replace(work.record, target=target, started_at=now, unstable_since=None, applying="")
+        target = _new_target(work, rendered, applied, back_to)
+        work.record = replace(remember(work.record, target), started_at=now, unstable_since=None, applying="")
+        _note_providers(work, providers)
     else:
-        renewed = {s: a for s, a in _applied(rendered, work.observed).items() if s in action.services}
+        renewed = {s: a for s, a in applied.items() if s in action.services}
         target = replace(old, services={**old.services, **renewed})
         work.record = replace(work.record, target=target, started_at=now)
     yield from work.save()
 
 
-def _applied(rendered: Rendered, observed: Observed) -> dict[str, AppliedService]:
-    """What each service looks like right after the apply; later looks are compared with this."""
+def _new_target(
+    work: Work, rendered: Rendered, applied: Mapping[str, AppliedService], back_to: Target | None
+) -> Target:
+    if back_to is not None:
+        return replace(
+            back_to, services=applied, applied_at=work.moment.now, folder=work.record.folder, detached=True
+        )
+    return Target(
+        rendered.revision,
+        work.record.generation,
+        applied,
+        work.moment.now,
+        work.record.requires,
+        folder=work.record.folder,
+        version=work.record.version,
+    )
+
+
+def keep_inputs(work: Work, rendered: Rendered) -> Run[None]:
+    """Keep what it takes to go back to this revision later: its model, and copies of the files that it mounts."""
+    record = work.record
+    targets = (record.target, *record.history) if record.target else record.history
+    quarantined = (record.quarantine.to,) if record.quarantine else ()
+    targets = (*targets, *quarantined)
+    keep = tuple(dict.fromkeys(target.revision for target in targets))
+    yield from ask(fx.KeepModel(work.name, rendered, keep))
+    mounted = work.desired.mounted if isinstance(work.desired, Present) else {}
+    kept = frozenset(d for t in targets for s in t.services.values() for d in s.mounts.values())
+    if mounted or kept:
+        yield from ask(fx.KeepMounted(work.name, mounted, kept))
+
+
+def _copies(work: Work, rendered: Rendered) -> Run[dict[str, str]]:
+    """Mounted path to the copy that takes its place: of each file that is not on disk as it was then."""
+    to = work.record.quarantine.to if work.record.quarantine else work.record.target
+    if to is None:
+        return {}
+    then = {
+        path: was for s in to.services.values() for path, was in s.mounts.items() if was.startswith("sha256:")
+    }
+    now = work.desired.mounted if isinstance(work.desired, Present) else {}
+    gone = {path: was for path, was in then.items() if now.get(path) != was}
+    copies = (yield from ask(fx.FindCopies(work.name, frozenset(gone.values())))) if gone else {}
+    return {path: copies[was] for path, was in gone.items() if was in copies}
+
+
+def _applied(
+    rendered: Rendered, observed: Observed, mounted: Mapping[str, str], before: Target | None
+) -> dict[str, AppliedService]:
+    """What each service looks like right after the apply; later looks are compared with this.
+
+    Of a service whose containers go on running it is still what they were started with that counts.
+    """
     applied: dict[str, AppliedService] = {}
     for service in rendered.services:
         containers = [c for c in observed.of(service.name) if not is_leftover(c)]
         first = containers[0] if containers else None
+        old = before.services.get(service.name) if before else None
+        running = started(service.name, observed)
+        kept = old if old is not None and running and old.started == running else None
+        same_containers = old is not None and running and _containers(old.started) == _containers(running)
         applied[service.name] = AppliedService(
             first.config_hash if first else service.config_hash,
             service.image,
             tuple(sorted({c.image_id for c in containers})),
             first.networks if first else (),
             owner_of(first, observed) if first else "",
+            kept.mounts
+            if kept
+            else {b.source: mounted[b.source] for b in service.binds if b.source in mounted},
+            running,
+            old.contents if old and same_containers else service.contents,
         )
     return applied
+
+
+def _containers(incarnations: str) -> list[str]:
+    return [one.partition("@")[0] for one in incarnations.split(",")]
+
+
+# -- restarts -------------------------------------------------------------------------------------------
+
+
+def _restart(work: Work, action: Action, providers: Mapping[str, Provider]) -> Run[None]:
+    """Stop and start, in the order of the owners of namespaces first; then note what was mounted."""
+    work.record = replace(work.record, started_at=work.moment.now)
+    yield from ask(fx.Restart(work.name, _ids(work, action.services)))
+    yield from work.observe()
+    work.moment = yield from ask(fx.ReadClock())
+    target = work.record.target
+    if target is not None:
+        target = note_started(target, work.observed, work.mounts)
+    work.record = replace(work.record, target=target, started_at=work.moment.now, unstable_since=None)
+    _note_providers(work, providers)
+    yield from work.save()
+
+
+def _ids(work: Work, services: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(c.id for service in services for c in work.observed.of(service) if not is_leftover(c))
+
+
+def _note_providers(work: Work, providers: Mapping[str, Provider]) -> None:
+    """After which containers of its providers this app was started: for `restart: true`."""
+    if isinstance(work.desired, Present):
+        follows = {r.app for r in work.desired.manifest.requires if r.restart}
+        seen = {p.name: p.incarnation for p in providers.values() if p.name in follows}
+        work.record = replace(work.record, started_with=seen)

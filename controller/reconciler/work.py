@@ -15,6 +15,8 @@ from controller.model.effects import Moment, Run, ask
 from controller.model.observed import Observed
 from controller.model.plan import Action
 from controller.model.record import Event, Record
+from controller.planner.plan import Wishes
+from controller.planner.rollback import Mode
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Policy:
     install_timeout: float = 300.0
     start_timeout: float = 30.0
     volume_prefix: str = "furtka"
+    remove_timeout: float = 60.0
+    rollback: Mode = "auto"
     prune: bool = True
     poll_incomplete: float = 2.0
     """How soon to look again for a path that a service mounts and that is not there yet."""
@@ -51,6 +55,8 @@ class Memory:
     """A revision in which a service is missing, and when it was first seen."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _forced: set[str] = field(default_factory=set)
+    _lifted: set[str] = field(default_factory=set)
+    _orphans: dict[str, str] = field(default_factory=dict)
     _missing: dict[str, float] = field(default_factory=dict)
     _removed: dict[str, float] = field(default_factory=dict)
 
@@ -59,10 +65,30 @@ class Memory:
         self.not_before.pop(app, None)
         self.failed_against.pop(app, None)
 
-    def force(self, app: str) -> None:
-        """A person asks: the next run tries at once, even if one is failing at this moment."""
+    def force(self, app: str, *, lift: bool = False) -> None:
+        """A person asks: the next run tries at once, even if one is failing at this moment. `lift`: and what was
+        rolled back is tried once more."""
         with self._lock:
             self._forced.add(app)
+            if lift:
+                self._lifted.add(app)
+
+    def take_lifted(self, app: str) -> bool:
+        """Whether a person asked since the last run for what was rolled back."""
+        with self._lock:
+            lifted = app in self._lifted
+            self._lifted.discard(app)
+            return lifted
+
+    def note_orphan(self, app: str, folder: str) -> None:
+        """Containers of a project in the apps tree run, and there is neither a folder nor a record of it."""
+        with self._lock:
+            self._orphans[app] = folder
+
+    def take_orphan(self, app: str) -> str:
+        """The folder that an orphan was started from, once; "" when it is none."""
+        with self._lock:
+            return self._orphans.pop(app, "")
 
     def take_forced(self, app: str) -> bool:
         """Whether a person asked since the last run."""
@@ -112,6 +138,9 @@ class Work:
     record: Record
     desired: Desired
     observed: Observed = field(default_factory=Observed)
+    wishes: Wishes = field(default_factory=Wishes)
+    mounts: Mapping[str, str] = field(default_factory=dict)
+    """What is at the mounted paths of the model that is converged to: digests of files, identities of directories."""
     done: list[Action] = field(default_factory=list)
     news: list[Event] = field(default_factory=list)
     """Told once the first thing is saved: a run that changes nothing says nothing."""

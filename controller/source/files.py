@@ -12,10 +12,11 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from controller.model.errors import WriteFailed
+from controller.model.observed import MountedFile
 
 LIMIT = 1024 * 1024
 """Bytes; a manifest, a compose file or an `.env` beyond this is a mistake."""
@@ -24,11 +25,13 @@ LIMIT_DIGEST = 64 * LIMIT
 
 Signature = tuple[int, ...]
 """Device, inode, size, modification and change time in nanoseconds."""
+Place = tuple[int, ...]
+"""Device and inode of a folder; () for what is no folder."""
 
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+_AT_FDCWD, _RENAME_NOREPLACE, _RENAME_EXCHANGE = -100, 1, 2
 # What a plain rename is fallen back on for: an old kernel or C library, and file systems that cannot.
-_NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
+_NO_FLAGS = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -39,9 +42,8 @@ class Unfit(Exception):
 class Irregular(Unfit):
     """It is a folder, a device, a pipe or a socket."""
 
-    def __init__(self, mode: int) -> None:
+    def __init__(self) -> None:
         super().__init__("is not a regular file")
-        self.mode = mode
 
 
 class Unreadable(Unfit):
@@ -56,14 +58,7 @@ def read(path: Path, limit: int = LIMIT) -> bytes | None:
     with _opened(path) as descriptor:
         if descriptor is None:
             return None
-        _check(descriptor, limit)
-        parts, left = [], limit + 1
-        while left > 0 and (part := os.read(descriptor, left)):
-            parts.append(part)
-            left -= len(part)
-        if left <= 0:
-            raise Unfit(f"has more than {limit} bytes")
-        return b"".join(parts)
+        return _all_of(descriptor, limit)
 
 
 def digest(path: Path, limit: int = LIMIT_DIGEST) -> bytes | None:
@@ -81,6 +76,15 @@ def digest(path: Path, limit: int = LIMIT_DIGEST) -> bytes | None:
         return result.digest()
 
 
+def read_mounted(path: Path) -> MountedFile | None:
+    """A regular file with its mode and owner, or None when there is none. Raises as `digest` does."""
+    with _opened(path) as descriptor:
+        if descriptor is None:
+            return None
+        data, status = _all_of(descriptor, LIMIT_DIGEST), os.fstat(descriptor)
+        return MountedFile(data, stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid))
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[int | None]:
     descriptor = -1
@@ -94,7 +98,7 @@ def _opened(path: Path) -> Iterator[int | None]:
         if descriptor < 0 and error.errno in _NOT_THERE:
             yield None
         elif error.errno == errno.ENXIO:
-            raise Irregular(stat.S_IFSOCK) from error
+            raise Irregular() from error
         elif error.errno == errno.ELOOP:
             raise Unfit("is a link that leads nowhere") from error
         else:
@@ -104,10 +108,21 @@ def _opened(path: Path) -> Iterator[int | None]:
             os.close(descriptor)
 
 
+def _all_of(descriptor: int, limit: int) -> bytes:
+    _check(descriptor, limit)
+    parts, left = [], limit + 1
+    while left > 0 and (part := os.read(descriptor, min(left, LIMIT))):
+        parts.append(part)
+        left -= len(part)
+    if left <= 0:
+        raise Unfit(f"has more than {limit} bytes")
+    return b"".join(parts)
+
+
 def _check(descriptor: int, limit: int) -> None:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        raise Irregular(status.st_mode)
+        raise Irregular()
     if status.st_size > limit:
         raise Unfit(f"has {status.st_size} bytes; at most {limit} are read")
 
@@ -131,6 +146,18 @@ def signature(path: Path, *, follow: bool = True) -> Signature | None:
         return None
 
 
+def place(path: Path) -> Place | None:
+    """What changes when another folder takes this one's place, and not with what is in it.
+
+    () for what is there and is no folder, None when nothing is there. Links are followed.
+    """
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISDIR(status.st_mode) else ()
+
+
 def _signature(s: os.stat_result) -> Signature:
     return (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
 
@@ -145,10 +172,25 @@ def write_whole(path: Path, data: bytes) -> None:
     new = _write_beside(path, data, None, 0o644)
     try:
         new.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError:
         new.unlink(missing_ok=True)
         raise
+
+
+def write_new(path: Path, data: bytes) -> bool:
+    """Write a small file that is not there yet, at once; answers False, and changes nothing, when something is.
+
+    Raises `OSError`.
+    """
+    new = _write_beside(path, data, None, 0o644)
+    try:
+        if not _put(new, path, None):
+            return False
+        sync_folder(path.parent)
+        return True
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def replace_private(path: Path, data: bytes, expected: Signature | None) -> bool:
@@ -169,12 +211,31 @@ def replace_private(path: Path, data: bytes, expected: Signature | None) -> bool
         new = _write_beside(path, data, old, 0o600)
         if signature(path, follow=False) != expected or not _put(new, path, expected):
             return False
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise WriteFailed(f"{path} could not be written: {reason(error)}; the old file is whole") from error
     finally:
         if new is not None:
             new.unlink(missing_ok=True)
+    return True
+
+
+def move(path: Path, new: Path) -> bool:
+    """Rename, a link itself and not what it leads to; False, and nothing changes, when `new` is there already.
+
+    Raises `OSError`.
+    """
+    try:
+        if not _rename(path, new, _RENAME_NOREPLACE):
+            if os.path.lexists(new):
+                return False
+            path.rename(new)
+    except FileExistsError:
+        return False
+    # It is done; a disk that cannot say for how long does not undo it.
+    for folder in (new.parent, path.parent):
+        with suppress(OSError):
+            sync_folder(folder)
     return True
 
 
@@ -236,18 +297,23 @@ def _identity(path: Path) -> Signature:
 
 def _exchange(one: Path, other: Path) -> bool:
     """Let two files change places, or answer False where the system cannot do that at once."""
+    return _rename(one, other, _RENAME_EXCHANGE)
+
+
+def _rename(one: Path, other: Path, flags: int) -> bool:
     rename = getattr(_libc, "renameat2", None)
     if rename is None:
         return False
-    if rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+    if rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), flags) == 0:
         return True
     code = ctypes.get_errno()
-    if code in _NO_EXCHANGE:
+    if code in _NO_FLAGS:
         return False
     raise OSError(code, os.strerror(code))
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have the names in this folder on disk before anything else happens; raises `OSError`."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -40,6 +39,12 @@ class Reading:
     """Relative path (absolute for files outside the folder) to SHA-256: what the revision is made of."""
     looked_at: set[Path] = field(default_factory=set)
     """Every path that was looked for, there or not: the signature is over these."""
+    mounts: dict[Path, bool] = field(default_factory=dict)
+    """Mounted paths below the folder, and whether some service may write to them."""
+    places: set[Path] = field(default_factory=set)
+    """Those of them that are folders or data: what stands there counts, and nothing that is in it."""
+    mounted: dict[str, str] = field(default_factory=dict)
+    """Absolute path to `sha256:` digest of each input that is mounted."""
     problems: list[Problem] = field(default_factory=list)
     missing: list[Problem] = field(default_factory=list)
     """Files that are named but not there (yet): the app is incomplete rather than wrong."""
@@ -63,19 +68,22 @@ class Reading:
             self.inputs[name] = hashlib.sha256(data).digest()
         return data
 
-    def take_digest(self, path: Path, *, folder_is_fine: bool = False) -> bool:
-        """Take in an input of which only the digest counts; answers whether something is there."""
+    def take_digest(self, path: Path) -> bool:
+        """Take in an input of which only the digest counts; answers whether something is there.
+
+        Raises `files.Unreadable`.
+        """
         self.looked_at.add(path)
         name = _relative(path, self.folder)
         try:
-            digest = files.digest(path)
+            digest = _digest(path)
         except files.Irregular as error:
             # `env_file: /dev/null` is a known way to say "none"; outside the folder it is the host's business.
-            if path.is_relative_to(self.folder) and not (folder_is_fine and stat.S_ISDIR(error.mode)):
+            if path.is_relative_to(self.folder):
                 self.problems.append(Problem(name, "", str(error)))
             return True
-        except files.Unreadable as error:
-            raise files.Unreadable(f"{path} {error}") from error
+        except files.Unreadable:
+            raise
         except files.Unfit as error:
             self.problems.append(Problem(name, "", str(error)))
             return True
@@ -83,6 +91,35 @@ class Reading:
             return False
         self.inputs[name] = digest
         return True
+
+    def take_mounted(self, path: Path) -> None:
+        """Take in what services may only read: a regular file is an input, all else is a place.
+
+        What cannot be an input is no mistake: the engine mounts it all the same. Raises `files.Unreadable`.
+        """
+        # Not opened to find out: a folder of another user cannot be opened, and nobody asks for what is in it.
+        if files.place(path):
+            self.places.add(path)
+            return
+        try:
+            digest = _digest(path)
+        except files.Unreadable:
+            raise
+        except files.Unfit as error:
+            self.places.add(path)
+            if not isinstance(error, files.Irregular):
+                self.warnings.append(f"{_relative(path, self.folder)} {error}; a change of it is not seen")
+            return
+        self.looked_at.add(path)
+        if digest is not None:
+            self.inputs[_relative(path, self.folder)] = digest
+            self.mounted[str(path)] = f"sha256:{digest.hex()}"
+
+    def miss(self, path: Path, problem: Problem) -> None:
+        """Say that a named file is not there, if that is for the reading to say."""
+        # `.env` may still be made by seeding or by a hook; Compose says so if it is not there in the end.
+        if path.is_relative_to(self.folder) and path != self.folder / environment.FILE:
+            self.missing.append(problem)
 
     def revision(self) -> str:
         return revision_of(self.inputs)
@@ -99,6 +136,7 @@ def load_folder(path: Path) -> Present | Invalid:
         _, desired = read_app(folder, folder.name)
     except files.Unreadable as error:
         return Invalid(folder.name, str(folder), revision_of({}), (Problem(folder.name, "", str(error)),))
+    desired = replace(desired, identity=identity_of(folder))
     if isinstance(desired, Present):
         unset = environment.unset(desired.manifest, desired.env, Path("/nonexistent"))
         desired = replace(desired, unset=unset)
@@ -106,12 +144,17 @@ def load_folder(path: Path) -> Present | Invalid:
 
 
 def read_app(folder: Path, name: str) -> tuple[Reading, Present | Invalid]:
-    """Read all inputs of one app and say what they ask for, all but `quiet` and `unset`.
+    """Read all inputs of one app and say what they ask for, all but `quiet`, `unset` and `identity`.
 
     Raises `files.Unreadable`.
     """
     reading = Reading(folder)
     return reading, _read(reading, name)
+
+
+def identity_of(folder: Path) -> str:
+    """Device and inode of a folder, as text; "" when there is no folder."""
+    return ":".join(map(str, files.place(folder) or ()))
 
 
 def _read(reading: Reading, name: str) -> Present | Invalid:
@@ -137,6 +180,7 @@ def _read(reading: Reading, name: str) -> Present | Invalid:
         effective,
         _seeds(described, env, after),
         warnings=tuple(reading.warnings + _env_warnings(folder)),
+        mounted=reading.mounted,
     )
 
 
@@ -202,7 +246,7 @@ def _after_seeding(reading: Reading, described: Manifest | None, env: _Env) -> s
 
 
 def _read_compose(reading: Reading, env: Mapping[str, str]) -> list[Path]:
-    """The `-f` list: one base file and the override beside it; and all that they name."""
+    """The `-f` list: one base file and the override beside it; and all that they name and mount."""
     folder = reading.folder
     texts: dict[Path, bytes] = {}
     for name in (*BASES, *OVERRIDES):
@@ -236,6 +280,7 @@ def _read_compose(reading: Reading, env: Mapping[str, str]) -> list[Path]:
             if named not in seen and len(seen) < MOST_COMPOSE_FILES:
                 seen.add(named)
                 waiting.append(named)
+    _read_mounts(reading)
     return chosen
 
 
@@ -269,16 +314,33 @@ def _follow(
                 (target, _absolute(project, named.project) if named.project is not None else target.parent)
             )
         else:
-            there = reading.take_digest(target, folder_is_fine=named.kind == "content")
-        inside = target.is_relative_to(reading.folder)
-        # `.env` may still be made by seeding or by a hook; Compose says so if it is not there in the end.
-        if not there and named.required and inside and target != reading.folder / environment.FILE:
-            reading.missing.append(Problem(name, named.field, f"names {named.path}, which is not there"))
+            there = reading.take_digest(target)
+        if not there and named.required:
+            reading.miss(target, Problem(name, named.field, f"names {named.path}, which is not there"))
+    for mount in found.mounts:
+        target = _absolute(project, mount.path)
+        if reading.folder not in target.parents:
+            continue
+        # A file that one service may write to is data, whoever else reads it.
+        reading.mounts[target] = mount.writable or reading.mounts.get(target, False)
+        if mount.required and files.place(target) is None:
+            reading.miss(target, Problem(name, mount.field, f"names {mount.path}, which is not there"))
     return more
 
 
+def _read_mounts(reading: Reading) -> None:
+    for path, writable in reading.mounts.items():
+        if writable:
+            reading.places.add(path)
+        else:
+            reading.take_mounted(path)
+
+
 def _read_scripts(reading: Reading) -> None:
-    """Every regular file below `scripts/`. Links to folders are not followed: they may lead in circles."""
+    """Every regular file below `scripts/` that is not in a mounted folder or data.
+
+    Links to folders are not followed: they may lead in circles.
+    """
     waiting = [reading.folder / SCRIPTS]
     count = 0
     while waiting:
@@ -291,7 +353,7 @@ def _read_scripts(reading: Reading) -> None:
         except OSError as error:
             raise files.Unreadable(f"{folder} cannot be read: {files.reason(error)}") from error
         for entry in entries:
-            if is_dropping(entry.name):
+            if is_dropping(entry.name) or Path(entry.path) in reading.places:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 waiting.append(Path(entry.path))
@@ -336,6 +398,13 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
         return entry.is_file()
     except OSError:
         return False
+
+
+def _digest(path: Path) -> bytes | None:
+    try:
+        return files.digest(path)
+    except files.Unreadable as error:
+        raise files.Unreadable(f"{path} {error}") from error
 
 
 def _absolute(folder: Path, named: str) -> Path:

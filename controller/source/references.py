@@ -1,4 +1,4 @@
-"""The reference scan: which other files a compose file names, and what in it we refuse.
+"""The reference scan: which other files a compose file names, what it mounts, and what in it we refuse.
 
 The only place that reads compose YAML; what it means is Compose's to say. `config` output no longer names
 `include`, `extends` and `env_file`, so they are found here, in the raw file.
@@ -20,6 +20,7 @@ NODES: Final = 100_000
 DEPTH: Final = 64
 
 _REMOTE: Final = re.compile(r"^(?:\w+://|[\w.-]+@[\w.-]+:|github\.com/)|\.git(?:#|$)")
+_TRUE: Final = frozenset({"true", "yes", "y", "on"})
 _VARIABLE: Final = re.compile(
     r"\$(?:(?P<dollar>\$)|(?P<plain>[A-Za-z_]\w*)|\{(?P<name>[A-Za-z_]\w*)(?:(?P<operator>:?-)(?P<default>[^${}]*))?\})",
     re.ASCII,
@@ -33,18 +34,31 @@ class Reference:
     field: str
     path: str
     """As written, with variables put in; relative to the folder of the project that names it."""
-    kind: Literal["compose", "env_file", "content"]
-    """`compose` is read for more references; `content` may be a folder (`configs`, `secrets`)."""
+    kind: Literal["compose", "env_file"]
+    """`compose` is read for more references."""
     required: bool = True
     project: str | None = None
     """For `include`: the folder that paths in the included file are relative to; None: the file's own."""
 
 
+@dataclass(frozen=True)
+class Mount:
+    """A path of the host that a compose file puts into containers; it may be a file, a folder, or not there."""
+
+    field: str
+    path: str
+    """With variables put in; relative to the folder of the project that names it."""
+    writable: bool = False
+    required: bool = False
+    """The file is wrong without it (`configs`, `secrets`)."""
+
+
 @dataclass
 class References:
-    """What one compose file names, and what in it is refused."""
+    """What one compose file names and mounts, and what in it is refused."""
 
     files: list[Reference] = field(default_factory=list)
+    mounts: list[Mount] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
     """(field, rule) of what is not allowed."""
 
@@ -81,11 +95,24 @@ def _plain(loader: _Loader, _suffix: str, node: yaml.Node) -> Any:
 _Loader.add_multi_constructor("!", _plain)
 
 
-def parse(name: str, text: str) -> tuple[Any, list[Problem]]:
-    """The YAML document, or None and what is wrong with it. Never takes more than moments, whatever is in it."""
+class _TextLoader(_Loader):
+    """Every scalar stays the text that was written: to YAML 1.1 the port mapping `8022:22` is a number."""
+
+
+_TextLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith(":merge")]
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+}
+
+
+def parse(name: str, text: str, *, as_text: bool = False) -> tuple[Any, list[Problem]]:
+    """The YAML document, or None and what is wrong with it. Never takes more than moments, whatever is in it.
+
+    With `as_text` every scalar in it is a string, as it was written.
+    """
     try:
         _guard(text)
-        document = yaml.load(text, _Loader)  # noqa: S506 - a subclass of the safe loader
+        document = yaml.load(text, _TextLoader if as_text else _Loader)  # noqa: S506 - subclasses of the safe loader
     except _Refused as error:
         return None, [Problem(name, "", str(error), error.line)]
     except yaml.MarkedYAMLError as error:
@@ -172,8 +199,9 @@ def _key(stack: list[_Open], event: yaml.NodeEvent) -> None:
 def scan(document: Mapping[str, Any], env: Mapping[str, str]) -> References:
     """All references of one compose document. Paths with variables that `.env` does not give are left out."""
     found = References()
-    for reference in (*_includes(document), *_services(found, document), *_contents(document)):
+    for reference in (*_includes(document), *_services(found, document)):
         found.add(reference, env)
+    found.mounts += (*_binds(document, env), *_contents(document, env))
     return found
 
 
@@ -222,11 +250,39 @@ def _dockerfile(where: str, build: Any) -> Iterator[Reference]:
         yield Reference(f"{where}.build", path, "env_file")
 
 
-def _contents(document: Mapping[str, Any]) -> Iterator[Reference]:
+def _binds(document: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Mount]:
+    for name, service in _entries(document, "services"):
+        for entry in _items(service.get("volumes")):
+            source, writable = _long_bind(entry, env) if isinstance(entry, dict) else _short_bind(entry, env)
+            if source and not source.startswith("~"):
+                yield Mount(f"services.{name}.volumes", source, writable)
+
+
+def _short_bind(entry: Any, env: Mapping[str, str]) -> tuple[str, bool]:
+    """Path ("" for a volume) and whether it can be written to, of `SOURCE:TARGET[:OPTION,…]`."""
+    text = interpolate(entry, env) if isinstance(entry, str) else None
+    source, *rest = (text or "").split(":")
+    if not rest or not source.startswith((".", "/")):
+        return "", True
+    access = [option for option in ",".join(rest[1:]).split(",") if option in ("ro", "rw")]
+    return source, access[-1:] != ["ro"]
+
+
+def _long_bind(entry: Mapping[str, Any], env: Mapping[str, str]) -> tuple[str, bool]:
+    source = entry.get("source")
+    if entry.get("type") != "bind" or not isinstance(source, str):
+        return "", True
+    # YAML 1.1 makes a boolean of `yes`; in quotes, or from a variable, it is text and Compose makes the boolean.
+    read_only = interpolate(str(entry.get("read_only", "")), env) or ""
+    return interpolate(source, env) or "", read_only.lower() not in _TRUE
+
+
+def _contents(document: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Mount]:
     for kind in ("configs", "secrets"):
         for name, entry in _entries(document, kind):
-            if isinstance(entry.get("file"), str):
-                yield Reference(f"{kind}.{name}.file", entry["file"], "content")
+            path = interpolate(entry["file"], env) if isinstance(entry.get("file"), str) else None
+            if path:
+                yield Mount(f"{kind}.{name}.file", path, required=True)
 
 
 def _entries(document: Mapping[str, Any], key: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -16,16 +16,21 @@ from pathlib import Path
 from controller.model.desired import Absent, Census, Desired, Invalid, Present, Problem, Unreadable
 from controller.model.errors import AppError, WriteFailed
 from controller.model.manifest import APP_NAME
+from controller.model.observed import MountedFile
 from controller.model.ports import Clock
 from controller.source import dotenv, environment, files
 from controller.source.droppings import is_dropping
-from controller.source.reading import EXAMPLE, FIXED, SCRIPTS, read_app, revision_of
+from controller.source.reading import EXAMPLE, FIXED, SCRIPTS, identity_of, read_app, revision_of
 from controller.source.root import RootGuard
 
 FRESH = 0.05
 """Seconds."""
 
+REMOVED = ".removed"
+"""The folder, beside the apps, of those that were taken out."""
+
 Signature = tuple[object, ...]
+Places = Mapping[Path, files.Place | None]
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class _Kept:
     """The last answer for one app, and when it holds."""
 
     signature: Signature
+    places: Places
+    """What stood at each mounted path that is a folder or data."""
     desired: Present | Invalid
     looked_at: frozenset[Path]
     inputs: frozenset[str]
@@ -111,7 +118,9 @@ class AppsTree:
             kept = self._current(app, folder)
         except files.Unreadable as error:
             return Unreadable(app, str(error))
-        desired: Present | Invalid = replace(kept.desired, quiet=self._quiet(app, folder, kept))
+        desired: Present | Invalid = replace(
+            kept.desired, quiet=self._quiet(app, folder, kept), identity=identity_of(folder)
+        )
         if isinstance(desired, Present):
             # Not kept: whether the folder that a `path` setting names exists is no part of the inputs.
             desired = replace(desired, unset=environment.unset(desired.manifest, desired.env, self._state))
@@ -138,37 +147,60 @@ class AppsTree:
         return Absent(app)
 
     def signatures(self) -> Mapping[str, object]:
-        """For each app folder what changes whenever an input of it may have changed; costs stats only."""
-        return {
-            name: self._signature(self.root / name, self._looked_at(name)) for name in self.census().names
-        }
+        """For each app folder what changes whenever an input of it may have changed, or another folder stands
+        where one is mounted; costs stats only."""
+        return {name: self._sign(self.root / name, *self._last(name)) for name in self.census().names}
 
     def folders(self) -> Iterable[tuple[Path, str]]:
-        """The folders to watch, with the app each belongs to ("" for the root): never people's data."""
+        """The folders to watch, with the app each belongs to ("" for the root): never people's data.
+
+        An input that lies in a mounted folder is left to the scan: whatever else is in there may change all the time.
+        """
         yield self.root, ""
         for name in sorted(self.census().names):
             folder = self.root / name
             yield folder, name
-            looked_at = self._looked_at(name)
-            for parent in sorted({path.parent for path in looked_at} | looked_at):
-                if parent != folder and parent.is_relative_to(folder) and parent.is_dir():
+            looked_at, places = self._last(name)
+            data = set(places) - {folder / SCRIPTS}
+            scripts = {path for path in looked_at if path.is_relative_to(folder / SCRIPTS)}
+            for parent in sorted({path.parent for path in looked_at} | scripts):
+                if folder in parent.parents and not data & {parent, *parent.parents} and parent.is_dir():
                     yield parent, name
 
     def is_input(self, app: str, path: str) -> bool:
         """Whether a change of this path (relative to the app's folder) may change the app."""
-        if path in FIXED or path.split("/", 1)[0] == SCRIPTS:
-            return not is_dropping(path.rsplit("/", 1)[-1])
+        if path in FIXED:
+            return True
+        folder = self.root / app
+        changed = folder / path
         with self._lock:
             kept = self._kept.get(app)
-        # A folder not read yet may be any kind of app.
-        changed = self.root / app / path
-        return kept is None or any(
-            looked == changed or changed in looked.parents for looked in kept.looked_at
+        places = kept.places if kept else {}
+        if changed.is_relative_to(folder / SCRIPTS) and not any(
+            changed.is_relative_to(place) for place in places if place != folder / SCRIPTS
+        ):
+            return not is_dropping(changed.name)
+        if kept is None:  # a folder not read yet may be any kind of app
+            return True
+        return any(changed in (looked, *looked.parents) for looked in kept.looked_at) or any(
+            changed in place.parents or (changed == place and _may_be_new(place, was))
+            for place, was in places.items()
         )
 
     def missing_paths(self, paths: Sequence[str]) -> tuple[str, ...]:
         """Those of these host paths that do not exist."""
         return tuple(path for path in paths if _is_missing(path))
+
+    def identities(self, paths: Sequence[str]) -> Mapping[str, str]:
+        """Of those of these host paths that are directories: device and inode, whatever is in them."""
+        return {path: identity for path in paths if (identity := identity_of(Path(path)))}
+
+    def read_mounted(self, path: str) -> MountedFile | None:
+        """A mounted file with its mode and owner; None when it is not there, or is none that can be kept."""
+        try:
+            return files.read_mounted(Path(path))
+        except files.Unfit:
+            return None
 
     def read_script(self, provider: str, path: str) -> bytes:
         """A hook script from the provider's folder, links resolved; raises `AppError("HookFailed", …)`."""
@@ -188,6 +220,29 @@ class AppsTree:
                 "HookFailed", f"{provider} has no hook script {path}; add it, or take it out of `requires`"
             )
         return data
+
+    # -- taking an app out ----------------------------------------------------------------------------
+
+    def move_out(self, app: str) -> str:
+        """Rename the app's folder (a link itself) into `.removed/`; answers with its new place.
+
+        Raises `WriteFailed`; the folder is where it was then.
+        """
+        folder, removed = self.root / app, self.root / REMOVED
+        lost = self._guard.lost()
+        if lost or not APP_NAME.fullmatch(app):
+            raise WriteFailed(f"{folder} was not moved: apps tree {lost or 'has no app of that name'}")
+        try:
+            removed.mkdir(mode=0o700, exist_ok=True)
+            if removed.is_symlink():
+                raise WriteFailed(f"{removed} is a link; put a plain folder in its place")
+            number, new = 1, removed / app
+            while not files.move(folder, new):
+                number += 1
+                new = removed / f"{app}-{number}"
+        except OSError as error:
+            raise WriteFailed(f"{folder} could not be moved to {removed}: {files.reason(error)}") from error
+        return str(new)
 
     # -- writing `.env` -------------------------------------------------------------------------------
 
@@ -243,16 +298,16 @@ class AppsTree:
         with self._lock:
             before = self._kept.get(app)
         began = self._clock.now().timestamp()
-        signature = self._signature(folder, before.looked_at if before else ())
+        signature, places = self._sign(folder, *self._last(app))
         same = before is not None and before.signature == signature
-        if before is not None and same and not before.fresh:
+        if before is not None and same and before.places == places and not before.fresh:
             return before
         # Signed before it is read: a change in between leaves an old signature, and the next load reads again.
         # Which paths are to be signed is known from reading, hence the second look when they are others.
         reading, desired = read_app(folder, app)
         looked_at = frozenset(reading.looked_at)
-        if before is None or looked_at != before.looked_at:
-            signature = self._signature(folder, looked_at)
+        if before is None or (looked_at, reading.places) != (before.looked_at, set(before.places)):
+            signature, places = self._sign(folder, looked_at, reading.places)
             reading, desired = read_app(folder, app)
         now, inputs = self._clock.monotonic(), frozenset(reading.inputs)
         if before is not None and same and before.desired.revision == desired.revision:
@@ -260,7 +315,7 @@ class AppsTree:
         else:
             first_seen, untimed = now, before is not None and _is_untimed(before, inputs, looked_at)
         fresh = self._is_fresh(looked_at)
-        kept = _Kept(signature, desired, looked_at, inputs, first_seen, untimed, began, fresh)
+        kept = _Kept(signature, places, desired, looked_at, inputs, first_seen, untimed, began, fresh)
         with self._lock:
             self._kept[app] = kept
         return kept
@@ -270,15 +325,18 @@ class AppsTree:
         now = self._clock.now().timestamp()
         return any(0 <= now - _changed(path) < FRESH for path in looked_at)
 
-    def _looked_at(self, app: str) -> frozenset[Path]:
+    def _last(self, app: str) -> tuple[Collection[Path], Collection[Path]]:
+        """The paths that the last reading looked at, and its places."""
         with self._lock:
             kept = self._kept.get(app)
-        return kept.looked_at if kept else frozenset(self.root / app / name for name in FIXED)
+        return (kept.looked_at, kept.places) if kept else ([self.root / app / name for name in FIXED], ())
 
     @staticmethod
-    def _signature(folder: Path, looked_at: Collection[Path]) -> Signature:
-        identity = files.signature(folder)
-        return ((identity or ())[:2], *(files.signature(path) for path in sorted(looked_at)))
+    def _sign(
+        folder: Path, looked_at: Collection[Path], places: Collection[Path]
+    ) -> tuple[Signature, Places]:
+        signature = (files.place(folder), *(files.signature(path) for path in sorted(looked_at)))
+        return signature, {path: files.place(path) for path in places}
 
     def _quiet(self, app: str, folder: Path, kept: _Kept) -> float:
         """Seconds since the newest change of an input.
@@ -334,6 +392,11 @@ def _changed(path: Path) -> float:
         return path.stat().st_ctime
     except (OSError, ValueError):
         return 0.0
+
+
+def _may_be_new(place: Path, was: files.Place | None) -> bool:
+    """Whether something else may stand there now. That a file is still a file is all that is asked of one."""
+    return was != () or files.place(place) != ()
 
 
 def _may_be_app(entry: os.DirEntry[str]) -> bool:

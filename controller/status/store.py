@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 from controller.model.errors import StateUnusable
-from controller.model.observed import Rendered
+from controller.model.observed import MountedFile, Rendered
 from controller.model.record import Event, Record
 from controller.status.codec import from_json, rfc3339, to_json
 from controller.status.lock import prepare_folder, unusable
@@ -175,17 +175,28 @@ class SqliteStore:
 
     # -- models ---------------------------------------------------------------------------------------
 
-    def keep_model(self, app: str, rendered: Rendered) -> None:
-        """Keep the model; of the older ones only that of the record's target. Raises `StateUnusable`."""
-        if self._readonly:
-            raise _readonly(self.path)
-        record = self.record(app)
-        target = record.target.revision if record is not None and record.target is not None else None
-        self._models.keep(app, rendered, target)
+    def keep_model(self, app: str, rendered: Rendered, keep: Collection[str]) -> None:
+        """Keep the model; of the app's others only those of the revisions in `keep`. Raises `StateUnusable`."""
+        self._check_writable()
+        self._models.keep(app, rendered, keep)
 
     def model(self, app: str, revision: str) -> Rendered | None:
         """The kept model; None when there is none, or it is damaged."""
         return self._models.get(app, revision)
+
+    def keep_file(self, app: str, digest: str, file: MountedFile) -> None:
+        """Keep a copy of a mounted file. Raises `StateUnusable`."""
+        self._check_writable()
+        self._models.keep_file(app, digest, file)
+
+    def file(self, app: str, digest: str) -> str | None:
+        """The path of the copy, or None."""
+        return self._models.file(app, digest)
+
+    def keep_only_files(self, app: str, digests: Collection[str]) -> None:
+        """Drop the app's other copies. Raises `StateUnusable`."""
+        self._check_writable()
+        self._models.keep_only_files(app, digests)
 
     # -- events ---------------------------------------------------------------------------------------
 
@@ -228,6 +239,15 @@ class SqliteStore:
             return str(rows[0][0]) if rows else None
         with self._view:
             return self._facts.get(key)
+
+    def facts(self, prefix: str) -> Mapping[str, str]:
+        """All facts whose keys begin so, by what follows in the key."""
+        if self._readonly:
+            found = dict(self._ask("SELECT key, value FROM facts"))
+        else:
+            with self._view:
+                found = dict(self._facts)
+        return {key.removeprefix(prefix): value for key, value in found.items() if key.startswith(prefix)}
 
     def put(self, key: str, value: str | None) -> None:
         """Remember a fact, or with None forget it. Raises `StateUnusable`."""
@@ -293,13 +313,16 @@ class SqliteStore:
             )
         self._prune()
 
+    def _check_writable(self) -> None:
+        if self._readonly:
+            raise _readonly(self.path)
+
     def _prune(self) -> None:
         self._do("DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?", (EVENTS_KEPT,))
 
     def _do(self, statement: str, values: Sequence[int | str]) -> None:
         """One write, which is one transaction. The caller holds `_lock`."""
-        if self._readonly:
-            raise _readonly(self.path)
+        self._check_writable()
         if self._connection is None:
             raise StateUnusable(f"state {self.path}: it is closed")
         try:

@@ -10,7 +10,7 @@ from datetime import datetime
 from controller.model.record import Record
 
 WORDS = (
-    "Unknown", "Held", "RemovalBlocked", "Removing", "Orphaned", "Suspended", "Invalid", "NeedsConfiguration",
+    "Unknown", "Held", "RemovalBlocked", "Removing", "Orphaned", "Suspended", "Stopped", "Invalid", "NeedsConfiguration",
     "RolledBack", "Failed", "Waiting", "Progressing", "Degraded", "Ready",
 )  # fmt: skip
 """All words there are."""
@@ -20,6 +20,7 @@ _BY_REASON = {
     "RemovalBlocked": "RemovalBlocked",
     "Removing": "Removing",
     "Orphaned": "Orphaned",
+    "Stopped": "Stopped",
     "NeedsConfiguration": "NeedsConfiguration",
     "RolledBack": "RolledBack",
 }

@@ -29,6 +29,7 @@ _ROWS = {
     "Removing": _Row("False", "Removing", False, True),
     "Orphaned": _Row("False", None, False, False),
     "Suspended": _Row("Unknown", None, False, True),
+    "Stopped": _Row("False", None, False, True),
     "Invalid": _Row("False", None, True, True),
     "NeedsConfiguration": _Row("False", None, True, True),
     "RolledBack": _Row("False", None, True, True),

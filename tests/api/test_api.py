@@ -6,7 +6,8 @@ import json
 import socket
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ import pytest
 
 from controller.api import ApiClient, ApiServer, ServiceUnreachable
 from controller.clock import SystemClock
-from controller.control.verbs import UnknownApp
-from controller.model.errors import EngineUnreachable, HomeportError, StateUnusable
-from controller.model.facts import APPROVED, SUSPENDED
+from controller.control.errors import Refused, UnknownApp
+from controller.control.verbs import WISHES, Adopt, Rollback, Wish
+from controller.model.errors import AppError, EngineUnreachable, HomeportError, StateUnusable
+from controller.model.facts import APPROVED, LEFT, ROLLBACK, SUSPENDED
 from controller.model.plan import Action, Plan
 from controller.model.record import Condition
 from controller.status.store import SqliteStore
-from fakes.build import NOON, record
+from fakes.build import NOON, record, target
 
 UP = Action("compose_up", "web", "1 service", "service web: config hash differs", "web")
 
@@ -37,11 +39,12 @@ class Asked:
         self.entered = threading.Event()
         self.asked: list[tuple[tuple[str, ...], bool]] = []
         self.requeued: list[str] = []
+        self.purged: list[str] = []
 
     def names(self) -> list[str]:
         return ["web"]
 
-    def sweep(self, apps: tuple[str, ...], dry_run: bool) -> tuple[Action, ...]:
+    def sweep(self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False) -> tuple[Action, ...]:
         self.asked.append((apps, dry_run))
         self.entered.set()
         if self.gate is not None:
@@ -55,6 +58,11 @@ class Asked:
 
     def requeue(self, app: str) -> None:
         self.requeued.append(app)
+
+    def purge(self, app: str, volumes: Sequence[str]) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+        self.purged += volumes
 
     def describe(self) -> dict[str, object]:
         return {"running": True}
@@ -141,6 +149,42 @@ def test_suspend_and_resume(client: ApiClient, service: Asked) -> None:
     assert service.store.get(SUSPENDED + "web") is None
 
 
+@pytest.mark.parametrize("kind", WISHES.values())
+def test_every_wish_travels_and_comes_back_as_what_was_done(
+    client: ApiClient, service: Asked, kind: type[Wish]
+) -> None:
+    conflict = Condition("Ready", "False", "NameConflict", "m", NOON, 1)
+    service.store.save(
+        record("web", conditions=(conflict,), target=target(), history=(target(revision="rev1"),))
+    )
+    assert [action["line"] for action in client.act(kind("web"))] == ["compose_up     web (1 service)"]
+    assert service.asked == [(("web",), False)]
+
+
+def test_a_rollback_takes_its_revision_along(client: ApiClient, service: Asked) -> None:
+    service.store.save(
+        record("web", target=target(), history=(replace(target(revision="rev0"), generation=7),))
+    )
+    client.act(Rollback("web", "7"))
+    assert service.store.get(ROLLBACK + "web") == "rev0"
+
+
+def test_what_is_refused_comes_back_as_refused(client: ApiClient, path: Path, service: Asked) -> None:
+    with pytest.raises(Refused, match="nothing to adopt"):
+        client.act(Adopt("web"))
+    assert post(path, "/v1/adopt", b'{"app": "web"}')[0] == 409
+    assert service.asked == []
+
+
+def test_purge(client: ApiClient, service: Asked) -> None:
+    service.store.put(LEFT + "gone", '["p_gone_a", "p_gone_b"]')
+    assert client.purge("gone", ["b"]) == ["p_gone_b"]
+    assert service.purged == ["p_gone_b"]
+    service.trouble = AppError("VolumeInUse", "in use by web-1; remove the app first")
+    with pytest.raises(HomeportError, match="remove the app first"):
+        client.purge("gone", ["a"])
+
+
 @pytest.mark.parametrize(
     ("trouble", "kind"),
     [
@@ -176,6 +220,9 @@ def test_an_unknown_app_is_not_found(client: ApiClient, path: Path) -> None:
         ("/v1/reconcile", b'{"apps": [1]}', 400),
         ("/v1/reconcile", b'{"dryRun": 1}', 400),
         ("/v1/suspend", b"{}", 400),
+        ("/v1/stop", b"{}", 400),
+        ("/v1/rollback", b'{"app": "web", "revision": 3}', 400),
+        ("/v1/purge", b'{"app": "web", "volumes": "data"}', 400),
         ("/v1/prune", b"[" * 100_000, 400),
         ("/v1/prune", b"\xff", 400),
     ],

@@ -5,68 +5,30 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from controller import __version__
-from controller.api import ApiServer
 from controller.cli import serve
 from controller.cli.main import cli
 from controller.cli.options import SETTINGS
 from controller.cli.printing import age, aligned, clean
 from controller.cli.questions import since_time
-from controller.clock import SystemClock
 from controller.model.errors import EngineUnreachable
 from controller.model.facts import APPROVED, SUSPENDED
 from controller.model.observed import EngineInfo
 from controller.model.plan import Action, Plan
-from controller.model.record import Condition, Event
 from controller.settings import Settings
 from controller.status.lock import StateLock
 from controller.status.store import SqliteStore
-from fakes.build import NOON, at, record
+from fakes.build import NOON, at
 
 Homeport = Callable[..., Result]
 COMMANDS = sorted(cli.commands)
-
-
-@pytest.fixture
-def apps(tmp_path: Path) -> Path:
-    folder = tmp_path / "apps"
-    (folder / "web").mkdir(parents=True)
-    return folder
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    return tmp_path / "state"
-
-
-@pytest.fixture
-def homeport(apps: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> Homeport:
-    monkeypatch.setenv("HOMEPORT_APPS", str(apps))
-    monkeypatch.setenv("HOMEPORT_STATE", str(state))
-    return lambda *arguments: CliRunner().invoke(cli, list(arguments), prog_name="homeport")
-
-
-@pytest.fixture
-def recorded(state: Path) -> Path:
-    """A state with one app that is Ready and one whose removal is held."""
-    now = SystemClock().now()
-    ready = Condition("Ready", "True", "ReconciliationSucceeded", "all\nis well", now, 1)
-    held = replace(ready, status="False", reason="RemovalHeld", message="too many at once")
-    store = SqliteStore(state)
-    store.save(record("web", conditions=(ready,), observed_generation=1, last_reconcile=now))
-    store.save(record("old", conditions=(held,), observed_generation=0, last_reconcile=now))
-    store.tell(Event(at(0), "web", "app.discovered", "info", "found"))
-    store.tell(Event(now, "web", "app.ready", "info", "everything runs", {"generation": 1}))
-    store.close()
-    return state
 
 
 def fact(state: Path, key: str) -> str | None:
@@ -126,7 +88,20 @@ def test_a_wrong_setting_is_2_and_says_which(homeport: Homeport, monkeypatch: py
 
 @pytest.mark.parametrize(
     "arguments",
-    [("status", "wev"), ("events", "wev"), ("suspend", "wev"), ("reconcile", "wev"), ("plan", "wev")],
+    [
+        ("status", "wev"),
+        ("events", "wev"),
+        ("suspend", "wev"),
+        ("reconcile", "wev"),
+        ("plan", "wev"),
+        ("stop", "wev"),
+        ("remove", "wev", "--yes"),
+        ("purge", "wev", "data", "--yes"),
+        ("set", "wev", "A=1"),
+        ("wait", "wev"),
+        ("history", "wev"),
+        ("logs", "wev"),
+    ],
 )
 def test_an_unknown_app_is_2_with_a_hint(
     homeport: Homeport, recorded: Path, arguments: Sequence[str]
@@ -235,8 +210,8 @@ def test_reconcile_prints_actions_and_errors_are_1(
     actions = [Action("compose_up", "web", "1 service")]
     asked: list[object] = []
 
-    def sweep(_settings: object, names: tuple[str, ...], dry_run: bool) -> list[Action]:
-        asked.append((names, dry_run))
+    def sweep(_settings: object, names: tuple[str, ...], dry_run: bool, *, lift: bool) -> list[Action]:
+        asked.append((names, dry_run, lift))
         return actions
 
     monkeypatch.setattr(serve, "sweep", sweep)
@@ -244,7 +219,7 @@ def test_reconcile_prints_actions_and_errors_are_1(
     assert (result.exit_code, result.stdout) == (0, "compose_up     web (1 service)\n")
     actions.append(Action("error", "web", "broken"))
     assert homeport("reconcile").exit_code == 1
-    assert asked == [(("web",), True), ((), False)]
+    assert asked == [(("web",), True, True), ((), False, False)]
     assert [a["kind"] for a in json.loads(homeport("reconcile", "-o", "json").stdout)["actions"]] == [
         "compose_up",
         "error",
@@ -252,7 +227,7 @@ def test_reconcile_prints_actions_and_errors_are_1(
 
 
 def test_no_engine_is_3(homeport: Homeport, monkeypatch: pytest.MonkeyPatch) -> None:
-    def sweep(*_: object) -> list[Action]:
+    def sweep(*_: object, **__: object) -> list[Action]:
         raise EngineUnreachable("no engine answers at x")
 
     monkeypatch.setattr(serve, "sweep", sweep)
@@ -271,42 +246,7 @@ def test_plan_says_why(homeport: Homeport, monkeypatch: pytest.MonkeyPatch) -> N
 # -- verbs with a service -----------------------------------------------------------------------------------
 
 
-class Answering:
-    """A Service on the recorded state."""
-
-    def __init__(self, state: Path) -> None:
-        self.store = SqliteStore(state)
-        self.clock = SystemClock()
-        self.requeued: list[str] = []
-
-    def names(self) -> list[str]:
-        return ["old", "web"]
-
-    def sweep(self, apps: tuple[str, ...], dry_run: bool) -> tuple[Action, ...]:
-        return (Action("wait", apps[0] if apps else "all", "by the service"),)
-
-    def plans(self, apps: tuple[str, ...]) -> tuple[tuple[str, Plan], ...]:
-        return (("web", Plan((Action("restart", "web", cause="by the service"),))),)
-
-    def requeue(self, app: str) -> None:
-        self.requeued.append(app)
-
-    def describe(self) -> dict[str, Any]:
-        return {"running": True, "engine": {"reachable": False, "version": None}, "lastResync": None}
-
-
-@pytest.fixture
-def service(recorded: Path) -> Iterator[Answering]:
-    answering = Answering(recorded)
-    server = ApiServer(answering, recorded / "homeport.sock")
-    with StateLock(recorded):
-        server.start()
-        yield answering
-        server.stop()
-        answering.store.close()
-
-
-def test_a_running_service_is_asked(homeport: Homeport, service: Answering) -> None:
+def test_a_running_service_is_asked(homeport: Homeport, service: Any) -> None:
     assert homeport("reconcile", "web").stdout == "wait           web (by the service)\n"
     assert "by the service" in homeport("plan").stdout
     assert homeport("suspend", "web").exit_code == 0

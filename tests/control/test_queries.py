@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from controller.control.queries import events_list, parse_time, rfc3339, status_document
-from controller.model.record import Condition, Event
+from controller.control.queries import events_list, history_document, parse_time, rfc3339, status_document
+from controller.model.facts import LEFT
+from controller.model.record import Condition, Event, Quarantine
 from controller.status.store import SqliteStore
 from fakes.build import NOON, at, record, target
 
@@ -47,6 +48,8 @@ def test_an_app_as_the_interface_shows_it(store: SqliteStore) -> None:
         "observed": {"revision": "rev2", "services": {"web": {"state": "running", "containers": ["c"]}}},
         "requires": ["db"],
         "requiredBy": [],
+        "stopped": False,
+        "quarantine": None,
         "conditions": [
             {
                 "type": "Ready",
@@ -117,6 +120,37 @@ def test_events_with_their_ids_oldest_first(store: SqliteStore) -> None:
     }  # fmt: skip
     assert [event["message"] for event in events_list(store, "web", at(1))] == ["at 2"]
     assert [event["message"] for event in events_list(store, after=everything[1]["id"])] == ["at 2"]
+
+
+def test_what_runs_instead_of_a_quarantined_generation_is_shown(store: SqliteStore) -> None:
+    kept_out = Quarantine(4, target(revision="rev1"), "HealthCheckFailed", "web is unhealthy")
+    store.save(record("web", quarantine=kept_out, stopped=True))
+    shown = app(status_document(store, {}, at(1), None))
+    assert shown["stopped"] is True
+    assert shown["quarantine"] == {
+        "generation": 4, "revision": "rev1", "reason": "HealthCheckFailed", "message": "web is unhealthy",
+    }  # fmt: skip
+
+
+def test_volumes_that_removed_apps_left_are_listed_but_for_those_in_use_again(store: SqliteStore) -> None:
+    store.save(record("db", volumes=("p_db_data",)))
+    store.put(LEFT + "gone", '["p_gone_a", "p_gone_b"]')
+    store.put(LEFT + "db", '["p_db_data"]')
+    assert status_document(store, {}, at(1), None)["left"] == {"gone": ["p_gone_a", "p_gone_b"]}
+
+
+def test_history_is_what_runs_and_what_ran_before_newest_first() -> None:
+    now, before = (
+        target(revision="sha256:b2", good=False),
+        target(revision="sha256:a1"),
+    )
+    document = history_document(record("web", target=now, history=(before,)))
+    assert [(r["revision"], r["good"], r["current"]) for r in document["revisions"]] == [
+        ("sha256:b2", False, True),
+        ("sha256:a1", True, False),
+    ]
+    assert document["revisions"][0]["appliedTime"] == "2026-01-01T11:00:00Z"
+    assert history_document(record("new")) == {"app": "new", "revisions": [], "quarantine": None}
 
 
 def test_times() -> None:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from controller.control import verbs
-from controller.model.facts import APPROVED, SUSPENDED
+from controller.control.errors import Refused
+from controller.model.facts import (
+    ADOPT,
+    APPROVED,
+    LEFT,
+    REMOVE,
+    RESTART,
+    ROLLBACK,
+    STOPPED,
+    SUSPENDED,
+    UPDATE,
+)  # fmt: skip
 from controller.model.plan import Action, Plan
 from controller.model.record import Condition
 from controller.status.store import SqliteStore
-from fakes.build import NOON, record
+from fakes.build import NOON, record, target
 from fakes.clock import SteppedClock
 
 
@@ -22,13 +34,14 @@ class Asked:
         self.store = SqliteStore.in_memory()
         self.clock = SteppedClock()
         self.requeued: list[str] = []
-        self.swept: list[tuple[tuple[str, ...], bool]] = []
+        self.swept: list[tuple[tuple[str, ...], bool, bool]] = []
+        self.purged: list[tuple[str, tuple[str, ...]]] = []
 
     def names(self) -> list[str]:
         return ["new", *(r.name for r in self.store.records())]
 
-    def sweep(self, apps: tuple[str, ...], dry_run: bool) -> tuple[Action, ...]:
-        self.swept.append((apps, dry_run))
+    def sweep(self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False) -> tuple[Action, ...]:
+        self.swept.append((apps, dry_run, lift))
         return (Action("compose_up", "web"),)
 
     def plans(self, apps: tuple[str, ...]) -> tuple[tuple[str, Plan], ...]:
@@ -36,6 +49,9 @@ class Asked:
 
     def requeue(self, app: str) -> None:
         self.requeued.append(app)
+
+    def purge(self, app: str, volumes: Sequence[str]) -> None:
+        self.purged.append((app, tuple(volumes)))
 
     def describe(self) -> dict[str, object]:
         return {}
@@ -51,10 +67,10 @@ def service() -> Asked:
     return asked
 
 
-def test_reconcile_passes_names_and_dry_run_on(service: Asked) -> None:
+def test_reconcile_of_named_apps_lifts_their_quarantine_and_a_whole_sweep_none(service: Asked) -> None:
     assert verbs.reconcile(service, verbs.Reconcile(("new",), dry_run=True)) == (Action("compose_up", "web"),)
     verbs.reconcile(service, verbs.Reconcile())
-    assert service.swept == [(("new",), True), ((), False)]
+    assert service.swept == [(("new",), True, True), ((), False, False)]
 
 
 def test_a_plan_is_asked_of_the_named_apps(service: Asked) -> None:
@@ -68,13 +84,15 @@ def test_a_plan_is_asked_of_the_named_apps(service: Asked) -> None:
         lambda s: verbs.plan(s, verbs.PlanQuery(("new", "mosquito"))),
         lambda s: verbs.suspend(s, verbs.Suspend("mosquito")),
         lambda s: verbs.resume(s, verbs.Resume("mosquito")),
+        lambda s: verbs.purge(s, verbs.Purge("mosquito", ("data",))),
+        *(lambda s, kind=kind: verbs.act(s, kind("mosquito")) for kind in verbs.WISHES.values()),
     ],
 )
 def test_an_unknown_app_is_named_with_the_one_that_was_meant(service: Asked, ask: object) -> None:
     assert callable(ask)
     with pytest.raises(verbs.UnknownApp, match=r"'mosquito'.*Did you mean mosquitto\?"):
         ask(service)
-    assert (service.swept, service.requeued) == ([], [])
+    assert (service.swept, service.requeued, service.purged) == ([], [], [])
 
 
 def test_a_name_like_no_other_gets_the_list(service: Asked) -> None:
@@ -108,3 +126,72 @@ def test_suspend_and_resume_set_and_drop_the_fact(service: Asked) -> None:
     verbs.resume(service, verbs.Resume("mosquitto"))
     assert service.store.get(SUSPENDED + "mosquitto") is None
     assert service.requeued == ["mosquitto", "mosquitto"]
+
+
+@pytest.mark.parametrize(
+    ("wish", "fact"),
+    [(verbs.Restart, RESTART), (verbs.Update, UPDATE), (verbs.Remove, REMOVE)],
+)
+def test_what_is_done_once_is_remembered_with_its_time(
+    service: Asked, wish: type[verbs.Wish], fact: str
+) -> None:
+    assert verbs.act(service, wish("mosquitto")) == (Action("compose_up", "web"),)
+    assert service.store.get(fact + "mosquitto") == service.clock.now().isoformat()
+    assert service.swept == [(("mosquitto",), False, False)]
+
+
+def test_an_app_stays_stopped_until_it_is_started(service: Asked) -> None:
+    verbs.act(service, verbs.Stop("new"))
+    assert service.store.get(STOPPED + "new") == "1"
+    verbs.act(service, verbs.Start("new"))
+    assert service.store.get(STOPPED + "new") is None
+    assert service.swept == [(("new",), False, False)] * 2
+
+
+def test_only_an_app_whose_name_is_taken_by_a_project_can_adopt_it(service: Asked) -> None:
+    for app in ("mosquitto", "new"):
+        with pytest.raises(Refused, match="nothing to adopt"):
+            verbs.act(service, verbs.Adopt(app))
+        assert service.store.get(ADOPT + app) is None
+    taken = Condition("Ready", "False", "NameConflict", "runs from /elsewhere", NOON, 1)
+    service.store.save(record("mosquitto", conditions=(taken,)))
+    verbs.act(service, verbs.Adopt("mosquitto"))
+    assert service.store.get(ADOPT + "mosquitto") is not None
+
+
+def test_a_provider_is_not_removed_and_its_consumers_are_named(service: Asked) -> None:
+    for name in ("zigbee2mqtt", "hass"):
+        service.store.save(record(name, requires=("mosquitto",)))
+    with pytest.raises(Refused, match="required by hass, zigbee2mqtt"):
+        verbs.act(service, verbs.Remove("mosquitto"))
+    assert (service.store.get(REMOVE + "mosquitto"), service.swept) == (None, [])
+
+
+def test_a_rollback_is_remembered_with_the_whole_revision(service: Asked) -> None:
+    old, now = "sha256:" + "ab" * 32, "sha256:" + "cd" * 32
+    service.store.save(
+        record("web", revision=now, target=target(revision=now), history=(target(revision=old),))
+    )
+    verbs.act(service, verbs.Rollback("web", "abab"))
+    assert service.store.get(ROLLBACK + "web") == old
+    verbs.act(service, verbs.Rollback("web"))
+    assert service.store.get(ROLLBACK + "web") == ""
+
+
+def test_an_app_that_was_never_applied_has_nothing_to_go_back_to(service: Asked) -> None:
+    with pytest.raises(Refused, match="nothing to go back to"):
+        verbs.act(service, verbs.Rollback("new"))
+    assert (service.store.get(ROLLBACK + "new"), service.swept) == (None, [])
+
+
+def test_volumes_of_an_app_that_is_gone_can_be_purged_by_what_it_left(service: Asked) -> None:
+    service.store.put(LEFT + "gone", '["p_gone_data"]')
+    assert verbs.purge(service, verbs.Purge("gone", ("data",))) == ("p_gone_data",)
+    assert service.purged == [("gone", ("p_gone_data",))]
+
+
+def test_one_wrong_volume_and_none_is_purged(service: Asked) -> None:
+    service.store.put(LEFT + "gone", '["p_gone_data"]')
+    with pytest.raises(Refused, match="What can be purged: p_gone_data"):
+        verbs.purge(service, verbs.Purge("gone", ("data", "p_web_data")))
+    assert service.purged == []

@@ -171,6 +171,41 @@ def test_progress_and_warnings_are_not_the_reason() -> None:
     assert last_words(stderr) == "Error response from daemon: driver failed: port is already allocated"
 
 
+def test_a_sentence_that_is_said_with_and_without_its_subject_is_said_once() -> None:
+    stderr = (
+        b" Container a-web-1 Error response from daemon: No such image: i:1\n"
+        b"Error response from daemon: No such image: i:1\nError response from daemon: No such image: i:1\n"
+    )
+    assert last_words(stderr) == "Container a-web-1 Error response from daemon: No such image: i:1"
+
+
+@pytest.mark.parametrize(
+    ("why", "reason"),
+    [
+        ('Get "http://127.0.0.1:9/v2/": dial tcp 127.0.0.1:9: connect: connection refused', "PullFailed"),
+        ("write /var/lib/x: no space left on device", "DiskFull"),
+    ],
+)
+def test_a_failed_pull_names_image_service_and_cause_once(why: str, reason: str) -> None:
+    stderr = (
+        f" Image reg/x:1 Pulling \n Image reg/y:1 Pulling \n Image reg/x:1 Error {why}\n Image reg/y:1 Interrupted \n"
+        f"Error response from daemon: {why}\nError response from daemon: no such image: reg/y:1: No such image: reg/y:1\n"
+    )
+    images = {"reg/x:1": ["side", "web"], "reg/y:1": ["db"]}
+    failure = compose_failure("compose up a", "ApplyFailed", stderr.encode(), (), images)
+    assert isinstance(failure, AppError)
+    assert failure.reason == reason
+    assert str(failure) == f"compose up a: image reg/x:1 of services side, web cannot be pulled: {why}"
+
+
+def test_the_cause_of_a_failed_pull_holds_no_secret() -> None:
+    stderr = b" Image reg/x:1 Error denied for hunter2-and-more\n"
+    failure = compose_failure(
+        "compose up a", "ApplyFailed", stderr, ("hunter2-and-more",), {"reg/x:1": ["web"]}
+    )
+    assert str(failure) == "compose up a: image reg/x:1 of service web cannot be pulled: denied for ***"
+
+
 @pytest.mark.parametrize(
     ("said", "reason"),
     [

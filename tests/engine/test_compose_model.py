@@ -152,11 +152,60 @@ def test_external_volumes_have_their_real_names() -> None:
     assert rendered.external_volumes == ("furtka_app_b",)
 
 
-def test_a_network_is_needed_when_one_is_to_be_made() -> None:
-    networks = {"default": {"name": "app_default"}, "lan": {"name": "lan", "external": True}}
-    assert parse({"web": {"networks": {"default": None}}}, networks=networks).needs_network
-    assert not parse({"web": {"networks": {"lan": None}}}, networks=networks).needs_network
-    assert not parse({"web": {"network_mode": "none"}}).needs_network
+@pytest.mark.parametrize(
+    ("fields", "keeps"),
+    [
+        ({}, False),
+        ({"volumes": [{"type": "tmpfs", "target": "/t"}]}, False),
+        ({"volumes": [{"type": "bind", "source": "/a", "target": "/t", "read_only": True}]}, False),
+        ({"volumes": [{"type": "bind", "source": "/a", "target": "/t"}]}, True),
+        ({"volumes": [{"type": "volume", "source": "v", "target": "/t"}]}, True),
+        ({"volumes": [{"type": "volume", "target": "/t"}]}, True),
+        ({"volumes_from": ["db:ro"]}, False),
+        ({"volumes_from": ["db"]}, True),
+    ],
+)
+def test_data_is_kept_where_something_lasting_can_be_written(fields: dict[str, Any], keeps: bool) -> None:
+    assert one(**fields).keeps_data is keeps
+
+
+def test_a_document_to_which_nothing_is_done_is_the_same_text() -> None:
+    text = '{"services": {"web":{"image":"i:1","build":{"context":"/a"}}}}'
+    assert documents.redirected(text, {}, {}, build=True) is text
+
+
+def test_a_pinned_service_is_neither_pulled_nor_built_and_one_that_is_not_is_built() -> None:
+    built = {"build": {"context": "/a"}, "pull_policy": "build"}
+    text = json.dumps(
+        {"services": {"moved": built, "there": {"image": "i:1"}, "free": {"build": {}, "x": 1}}}
+    )
+    pins = {"moved": "sha256:1", "there": ""}
+    services = json.loads(documents.redirected(text, pins, {}, build=True))["services"]
+    assert services["moved"] == {"image": "sha256:1", "pull_policy": "never"}
+    assert services["there"] == {"image": "i:1", "pull_policy": "never"}
+    assert "pull_policy" not in services["free"], "there is nothing to build"
+    text = json.dumps({"services": {"there": {"image": "i:1"}, "free": {"build": {"context": "/a"}}}})
+    for build, policy in ((True, "build"), (False, None)):
+        document = documents.redirected(text, {"there": ""}, {}, build=build)
+        assert json.loads(document)["services"]["free"].get("pull_policy") == policy
+
+
+def test_a_replaced_file_of_a_secret_stays_where_it_is_in_the_container() -> None:
+    text = json.dumps(
+        {
+            "services": {
+                "web": {"secrets": [{"source": "a"}, {"source": "b", "target": "/b"}, {"source": "c"}]}
+            },
+            "secrets": {"a": {"file": "/f"}, "b": {"file": "/f"}, "c": {"file": "/g"}},
+        }
+    )
+    document = documents.redirected(text, {}, {"/f": "/copy"}, build=False)
+    (web,) = documents.parse("app", "r1", document, {}).services
+    assert web.binds == (
+        Bind("/copy", "/run/secrets/a", True),
+        Bind("/copy", "/b", True),
+        Bind("/g", "/run/secrets/c", True),
+    )
 
 
 def test_what_is_built_has_the_name_that_compose_gives_it() -> None:

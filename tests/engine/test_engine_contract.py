@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,8 @@ class World:
     folder: Path
     prefix: str
     host: str = ""
+    images: list[str] = field(default_factory=list)
+    """Names of those that this test has made."""
 
     @property
     def app(self) -> str:
@@ -101,6 +105,40 @@ class World:
         else:
             self.on_docker(lambda client: client.kill(one.id))
 
+    def pause(self, service: str = "web") -> None:
+        one = self.one(service)
+        if self.fake:
+            self.fake.pause(self.app, service)
+        else:
+            self.on_docker(lambda client: client.pause(one.id))
+
+    @property
+    def image(self) -> str:
+        """The name of an image that is this test's alone."""
+        return f"homeport/{self.prefix}image:1"
+
+    def move(self, content: str) -> str:
+        """The name stands for an image with this content from now on; answers with its id."""
+        if self.fake:
+            self.fake.move_tag(self.image, f"sha256:{content}")
+            return f"sha256:{content}"
+        file = f"FROM homeport/sample:1\nLABEL of={self.prefix}{content}\n"
+
+        def build(client: Any) -> str:
+            for _ in client.build(fileobj=io.BytesIO(file.encode()), tag=self.image, rm=True, decode=True):
+                pass
+            return str(client.inspect_image(self.image)["Id"])
+
+        self.images.append(self.image)
+        return str(self.on_docker(build))
+
+    def kept(self, app: str) -> set[str]:
+        """Ids of the images that are kept for the app."""
+        if self.fake:
+            return self.fake.kept_images.get(app, set())
+        found = self.on_docker(lambda client: client.images(name=f"homeport.local/keep/{app}"))
+        return {str(image["Id"]) for image in found}
+
     def kill_all(self) -> None:
         """Everything that runs, so that nobody waits for a long stop time."""
         for container in self.look().containers:
@@ -110,7 +148,7 @@ class World:
     def stop(self, service: str = "web") -> None:
         one = self.one(service)
         if self.fake:
-            self.fake.stop(self.app, service)
+            self.fake.stop_container(self.app, service)
         else:
             self.on_docker(lambda client: client.stop(one.id, timeout=5))
 
@@ -139,6 +177,12 @@ class World:
 
         self.on_docker(plant)
 
+    def fake_source(self, target: str, service: str = "web") -> str:
+        """The host path that the fake has mounted there."""
+        assert self.fake is not None
+        binds = self.fake.service_of(self.one(service)).binds
+        return next(bind.source for bind in binds if bind.target == target)
+
     def script(self, script: bytes, answer: Callable[[Any, Any], Any]) -> bytes:
         """A script that the fake knows as well."""
         if self.fake:
@@ -161,8 +205,11 @@ def docker_world(engine_host: str, tmp_path: Path, app_prefix: str) -> Iterator[
 
 def _docker(host: str, tmp_path: Path, prefix: str) -> Iterator[World]:
     engine = DockerEngine(replace(resolve_endpoint(), host=host), tmp_path / "work", SystemClock())
-    yield World(engine, tmp_path, prefix, host)
+    world = World(engine, tmp_path, prefix, host)
+    yield world
     engine.close()
+    for image in set(world.images):
+        world.on_docker(lambda client, name=image: client.remove_image(name, force=True))
 
 
 # ---- apply and observe ----
@@ -247,8 +294,7 @@ def test_who_lives_in_anothers_namespaces_says_so(world: World) -> None:
 
 
 def test_networks_are_the_same_for_all_containers_of_an_app(world: World) -> None:
-    rendered = world.apply(BAND.replace("network_mode: none", "init: true"))
-    assert rendered.needs_network
+    world.apply(BAND.replace("network_mode: none", "init: true"))
     web, side = world.one("web"), world.one("side")
     assert len(web.networks) == 1
     assert web.networks == side.networks
@@ -298,6 +344,117 @@ def test_a_revision_is_rendered_once(world: World) -> None:
     assert world.engine.render(present) is world.engine.render(present)
 
 
+# ---- which image runs ----
+
+
+def test_a_name_that_was_moved_is_followed_unless_the_image_is_named(world: World) -> None:
+    text = WEB.replace("homeport/sample:1", world.image)
+    old = world.move("old")
+    rendered = world.apply(text)
+    assert world.engine.image_ids(rendered) == {"web": old}
+    new = world.move("new")
+    assert world.one().image_id == old
+    assert world.engine.image_ids(rendered) == {"web": new}
+    world.kill()
+    world.until(lambda: world.one().state == "exited", "the kill is seen")
+    world.apply(text, services=("web",), images={"web": old})
+    healed = world.one()
+    assert (healed.state, healed.image_id) == ("running", old)
+    world.apply(text, images={"web": old})
+    assert world.one().incarnation == healed.incarnation
+    world.apply(text)
+    assert world.one().image_id == new
+
+
+def test_where_a_name_stands_for_the_named_image_nothing_is_made_anew(world: World) -> None:
+    # With this policy Compose would ask a registry for it, in vain.
+    text = WEB.replace("homeport/sample:1", world.image) + "    pull_policy: always\n"
+    image = world.move("only")
+    world.apply(text, images={"web": image})
+    before = world.one()
+    assert before.image == world.image
+    world.apply(text, images={"web": image})
+    assert world.one().incarnation == before.incarnation
+
+
+def test_an_image_that_is_gone_is_not_replaced_by_another(world: World) -> None:
+    text = WEB.replace("homeport/sample:1", world.image)
+    world.move("only")
+    with pytest.raises(AppError, match="that service web has to run is gone") as caught:
+        world.apply(text, images={"web": f"sha256:{'0' * 64}"})
+    assert caught.value.reason == "ApplyFailed"
+    assert world.look().containers == ()
+
+
+def test_only_the_images_of_the_services_that_are_applied_count(world: World) -> None:
+    world.apply(BAND, services=("web",), images={"side": f"sha256:{'0' * 64}"})
+    assert [c.service for c in world.look().containers] == ["web"]
+
+
+def test_kept_images_are_those_that_were_named_last(world: World) -> None:
+    old, new = world.move("old"), world.move("new")
+    other = f"{world.app}-other"
+    try:
+        world.engine.keep_images(world.app, {old, f"sha256:{'0' * 64}"})
+        world.engine.keep_images(other, {old, new})
+        assert (world.kept(world.app), world.kept(other)) == ({old}, {old, new})
+        world.engine.keep_images(world.app, {new})
+        assert (world.kept(world.app), world.kept(other)) == ({new}, {old, new})
+    finally:
+        for app in (world.app, other):
+            world.engine.keep_images(app, ())
+    assert (world.kept(world.app), world.kept(other)) == (set(), set())
+
+
+# ---- what is mounted ----
+
+
+def test_a_mounted_path_can_be_replaced_and_comes_back(world: World) -> None:
+    copy = world.folder / "copy"
+    copy.write_text("old")
+    text = WEB + "    volumes: [./conf:/conf:ro]\n"
+    conf = Path(world.write(text).folder) / "conf"
+    conf.write_text("new")
+
+    def content() -> bytes:
+        script = world.script(b"cat /conf", lambda *_: Path(world.fake_source("/conf")).read_bytes())
+        return bytes(world.engine.exec(world.one().id, script, {}, 10).stdout)
+
+    for _ in range(2):
+        world.apply(text)
+        assert content() == b"new"
+        world.apply(text, sources={str(conf): str(copy), "/elsewhere": "/x"})
+        assert content() == b"old"
+    before = world.one()
+    world.apply(text, sources={str(conf): str(copy)})
+    assert world.one().incarnation == before.incarnation
+
+
+def test_who_mounts_what_can_be_written_keeps_data(world: World) -> None:
+    mounts = {"a": "[./data:/d]", "b": "[data:/d]", "c": "[./conf:/c:ro]", "d": "[]"}
+    text = "\n".join(f"  {name}:{SLEEPER}    volumes: {what}" for name, what in mounts.items())
+    rendered = world.engine.render(world.write(f"services:\n{text}\nvolumes: {{data: }}\n"))
+    assert [s.name for s in rendered.services if s.keeps_data] == ["a", "b"]
+
+
+def test_contents_change_with_what_is_copied_into_a_container_and_with_nothing_else(world: World) -> None:
+    def contents(inline: str, token: str, other: str = "x") -> str:
+        text = (
+            f"{WEB}    configs: [{{source: conf, target: /c}}]\n    secrets: [token]\n"
+            f"configs: {{conf: {{content: {inline}}}, unused: {{content: {other}}}}}\n"
+            "secrets: {token: {environment: TOKEN}}\n"
+        )
+        rendered: Rendered = world.engine.render(world.write(text, TOKEN=token))
+        assert token not in repr(rendered)
+        return rendered.services[0].contents
+
+    assert world.engine.render(world.write(WEB)).services[0].contents == ""
+    first = contents("one", "hunter2-and-more")
+    assert first
+    assert contents("one", "hunter2-and-more", "y") == first
+    assert len({first, contents("two", "hunter2-and-more"), contents("one", "hunter3-and-more")}) == 3
+
+
 # ---- what an interrupted apply leaves ----
 
 
@@ -336,6 +493,29 @@ def test_a_container_that_is_gone_cannot_be_restarted(world: World) -> None:
     world.apply(WEB)
     with pytest.raises(AppError, match="gone"):
         world.engine.restart(world.app, ["0" * 64])
+
+
+def test_what_is_stopped_stays_and_did_not_end_by_itself(world: World) -> None:
+    world.apply(BAND)
+    web, side = world.one("web"), world.one("side")
+    world.engine.stop(world.app, [web.id, "0" * 64])
+    stopped = world.one("web")
+    assert (stopped.id, stopped.state, stopped.ended_by_itself) == (web.id, "exited", False)
+    assert world.one("side").incarnation == side.incarnation
+    world.engine.stop(world.app, [web.id])
+    assert world.one("web") == stopped
+
+
+def test_a_paused_container_can_be_stopped_and_restarted(world: World) -> None:
+    world.apply(WEB)
+    web = world.one()
+    world.pause()
+    assert world.one().state == "paused"
+    world.engine.restart(world.app, [web.id])
+    assert world.one().state == "running"
+    world.pause()
+    world.engine.stop(world.app, [web.id])
+    assert (world.one().id, world.one().state) == (web.id, "exited")
 
 
 def test_removed_means_no_container_and_all_volumes(world: World) -> None:
@@ -377,6 +557,21 @@ def test_a_volume_is_made_once(world: World) -> None:
     assert world.look(volumes=(volume,)).volumes[volume]
 
 
+def test_a_volume_that_a_container_has_is_not_removed_and_who_has_it_is_named(world: World) -> None:
+    volume = f"{world.prefix}data"
+    world.engine.ensure_volume(volume, world.app)
+    world.apply(f"{WEB}    volumes: [data:/data]\nvolumes: {{data: {{external: true, name: {volume}}}}}\n")
+    world.kill()
+    with pytest.raises(AppError, match=world.one().name) as caught:
+        world.engine.remove_volume(volume)
+    assert caught.value.reason == "VolumeInUse"
+    assert volume in world.look(volumes=(volume,)).volumes
+    world.engine.remove(world.app, (str(world.folder / world.app),))
+    world.engine.remove_volume(volume)
+    assert world.look(volumes=(volume,)).volumes == {}
+    world.engine.remove_volume(volume)
+
+
 def test_without_its_external_volume_nothing_is_started(world: World) -> None:
     volume = f"{world.prefix}none"
     text = f"{WEB}    volumes: [data:/data]\nvolumes: {{data: {{external: true, name: {volume}}}}}\n"
@@ -395,12 +590,15 @@ def test_an_image_that_is_nowhere_is_missing_and_cannot_be_pulled(world: World) 
     present = world.write(BAND.replace("homeport/sample:1", image, 1))
     rendered = world.engine.render(present)
     assert world.engine.missing_images(rendered) == ("web",)
-    with pytest.raises(AppError) as caught:
-        world.engine.pull(present, rendered, ("web",))
-    assert caught.value.reason == "PullFailed"
-    with pytest.raises(AppError) as caught:
-        world.engine.apply(present.name, present.folder, rendered)
-    assert caught.value.reason == "PullFailed"
+    assert list(world.engine.image_ids(rendered)) == ["side"]
+    for ask in (
+        lambda: world.engine.pull(present, rendered, ("web",)),
+        lambda: world.engine.apply(present.name, present.folder, rendered),
+    ):
+        with pytest.raises(AppError, match=f"image {image} of service web cannot be pulled: ") as caught:
+            ask()
+        assert caught.value.reason == "PullFailed"
+        assert world.fake or str(caught.value).count("refused") == 1
 
 
 def test_a_port_that_another_app_holds_is_named(world: World) -> None:
@@ -414,6 +612,37 @@ def test_a_port_that_another_app_holds_is_named(world: World) -> None:
     assert world.app in busy[port]
     assert world.engine.busy_ports(wanted, world.app) == {}
     world.engine.remove(world.app, (str(world.folder / world.app),))
+
+
+def test_a_container_name_that_another_app_holds_is_named(world: World) -> None:
+    name = f"{world.prefix}fixed"
+    rendered = world.apply(f"{WEB}    container_name: {name}\n")
+    assert rendered.services[0].container_name == name
+    assert world.one().name == name
+    names = [name, name[:-1]]
+    busy = world.engine.busy_names(names, "another-app")
+    assert list(busy) == [name]
+    assert world.app in busy[name]
+    assert world.engine.busy_names(names, world.app) == {}
+    assert world.engine.busy_names([], "another-app") == {}
+    other = f"{world.prefix}other"
+    with pytest.raises(AppError, match=name):
+        world.apply(f"{WEB}    container_name: {name}\n", other)
+
+
+def test_the_last_lines_are_those_of_one_container(world: World) -> None:
+    if world.fake:
+        world.fake.lines[(world.app, "web")] = ["two", "three"]
+    chatty = SLEEPER.replace(
+        '["sleep", "1000"]', """["sh", "-c", "printf 'one\\n\\ntwo\\nthree\\n'; sleep 1000"]"""
+    )
+    rendered = world.apply(f"services:\n  web:{chatty}\n  side:{SLEEPER}")
+    web, side = world.one("web"), world.one("side")
+    world.until(lambda: bool(world.engine.last_lines(web.id, rendered)), "web has spoken")
+    assert world.engine.last_lines(web.id, rendered, 2) == ("two", "three")
+    assert world.engine.last_lines(web.id, rendered, 1) == ("three",)
+    assert world.engine.last_lines(side.id, rendered) == ()
+    assert world.engine.last_lines("0" * 64, rendered) == ()
 
 
 # ---- hooks ----
@@ -630,7 +859,7 @@ def test_what_is_built_is_built_anew_with_the_app(docker_world: World) -> None:
     ids = []
     try:
         for label in ("one", "two"):
-            (folder / "Dockerfile").write_text(f"FROM homeport/sample:1\nLABEL of={label}\n")
+            (folder / "Dockerfile").write_text(f"FROM homeport/sample:1\nLABEL of={docker_world.prefix}{label}\n")
             rendered = docker_world.apply(text)
             assert docker_world.engine.missing_images(rendered) == ()
             ids.append(docker_world.one().image_id)
@@ -638,6 +867,149 @@ def test_what_is_built_is_built_anew_with_the_app(docker_world: World) -> None:
     finally:
         docker_world.engine.remove(app, (str(folder),))
         docker_world.on_docker(lambda client: [client.remove_image(i, force=True) for i in ids])
+
+
+@pytest.mark.engine
+def test_what_was_built_is_not_built_anew_when_its_image_is_named(docker_world: World) -> None:
+    text = f"services:\n  web:{SLEEPER.replace('image: homeport/sample:1', 'build: .')}"
+    folder = Path(docker_world.write(text).folder)
+    file = folder / "Dockerfile"
+    ids = []
+    try:
+        file.write_text(f"FROM homeport/sample:1\nLABEL of={docker_world.prefix}one\n")
+        rendered = docker_world.apply(text)
+        first = docker_world.one()
+        ids.append(first.image_id)
+        assert docker_world.engine.image_ids(rendered) == {"web": first.image_id}
+        file.write_text(f"FROM homeport/sample:1\nLABEL of={docker_world.prefix}two\n")
+        docker_world.apply(text, images={"web": first.image_id})
+        assert docker_world.one().incarnation == first.incarnation
+        docker_world.apply(text)
+        ids.append(docker_world.one().image_id)
+        assert ids[0] != ids[1]
+        file.unlink()
+        docker_world.apply(text, images={"web": first.image_id})
+        assert docker_world.one().image_id == first.image_id
+    finally:
+        docker_world.engine.remove(docker_world.app, (str(folder),))
+        docker_world.on_docker(lambda client: [client.remove_image(i, force=True) for i in ids])
+
+
+@pytest.mark.engine
+def test_a_pull_builds_what_is_made_of_the_apps_own_files_and_touches_no_container(
+    docker_world: World,
+) -> None:
+    text = f"services:\n  web:{SLEEPER.replace('image: homeport/sample:1', 'build: .')}"
+    present = docker_world.write(text)
+    file = Path(present.folder) / "Dockerfile"
+    ids: set[str] = set()
+    try:
+        file.write_text(f"FROM homeport/sample:1\nLABEL of={docker_world.prefix}one\n")
+        rendered = docker_world.apply(text)
+        first = docker_world.one()
+        file.write_text(f"FROM homeport/sample:1\nLABEL of={docker_world.prefix}two\n")
+        docker_world.engine.pull(present, rendered, ["web"])
+        ids = {first.image_id, docker_world.engine.image_ids(rendered)["web"]}
+        assert len(ids) == 2
+        assert docker_world.one().incarnation == first.incarnation
+    finally:
+        docker_world.engine.remove(docker_world.app, (present.folder,))
+        docker_world.on_docker(lambda client: [client.remove_image(i, force=True) for i in ids])
+
+
+@pytest.mark.engine
+def test_what_is_not_named_is_built_anew_beside_what_is(docker_world: World) -> None:
+    built = SLEEPER.replace("image: homeport/sample:1", "build: .")
+    text = f"services:\n  web:{built}\n  side:{built}"
+    folder = Path(docker_world.write(text).folder)
+    ids: set[str] = set()
+    try:
+        (folder / "Dockerfile").write_text(f"FROM homeport/sample:1\nLABEL of={docker_world.prefix}one\n")
+        docker_world.apply(text)
+        web, side = docker_world.one("web"), docker_world.one("side")
+        (folder / "Dockerfile").write_text(f"FROM homeport/sample:1\nLABEL of={docker_world.prefix}two\n")
+        docker_world.apply(text, images={"web": web.image_id})
+        ids = {web.image_id, side.image_id, docker_world.one("side").image_id}
+        assert docker_world.one("web").incarnation == web.incarnation
+        assert docker_world.one("side").image_id != side.image_id
+    finally:
+        docker_world.engine.remove(docker_world.app, (str(folder),))
+        docker_world.on_docker(lambda client: [client.remove_image(i, force=True) for i in ids])
+
+
+@pytest.mark.engine
+def test_a_kept_image_outlives_its_name_and_goes_when_it_is_kept_no_more(docker_world: World) -> None:
+    from docker.errors import ImageNotFound
+
+    old = docker_world.move("old")
+    docker_world.engine.keep_images(docker_world.app, {old})
+    docker_world.move("new")
+
+    def tags() -> list[str]:
+        return list(docker_world.on_docker(lambda client: client.inspect_image(old)["RepoTags"]))
+
+    tag = f"homeport.local/keep/{docker_world.app}:{old.removeprefix('sha256:')[:12]}"
+    assert tags() == [tag]
+    docker_world.apply(WEB.replace("homeport/sample:1", docker_world.image), images={"web": old})
+    docker_world.engine.keep_images(docker_world.app, ())
+    assert tags() == [tag], "a container needs it, so it waits for the next time"
+    docker_world.engine.remove(docker_world.app, (str(docker_world.folder / docker_world.app),))
+    docker_world.engine.keep_images(docker_world.app, ())
+    with pytest.raises(ImageNotFound):
+        tags()
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("end", ["-", "_-x", "___x"])
+def test_an_app_whose_name_no_repository_can_have_keeps_its_images_too(docker_world: World, end: str) -> None:
+    image = docker_world.move("only")
+    docker_world.engine.keep_images(docker_world.app + end, {image})
+    tags = docker_world.on_docker(lambda client: client.inspect_image(image)["RepoTags"])
+    assert len([tag for tag in tags if tag.startswith("homeport.local/keep/")]) == 1
+    docker_world.engine.keep_images(docker_world.app + end, ())
+    tags = docker_world.on_docker(lambda client: client.inspect_image(image)["RepoTags"])
+    assert tags == [docker_world.image]
+
+
+@pytest.mark.engine
+def test_the_file_of_a_secret_and_of_a_config_can_be_replaced_and_comes_back(docker_world: World) -> None:
+    text = (
+        f"{WEB}    secrets: [token]\n    configs: [conf, {{source: conf, target: /etc/conf}}]\n"
+        "secrets: {token: {file: ./file}}\nconfigs: {conf: {file: ./file}}\n"
+    )
+    file = Path(docker_world.write(text).folder) / "file"
+    file.write_text("new")
+    copy = docker_world.folder / "copy"
+    copy.write_text("old")
+    script = b"cat /run/secrets/token /conf /etc/conf"
+    for sources, content in (({}, b"new"), ({str(file): str(copy)}, b"old"), ({}, b"new")):
+        docker_world.apply(text, sources=sources)
+        assert docker_world.engine.exec(docker_world.one().id, script, {}, 10).stdout == content * 3
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("tty", ["true", "false"])
+def test_no_secret_and_no_control_character_is_in_the_last_lines(docker_world: World, tty: str) -> None:
+    say = (
+        r"printf 'early\n\033[31mA=%s\033[0m\rdone \007\n' $$A; "
+        r"echo B is $$B >&2; sleep 0.5; head -c 40000 /dev/zero | tr '\0' y; echo; sleep 1000"
+    )
+    chatty = SLEEPER.replace('["sleep", "1000"]', json.dumps(["sh", "-c", say]))
+    text = f"services:\n  web:{chatty}    tty: {tty}\n    environment: {{A: hunter2-and-more, B: '${{B}}'}}\n"
+    present = docker_world.write(text, B="hunter3-and-more")
+    rendered = replace(docker_world.engine.render(present), env=present.env)
+    docker_world.engine.apply(present.name, present.folder, rendered)
+    web = docker_world.one().id
+    wait_until(lambda: "yyy" in "".join(docker_world.engine.last_lines(web, rendered)), "web has spoken")
+    *short, long = docker_world.engine.last_lines(web, rendered, 5)
+    assert short == ["early", "A=***", "done", "B is ***"]
+    assert len(long) == 200
+
+
+@pytest.mark.engine
+def test_a_log_that_cannot_be_read_back_has_no_last_lines(docker_world: World) -> None:
+    rendered = docker_world.apply(f"{WEB}    logging: {{driver: none}}\n")
+    assert docker_world.engine.last_lines(docker_world.one().id, rendered) == ()
 
 
 @pytest.mark.engine

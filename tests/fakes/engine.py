@@ -10,7 +10,7 @@ import hashlib
 import json
 import queue
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -65,14 +65,27 @@ class FakeEngine:
         self.compose_of = compose_of
         self.models: dict[str | tuple[str, str], Model | Callable[[Present], Model]] = {}
         self.behaviour: dict[tuple[str, str], Behaviour] = {}
+        """Of a service, by (app, service); what `image_behaviour` and `hash_behaviour` say comes first."""
+        self.image_behaviour: dict[str, Behaviour] = {}
+        """Of whatever runs the image with this id: a bad new image."""
+        self.hash_behaviour: dict[str, Behaviour] = {}
+        """Of whatever has this config hash in its rendered model: a bad edit."""
+        self.lines: dict[tuple[str, str], Sequence[str]] = {}
+        """What a service's containers wrote, by (app, service), as `last_lines` shows it."""
+        self.kept_images: dict[str, set[str]] = {}
+        """App to the ids of the images that are kept for it."""
         self.scripts: dict[bytes, Script] = {}
         self.absent_images: set[str] = set()
         """Images that are not here; `pull` brings those that are not in `unpullable`."""
         self.unpullable: set[str] = set()
+        self.upstream: dict[str, str] = {}
+        """Image to the id that a pull gives its name; without an entry a pull moves nothing."""
         self.volumes: dict[str, tuple[str, str]] = {}
         """Name to (creation time, app it was made for)."""
         self.ports: dict[int, str] = {}
         """Host ports that others hold, and who."""
+        self.names: dict[str, str] = {}
+        """Container names that others hold, and who."""
         self.reachable = True
         self.mutations: list[str] = []
         """What changed the world, in order, one line each."""
@@ -82,6 +95,9 @@ class FakeEngine:
         self._apps: dict[str, dict[str, Container]] = {}
         self._folders: dict[str, str] = {}
         self._services: dict[str, Service] = {}
+        self._volumes: dict[str, tuple[str, ...]] = {}
+        self._tags: dict[str, str] = {}
+        self._images: set[str] = set()
         self._networks: dict[str, str] = {}
         self._rendered: dict[tuple[str, str], Rendered] = {}
         self._count = 0
@@ -151,15 +167,52 @@ class FakeEngine:
             return ()
         return tuple(s.name for s in rendered.services if s.image in self.absent_images)
 
+    def image_ids(self, rendered: Rendered) -> Mapping[str, str]:
+        self._reach()
+        return {
+            s.name: self._image_id(s.image) for s in rendered.services if s.image not in self.absent_images
+        }
+
+    def keep_images(self, app: str, ids: Collection[str]) -> None:
+        self._fail("keep_images", app)
+        kept = {one for one in ids if one in self._images}
+        if kept != self.kept_images.get(app, set()):
+            self.mutations.append(f"keep_images {app}")
+            self.kept_images[app] = kept
+            if not kept:
+                del self.kept_images[app]
+
+    def busy_names(self, names: Sequence[str], app: str) -> Mapping[str, str]:
+        with self._lock:
+            self._reach()
+            held = dict(self.names)
+            for other, containers in self._apps.items():
+                for name in containers if other != app else ():
+                    held[name] = f"app {other} (container {name})"
+            return {name: held[name] for name in names if name in held}
+
+    def last_lines(self, container: str, rendered: Rendered, lines: int = 3) -> tuple[str, ...]:
+        with self._lock:
+            self._reach()
+            for app, containers in self._apps.items():
+                for one in containers.values():
+                    if one.id == container:
+                        return tuple(self.lines.get((app, one.service), ()))[-lines:]
+            return ()
+
     def pull(self, app: Present, rendered: Rendered, services: Sequence[str]) -> None:
         self._mutate("pull", app.name, services)
         self.children += 1
         for service in rendered.services:
             if service.name in services:
-                self._get_image(service)
+                self._get_image(service, here=False)
+                if service.image in self.upstream:
+                    self.move_tag(service.image, self.upstream[service.image])
 
-    def apply(self, app: str, folder: str, rendered: Rendered, services: Sequence[str] = (), *, force: bool = False,
-              deadline: float = 330.0) -> None:  # fmt: skip
+    def apply(
+        self, app: str, folder: str, rendered: Rendered, services: Sequence[str] = (), *, force: bool = False,
+        deadline: float = 330.0, images: Mapping[str, str] | None = None, sources: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         with self._lock:
             self._mutate("apply", app, services)
             self.children += 1
@@ -167,19 +220,24 @@ class FakeEngine:
             for volume in rendered.external_volumes:
                 if volume not in self.volumes:
                     raise AppError("ApplyFailed", f'external volume "{volume}" not found')
-            wanted = [s for s in rendered.services if not services or s.name in services]
+            wanted = [
+                self._redirected(s, (images or {}).get(s.name, ""), sources or {})
+                for s in rendered.services
+                if not services or s.name in services
+            ]
             for service in wanted:
                 self._get_image(service)
             containers = self._apps.setdefault(app, {})
-            if rendered.needs_network and app not in self._networks:
+            networked = _has_network(rendered.document)
+            if networked and app not in self._networks:
                 self._networks[app] = self._id("net")
-            network = (self._networks[app],) if rendered.needs_network else ()
+            network = (self._networks[app],) if networked else ()
             if not services:
                 names = {s.name for s in rendered.services}
                 for container in [c for c in containers.values() if c.service not in names]:
                     self._discard(app, container)
             for service in sorted(wanted, key=lambda s: (bool(s.shares_with), not s.is_job)):
-                self._ensure(app, folder, service, network, force)
+                self._ensure(app, folder, service, network, rendered.external_volumes, force)
 
     def restart(self, app: str, containers: Sequence[str]) -> None:
         with self._lock:
@@ -189,6 +247,13 @@ class FakeEngine:
                 if container is None:
                     raise AppError("ApplyFailed", f"container {one[:12]} is gone")
                 self._start(app, container)
+
+    def stop(self, app: str, containers: Sequence[str]) -> None:
+        with self._lock:
+            self._mutate("stop", app, ())
+            for container in list(self._apps.get(app, {}).values()):
+                if container.id in containers and container.state in ("running", "paused", "restarting"):
+                    self._end(app, container, 0)
 
     def remove(self, app: str, folders: Sequence[str]) -> None:
         with self._lock:
@@ -212,6 +277,17 @@ class FakeEngine:
             self.mutations.append(f"ensure_volume {name}")
             self.volumes[name] = (self._stamp(), app)
             return True
+
+    def remove_volume(self, name: str) -> None:
+        with self._lock:
+            self._fail("remove_volume", name)
+            users = sorted(
+                c.name for cs in self._apps.values() for c in cs.values() if name in self._volumes[c.id]
+            )
+            if users:
+                raise AppError("VolumeInUse", f"volume {name} is used by container {', '.join(users)}")
+            if self.volumes.pop(name, None):
+                self.mutations.append(f"remove_volume {name}")
 
     def exec(self, container: str, script: bytes, env: Mapping[str, str], timeout: float) -> ExecResult:
         with self._lock:
@@ -267,7 +343,7 @@ class FakeEngine:
         with self._lock:
             for app, containers in self._apps.items():
                 for container in list(containers.values()):
-                    how = self.behaviour.get((app, container.service), "run")
+                    how = self._how(app, container)
                     service = self._services[container.id]
                     if container.state != "running":
                         continue
@@ -284,13 +360,22 @@ class FakeEngine:
             if c.service == service and c.number == number and not _TEMPORARY.match(c.name)
         )  # fmt: skip
 
+    def service_of(self, container: Container) -> Service:
+        """What it was made of: with the image and the mounted paths that it was given."""
+        return self._services[container.id]
+
     def kill(self, app: str, service: str, number: int = 1) -> None:
         """Somebody kills it: exit 137, and no restart policy brings it back."""
         self._end(app, self.container(app, service, number), 137)
 
-    def stop(self, app: str, service: str, number: int = 1, code: int = 0) -> None:
+    def stop_container(self, app: str, service: str, number: int = 1, code: int = 0) -> None:
         """Somebody stops it."""
         self._end(app, self.container(app, service, number), code)
+
+    def pause(self, app: str, service: str, number: int = 1) -> None:
+        """Somebody freezes it."""
+        with self._lock:
+            self._put(app, replace(self.container(app, service, number), state="paused"), "pause")
 
     def crash(self, app: str, service: str, code: int = 1, number: int = 1) -> None:
         """Its process ends by itself (with 0, too); the restart policy applies."""
@@ -313,9 +398,18 @@ class FakeEngine:
         with self._lock:
             self._discard(app, self.container(app, service, number))
 
-    def remove_volume(self, name: str) -> None:
+    def lose_volume(self, name: str) -> None:
         """Somebody removes a volume."""
         self.volumes.pop(name, None)
+
+    def move_tag(self, image: str, to: str) -> None:
+        """The image's name stands for the image with this id from now on, as after a pull or a build; what runs
+        keeps the image it has."""
+        with self._lock:
+            self._image_id(image)
+            self._tags[image] = to
+            self._images.add(to)
+            self.absent_images.discard(image)
 
     def lose_network(self, app: str) -> None:
         """Somebody takes the app's network away; a new one gets another id."""
@@ -333,6 +427,7 @@ class FakeEngine:
                 old, id=new, name=f"{old.id[:12]}_{old.name}", state=state, started_at=self._stamp()
             )
             self._folders[new], self._services[new] = self._folders[old.id], self._services[old.id]
+            self._volumes[new] = self._volumes[old.id]
             if state == "running":
                 self._discard(app, old)
             self._put(app, leftover, "create")
@@ -386,11 +481,49 @@ class FakeEngine:
         self._fail(verb, app)
         self.mutations.append(f"{verb} {app}" + (f" [{' '.join(services)}]" if services else ""))
 
-    def _get_image(self, service: Service) -> None:
-        if service.image in self.absent_images:
-            if service.image in self.unpullable:
-                raise AppError("PullFailed", f"manifest for {service.image} not found")
-            self.absent_images.discard(service.image)
+    def _how(self, app: str, container: Container) -> Behaviour:
+        return (
+            self.image_behaviour.get(container.image_id)
+            or self.hash_behaviour.get(container.config_hash.partition("+")[0])
+            or self.behaviour.get((app, container.service), "run")
+        )
+
+    def _image_id(self, image: str) -> str:
+        """What a name (or an id) stands for."""
+        if image in self._images:
+            return image
+        found = self._tags.setdefault(image, f"sha256:{image}")
+        self._images.add(found)
+        return found
+
+    def _get_image(self, service: Service, *, here: bool = True) -> None:
+        """`here`: an image that is here is good enough."""
+        if here and service.image not in self.absent_images:
+            return
+        if service.image in self.unpullable:
+            why = f"image {service.image} of service {service.name} cannot be pulled: manifest unknown"
+            raise AppError("PullFailed", why)
+        self.absent_images.discard(service.image)
+
+    def _redirected(self, service: Service, pin: str, sources: Mapping[str, str]) -> Service:
+        """The service with the image it has to run and other mounted paths; both enter its config hash, whose
+        first part (up to the `+`) is that of the rendered model."""
+        there = "" if service.image in self.absent_images else self._image_id(service.image)
+        changes: dict[str, Any] = {}
+        if pin and pin != there and (pin in self._images or there):
+            if pin not in self._images:
+                raise AppError(
+                    "ApplyFailed", f"the image {pin} that service {service.name} has to run is gone"
+                )
+            changes["image"] = pin
+        if any(bind.source in sources for bind in service.binds):
+            changes["binds"] = tuple(
+                replace(b, source=sources.get(b.source, b.source)) for b in service.binds
+            )
+        if not changes:
+            return service
+        digest = hashlib.sha256(repr(changes).encode()).hexdigest()[:12]
+        return replace(service, config_hash=f"{service.config_hash}+{digest}", **changes)
 
     def _clean_up(self, app: str, folder: str) -> None:
         for container in list(self._apps.get(app, {}).values()):
@@ -398,17 +531,22 @@ class FakeEngine:
                 # One that runs is re-created under its own name by the `_ensure` that follows.
                 self._discard(app, container)
 
-    def _ensure(self, app: str, folder: str, service: Service, network: tuple[str, ...], force: bool) -> None:
+    def _ensure(
+        self, app: str, folder: str, service: Service, network: tuple[str, ...], volumes: tuple[str, ...], force: bool
+    ) -> None:  # fmt: skip
         own = sorted(
             (c for c in self._apps[app].values() if c.service == service.name), key=lambda c: c.number
         )
         for container in own[service.scale :]:
             self._discard(app, container)
-        owner = self._apps[app].get(f"{app}-{service.shares_with}-1") if service.shares_with else None
+        owner = next(
+            (c for c in self._apps[app].values() if c.service == service.shares_with and c.number == 1), None
+        )
         for number in range(1, service.scale + 1):
             old = own[number - 1] if number <= len(own) else None
             same = (
                 old is not None and not force and old.config_hash == service.config_hash
+                and old.image_id == self._image_id(service.image)
                 and (owner is None or old.shares_with == owner.id)
                 and (owner is not None or old.networks == network)
             )  # fmt: skip
@@ -418,23 +556,27 @@ class FakeEngine:
                 continue
             if old is not None:
                 self._discard(app, old)
-            self._create(app, folder, service, number, () if owner else network, owner.id if owner else "")
+            attached = () if owner else network
+            self._create(app, folder, service, number, attached, volumes, owner.id if owner else "")
 
     def _create(
-        self, app: str, folder: str, service: Service, number: int, network: tuple[str, ...], owner: str = ""
-    ) -> None:
+        self, app: str, folder: str, service: Service, number: int, network: tuple[str, ...],
+        volumes: tuple[str, ...] = (), owner: str = "",
+    ) -> None:  # fmt: skip
+        name = service.container_name or f"{app}-{service.name}-{number}"
+        if service.container_name and (holders := self.busy_names((name,), app)):
+            raise AppError("ApplyFailed", f'the container name "{name}" is already in use by {holders[name]}')
         new = self._id("ctr")
-        self._folders[new], self._services[new] = folder, service
-        image_id = "sha256:" + service.image
+        self._folders[new], self._services[new], self._volumes[new] = folder, service, volumes
         container = Container(
-            new, f"{app}-{service.name}-{number}", service.name, number, service.config_hash, service.image,
-            image_id, "created", networks=network, shares_with=owner,
+            new, name, service.name, number, service.config_hash, service.image,
+            self._image_id(service.image), "created", networks=network, shares_with=owner,
         )  # fmt: skip
         self._start(app, container)
 
     def _start(self, app: str, container: Container) -> None:
         service = self._services[container.id]
-        how = self.behaviour.get((app, service.name), "run")
+        how = self._how(app, container)
         health = ""
         if service.has_healthcheck:
             health = "healthy" if self.instant and how == "run" else "starting"
@@ -479,7 +621,7 @@ class FakeEngine:
         del self._apps[app][container.name]
         if self._listeners:
             self._emit(app, container, "destroy")
-        del self._folders[container.id], self._services[container.id]
+        del self._folders[container.id], self._services[container.id], self._volumes[container.id]
 
     def _emit(self, app: str, container: Container, action: str) -> None:
         event = EngineEvent(app, self._folders[container.id], action, self._now())
@@ -511,7 +653,7 @@ def _rendered(app: Present, services: tuple[Service, ...]) -> Rendered:
         else replace(s, config_hash=hashlib.sha256(repr(replace(s, scale=1)).encode()).hexdigest())
         for s in services
     )
-    return Rendered(app.revision, hashed, json.dumps({"name": app.name, "revision": app.revision}))
+    return Rendered(app.revision, hashed, json.dumps({"name": app.name, "model": repr(hashed)}))
 
 
 def _read(app: Present) -> str:
@@ -520,7 +662,8 @@ def _read(app: Present) -> str:
 
 def _from_yaml(app: Present, text: str) -> Rendered:
     """The few keys that tests use: image, command, healthcheck, depends_on, scale, restart, labels, ports as
-    "HOST:CONTAINER", volumes as "SOURCE:TARGET[:ro]", network_mode, external volumes."""
+    "HOST:CONTAINER", volumes as "SOURCE:TARGET[:ro]", network_mode, container_name, external volumes, and
+    configs and secrets with `content` or `environment`."""
     try:
         document = yaml.load(_interpolate(text, app.env), yaml.CSafeLoader)
         services = document["services"]
@@ -537,19 +680,27 @@ def _from_yaml(app: Present, text: str) -> Rendered:
     volumes = {name: v or {} for name, v in (document.get("volumes") or {}).items()}
     return Rendered(
         app.revision,
-        tuple(_service(app, name, services[name] or {}, name in jobs) for name in sorted(services)),
-        text,
+        tuple(_service(app, name, services[name] or {}, name in jobs, document) for name in sorted(services)),
+        json.dumps(document, default=str),
         tuple(sorted(v.get("name", name) for name, v in volumes.items() if v.get("external"))),
-        any("network_mode" not in (s or {}) for s in services.values()),
     )
 
 
-def _service(app: Present, name: str, spec: dict[str, Any], awaited: bool) -> Service:
+def _has_network(document: str) -> bool:
+    services = json.loads(document or "{}").get("services") or {}
+    return any("network_mode" not in (service or {}) for service in services.values())
+
+
+def _service(
+    app: Present, name: str, spec: dict[str, Any], awaited: bool, document: dict[str, Any]
+) -> Service:
     hashed = {k: v for k, v in spec.items() if k not in ("scale", "depends_on", "deploy", "profiles")}
     mode = str(spec.get("network_mode") or "")
     binds = []
+    keeps_data = False
     for volume in spec.get("volumes") or ():
         source, target, *flags = str(volume).split(":")
+        keeps_data = keeps_data or "ro" not in flags
         if source.startswith((".", "/")):
             path = source if source.startswith("/") else str(Path(app.folder, source))
             binds.append(Bind(path, target, "ro" in flags))
@@ -567,7 +718,21 @@ def _service(app: Present, name: str, spec: dict[str, Any], awaited: bool) -> Se
             ("", int(str(port).split(":")[-2]), "tcp") for port in spec.get("ports") or () if ":" in str(port)
         ),
         mode.removeprefix("service:") if mode.startswith("service:") else "",
+        keeps_data,
+        str(spec.get("container_name") or ""),
+        _contents(app, spec, document),
     )
+
+
+def _contents(app: Present, spec: dict[str, Any], document: dict[str, Any]) -> str:
+    given = []
+    for kind in ("configs", "secrets"):
+        for use in spec.get(kind) or ():
+            name = use["source"] if isinstance(use, dict) else use
+            source = (document.get(kind) or {}).get(name) or {}
+            if "content" in source or "environment" in source:
+                given.append((kind, name, source.get("content", app.env.get(source.get("environment", "")))))
+    return hashlib.sha256(repr(sorted(given, key=repr)).encode()).hexdigest() if given else ""
 
 
 def _pairs(depends_on: object) -> dict[str, dict[str, str]]:

@@ -6,11 +6,13 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from controller.model.desired import Absent, Census, Desired, Invalid, Present, Problem, Unreadable
-from controller.model.errors import AppError
+from controller.model.errors import AppError, WriteFailed
 from controller.model.manifest import Manifest, is_placeholder
+from controller.model.observed import MountedFile
 from controller.model.ports import Clock
 
 ROOT = "/apps"
@@ -34,6 +36,10 @@ class Folder:
     env: dict[str, str] | None = None
     example: dict[str, str] = field(default_factory=dict)
     scripts: dict[str, bytes] = field(default_factory=dict)
+    mounted: dict[str, bytes] = field(default_factory=dict)
+    """Files that services mount read-only: path in the folder to content."""
+    identity: str = ""
+    """Given by `put` when the test gives none."""
     broken: str = ""
     changed_at: float = -1e9
 
@@ -47,11 +53,17 @@ class FakeTree:
         self.root = ROOT
         self.lost = ""
         self.missing: set[str] = set()
+        self.directories: dict[str, str] = {}
+        """Host paths that are directories: path to identity."""
+        self.removed: dict[str, Folder] = {}
+        """What was moved out, by its new path."""
+        self._inodes = count(1)
         self._parsed: dict[str, Manifest] = {}
 
     def put(self, folder: Folder, *, settled: bool = True) -> None:
         """Drop a folder in, or replace it."""
         folder.changed_at = -1e9 if settled else self.clock.monotonic()
+        folder.identity = folder.identity or f"1:{next(self._inodes)}"
         self.folders[folder.manifest["name"]] = folder
 
     def census(self) -> Census:
@@ -67,7 +79,8 @@ class FakeTree:
         revision = self._revision(folder)
         path = f"{self.root}/{app}"
         if folder.broken:
-            return Invalid(app, path, revision, (Problem("manifest.json", "", folder.broken),), quiet=quiet)
+            problem = Problem("manifest.json", "", folder.broken)
+            return Invalid(app, path, revision, (problem,), quiet=quiet, identity=folder.identity)
         env = folder.env if folder.env is not None else folder.example
         seeds = (".env",) if folder.env is None and folder.example else ()
         settings = folder.manifest.get("settings", [])
@@ -79,7 +92,8 @@ class FakeTree:
             Problem(".env", key, "is a placeholder") for key, value in env.items() if is_placeholder(value)
         )
         return Present(
-            app, path, self._manifest(revision, folder), revision, (f"{path}/docker-compose.yaml",), dict(env), seeds, unset, quiet=quiet
+            app, path, self._manifest(revision, folder), revision, (f"{path}/docker-compose.yaml",), dict(env), seeds, unset, quiet=quiet,
+            mounted={f"{path}/{name}": _digest(data) for name, data in folder.mounted.items()}, identity=folder.identity,
         )  # fmt: skip
 
     def _manifest(self, revision: str, folder: Folder) -> Manifest:
@@ -89,8 +103,11 @@ class FakeTree:
 
     @staticmethod
     def _revision(folder: Folder) -> str:
-        text = json.dumps([folder.manifest, folder.compose, folder.env, folder.broken], sort_keys=True)
-        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+        mounted = {name: _digest(data) for name, data in folder.mounted.items()}
+        text = json.dumps(
+            [folder.manifest, folder.compose, folder.env, folder.broken, mounted], sort_keys=True
+        )
+        return _digest(text.encode())
 
     def seed_env(self, app: Present) -> tuple[str, ...]:
         folder = self.folders[app.name]
@@ -114,3 +131,24 @@ class FakeTree:
 
     def missing_paths(self, paths: Sequence[str]) -> tuple[str, ...]:
         return tuple(path for path in paths if path in self.missing)
+
+    def identities(self, paths: Sequence[str]) -> Mapping[str, str]:
+        return {path: self.directories[path] for path in paths if path in self.directories}
+
+    def read_mounted(self, path: str) -> MountedFile | None:
+        app, _, name = path.removeprefix(f"{self.root}/").partition("/")
+        folder = self.folders.get(app)
+        data = folder.mounted.get(name) if folder else None
+        return MountedFile(data, 0o644, (0, 0)) if data is not None else None
+
+    def move_out(self, app: str) -> str:
+        if self.lost or app not in self.folders:
+            raise WriteFailed(f"{app} was not moved: {self.lost or 'it is not there'}")
+        names = (f"{self.root}/.removed/{app}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
+        new = next(name for name in names if name not in self.removed)
+        self.removed[new] = self.folders.pop(app)
+        return new
+
+
+def _digest(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()

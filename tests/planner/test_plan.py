@@ -6,9 +6,11 @@ import textwrap
 from dataclasses import replace
 
 from controller.model.plan import Action
-from controller.planner.plan import View, plan
+from controller.model.record import Quarantine
+from controller.planner.plan import View, Wishes, plan, plan_stop
 from fakes.build import container, ledger, observed, present, provider, record, rendered, service, target
 
+STARTED = "id-proxy@2026-01-01T11:00:00Z"
 HOOKED = [{"app": "db", "on_install": "scripts/i.sh", "on_start": "scripts/s.sh"}]
 
 
@@ -205,3 +207,123 @@ def test_a_sidecar_gets_a_new_container_when_the_owner_of_its_network_is_another
     (action,) = plan(view).actions
     assert (action.kind, action.services, action.force) == ("compose_up", ("side",), True)
     assert action.cause == "service side: the container of web, whose network it shares, is gone"
+
+
+def test_a_changed_mounted_file_restarts_the_service_that_mounts_it_and_its_sharers_only() -> None:
+    was = target("proxy", "sidecar", "web")
+    services = {
+        **was.services,
+        "proxy": replace(
+            was.services["proxy"], mounts={"/apps/web/nginx.conf": "sha256:old"}, started=STARTED
+        ),
+    }
+    view = View(
+        record(target=replace(was, services=services)),
+        observed(container("proxy"), container("sidecar"), container("web")),
+        present(),
+        rendered(service("proxy"), service("sidecar", shares_with="proxy"), service("web")),
+        mounts={"/apps/web/nginx.conf": "sha256:new"},
+    )
+    assert printed(view) == block("""
+        restart        web (proxy, sidecar) - service proxy: bind-mounted file /apps/web/nginx.conf changed
+    """)
+
+
+def test_a_service_that_somebody_started_again_has_mounted_what_is_there() -> None:
+    was = target()
+    mounts = {"/apps/web/conf": "8:1"}
+    services = {"web": replace(was.services["web"], mounts=mounts, started="id-web@earlier")}
+    view = View(
+        record(target=replace(was, services=services)), observed(container()), present(), rendered(),
+        mounts={"/apps/web/conf": "8:2"},
+    )  # fmt: skip
+    assert printed(view) == ""
+
+
+def test_new_content_of_an_inline_config_re_creates_the_service() -> None:
+    view = View(
+        record(target=target(contents="sha256:old")), observed(container()), present(),
+        rendered(service(contents="sha256:new")),
+    )  # fmt: skip
+    (action,) = plan(view).actions
+    assert action.force
+    assert printed(view) == block("""
+        compose_up     web (web) - service web: the content of its configs or secrets changed
+    """)
+
+
+def test_another_image_behind_our_back_is_mended() -> None:
+    view = View(
+        record(target=target()), observed(replace(container(), image_id="sha256:i2")), present(), rendered()
+    )
+    assert printed(view) == block("""
+        compose_up     web (web) - service web: its image is not the one that was applied
+    """)
+
+
+def test_on_update_runs_when_the_version_changed_and_once_for_each_version() -> None:
+    hooked = [{"app": "db", "on_update": "scripts/u.sh"}]
+    updated = present(requires=hooked, version="2.0.0")
+    was = replace(target(revision="rev1"), version="1.0.0")
+    view = View(record(target=was), observed(container()), updated, None, providers={"db": provider()})
+    assert printed(view).startswith(
+        "hook           web:db:on_update (scripts/u.sh) - version 1.0.0 becomes 2.0.0"
+    )
+    done = replace(ledger(), version="2.0.0")
+    again = replace(view, record=record(target=was, on_update={"db": done}), rendered=rendered())
+    assert "on_update" not in printed(again)
+    first = replace(view, record=record())
+    assert "on_update" not in printed(first)
+
+
+def test_a_consumer_that_follows_its_provider_is_restarted_after_its_on_start_hook() -> None:
+    follows = [{"app": "db", "on_start": "scripts/s.sh", "restart": True}]
+    view = View(
+        record(target=target(), on_start={"db": "i0"}, started_with={"db": "i0"}),
+        observed(container()), present(requires=follows), rendered(), providers={"db": provider()},
+    )  # fmt: skip
+    assert printed(view) == block("""
+        hook           web:db:on_start (scripts/s.sh) - containers of db are new or were started again
+        restart        web (web) - containers of db are new or were started again (restart: true)
+    """)
+
+
+def test_an_app_goes_back_with_what_it_ran_and_installs_nothing_on_the_way() -> None:
+    good = replace(target(revision="rev1"), generation=1)
+    quarantine = Quarantine(2, good, "CrashLooping", "generation 2 failed")
+    view = View(
+        record(generation=2, target=target(revision="rev2", good=False), quarantine=quarantine),
+        observed(container(state="exited", exit_code=3)),
+        present(volumes=["new"], seeds=(".env",)),
+        rendered(revision="rev1"),
+        volumes=("furtka_web_new",),
+        back_to=good,
+    )
+    assert printed(view) == "rollback       web (generation 1) - generation 2 failed"
+
+
+def test_an_app_that_runs_from_copies_is_applied_from_its_folder_when_that_says_the_same() -> None:
+    view = View(record(target=replace(target(), detached=True)), observed(container()), present(), rendered())
+    assert printed(view) == "compose_up     web - it ran from copies of an earlier revision"
+
+
+def test_containers_that_run_already_are_taken_over() -> None:
+    view = View(record(), observed(container()), present(), rendered())
+    assert printed(view) == "compose_up     web - its containers run already; they are taken over"
+
+
+def test_an_update_pulls_first_and_applies_what_moved() -> None:
+    view = View(
+        record(target=target()), observed(container()), present(), rendered(), wishes=Wishes(pull=True)
+    )
+    assert printed(view) == "pull           web - a person asks for it"
+    assert (
+        printed(replace(view, wishes=Wishes(moved=("web",))))
+        == "compose_up     web - service web: its image has moved"
+    )
+
+
+def test_stopping_stops_what_runs_and_nothing_else() -> None:
+    seen = observed(container("web"), container("job", state="exited"))
+    assert plan_stop(record(), seen).describe() == "stop           web (web) - a person asks for it"
+    assert not plan_stop(record(), observed(container(state="exited")))

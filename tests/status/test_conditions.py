@@ -16,7 +16,8 @@ from fakes.build import NOON, at, record, target
 
 REASONS = {
     "Unknown": "SourceUnavailable", "Held": "RemovalHeld", "RemovalBlocked": "RemovalBlocked", "Removing": "Removing",
-    "Orphaned": "Orphaned", "Suspended": "Suspended", "Invalid": "SourceInvalid", "NeedsConfiguration": "NeedsConfiguration",
+    "Orphaned": "Orphaned", "Suspended": "Suspended",
+    "Stopped": "Stopped", "Invalid": "SourceInvalid", "NeedsConfiguration": "NeedsConfiguration",
     "RolledBack": "RolledBack", "Failed": "ApplyFailed", "Waiting": "DependencyNotReady", "Progressing": "Progressing",
     "Degraded": "HealthCheckFailed", "Ready": "ReconciliationSucceeded",
 }  # fmt: skip

@@ -15,11 +15,14 @@ from typing import Any
 import pytest
 
 from controller.model.errors import StateUnusable
+from controller.model.observed import MountedFile
 from controller.model.ports import Store
 from controller.model.record import Condition, Event, Record
 from controller.status.codec import from_json, to_json
 from controller.status.store import SqliteStore
 from fakes.build import at, ledger, record, rendered, service, target
+
+DIGEST = "sha256:" + "ab" * 32
 
 FULL = record(
     "web",
@@ -68,7 +71,7 @@ def test_what_is_saved_is_there_and_what_is_forgotten_is_not(store: Store) -> No
     store.save(record("db"))
     assert store.record("web") == FULL
     assert [each.name for each in store.records()] == ["db", "web"]
-    store.keep_model("web", rendered())
+    store.keep_model("web", rendered(), ())
     store.tell(event(1))
     store.forget("web")
     assert store.record("web") is None
@@ -82,7 +85,7 @@ def test_everything_is_there_after_a_restart(folder: Path) -> None:
         store.save(FULL)
         store.put("root_id", "r1")
         store.tell(event(1, count=2))
-        store.keep_model("web", model)
+        store.keep_model("web", model, ())
     with closing(SqliteStore(folder)) as store:
         assert store.notice == ""
         assert store.records() == (FULL,)
@@ -126,17 +129,33 @@ def test_the_newest_ten_thousand_events_are_kept() -> None:
     assert told[-1] == (10_500, event(10_499))
 
 
-def test_only_the_model_of_the_target_and_the_newest_are_kept(store: Store) -> None:
-    store.save(record(target=target(revision="rev1")))
-    for revision in ("rev1", "rev2", "rev3"):
-        store.keep_model("web", rendered(revision=revision))
+def test_models_are_kept_as_long_as_they_are_asked_for(store: Store) -> None:
+    store.keep_model("web", rendered(revision="rev1"), ())
+    store.keep_model("web", rendered(revision="rev2"), ("rev1",))
+    store.keep_model("web", rendered(revision="rev3"), ("rev1",))
     kept = [revision for revision in ("rev1", "rev2", "rev3") if store.model("web", revision)]
     assert kept == ["rev1", "rev3"]
 
 
+def test_a_copy_of_a_mounted_file_keeps_its_mode_and_goes_when_nobody_needs_it(folder: Path) -> None:
+    with closing(SqliteStore(folder)) as store:
+        store.keep_file("web", DIGEST, MountedFile(b"worker_processes 1;", 0o644, (0, 0)))
+        path = store.file("web", DIGEST)
+        assert path is not None
+        assert Path(path).read_bytes() == b"worker_processes 1;"
+        assert stat.S_IMODE(Path(path).stat().st_mode) == 0o644
+        store.keep_model("web", rendered(), ())
+        assert store.file("web", DIGEST) == path
+        store.keep_only_files("web", ())
+        assert store.file("web", DIGEST) is None
+        store.keep_file("web", DIGEST, MountedFile(b"x", 0o600, (0, 0)))
+        store.forget("web")
+        assert store.file("web", DIGEST) is None
+
+
 def test_a_damaged_model_is_no_model(folder: Path) -> None:
     with closing(SqliteStore(folder)) as store:
-        store.keep_model("web", rendered())
+        store.keep_model("web", rendered(), ())
     (file,) = (folder / "models" / "web").iterdir()
     file.write_text("{")
     with closing(SqliteStore(folder)) as store:
@@ -148,7 +167,7 @@ def test_nobody_else_may_read_it_whatever_the_umask(folder: Path) -> None:
     try:
         with closing(SqliteStore(folder)) as store:
             store.save(FULL)
-            store.keep_model("web", rendered())
+            store.keep_model("web", rendered(), ())
             entries = [folder, *folder.rglob("*")]
             modes = {
                 str(e.relative_to(folder)): (e.is_dir(), stat.S_IMODE(e.stat().st_mode)) for e in entries
@@ -229,7 +248,7 @@ def test_a_look_sees_what_the_running_service_writes(folder: Path) -> None:
         service_.save(FULL)
         service_.put("k", "v")
         service_.tell(event(1))
-        service_.keep_model("web", rendered())
+        service_.keep_model("web", rendered(), ())
         assert look.record("web") == FULL
         assert look.records() == (FULL,)
         assert look.get("k") == "v"
@@ -264,7 +283,7 @@ def test_a_look_never_writes(folder: Path, exists: bool) -> None:
             lambda: look.put("k", "v"),
             lambda: look.put("k", None),
             lambda: look.tell(event(1)),
-            lambda: look.keep_model("web", rendered()),
+            lambda: look.keep_model("web", rendered(), ()),
         ]
         for write in writes:
             with pytest.raises(StateUnusable):

@@ -1,0 +1,212 @@
+"""Looking: what a run finds out before it decides. Providers, mounts, and what only the containers can tell.
+
+Changes the record of the run at most, never the world. What follows from what is seen is decided in `run`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from controller.model import effects as fx
+from controller.model.desired import Absent, Present
+from controller.model.effects import Run, ask
+from controller.model.observed import Container, Observed, Rendered
+from controller.model.record import LedgerEntry, Record, Target
+from controller.planner.gates import Provider, choose_container
+from controller.planner.health import Fault, find_faults, incarnation_of, is_leftover, started
+from controller.planner.judge import unexpected_ends
+from controller.reconciler.work import Work, folders_of
+from controller.status.summary import last_word
+
+Providers = Mapping[str, Provider]
+
+
+# -- providers ----------------------------------------------------------------------------------------
+
+
+def look_at_providers(work: Work, dry_run: bool) -> Run[dict[str, Provider]]:
+    """Those that the app on disk requires, and those that the applied revision did."""
+    wanted = {*work.record.requires, *(work.record.target.requires if work.record.target else ())}
+    providers = {}
+    for name in sorted(wanted - {work.name}):
+        provider = yield from look_at_provider(name)
+        # A dry run shows what will happen once the provider is up.
+        providers[name] = replace(provider, available=provider.available or (dry_run and provider.known))
+    return providers
+
+
+def look_at_provider(name: str) -> Run[Provider]:
+    """Looked at afresh, never taken from its record: after a restart of the engine the record is old."""
+    record = yield from ask(fx.ReadRecord(name))
+    if record is None or record.target is None:
+        desired = yield from ask(fx.Load(name))
+        why = why_not_ready(record) if record else "it is not installed yet"
+        return Provider(name, known=not isinstance(desired, Absent), why=why)
+    rendered = yield from ask(fx.ReadModel(name, record.target.revision))
+    if rendered is None:
+        return Provider(
+            name, known=True, why="its applied revision is not on record; it is applied again first"
+        )
+    observed = yield from ask(fx.Observe(name, folders_of(record), record.volumes))
+    faults = find_faults(rendered, record.target, observed, record.completed)
+    container, no_container = choose_container(name, record.exec_service, observed)
+    why = "; ".join(fault.cause for fault in faults)
+    return Provider(
+        name,
+        known=True,
+        available=not faults,
+        why="it was stopped by `homeport stop`" if faults and record.stopped else why,
+        revision=record.revision,
+        incarnation=incarnation_of(observed),
+        volumes=",".join(f"{volume}@{created}" for volume, created in sorted(observed.volumes.items())),
+        container=container,
+        no_container=no_container,
+    )
+
+
+def why_not_ready(record: Record) -> str:
+    """Why an app cannot be waited for yet, down to the root: of a chain only its last link has a reason to tell.
+
+    Not the message: it changes with every try, and all that wait would have news each time.
+    """
+    ready, word = record.condition("Ready"), last_word(record)
+    if ready is None or ready.reason == word:
+        return f"it is {word}"
+    if word == "Waiting":
+        return f"it {ready.message}"
+    return f"it is {word} ({ready.reason})"
+
+
+# -- mounts -------------------------------------------------------------------------------------------
+
+
+def look_at_mounts(work: Work, rendered: Rendered | None) -> Run[None]:
+    """What is at the mounted paths now, and with what each service's containers were started.
+
+    A service that anybody started again has mounted what is there: that is noted. The files on disk count only
+    while they are what is converged to; of an app that was taken back, its copies do.
+    """
+    target = work.record.target
+    if rendered is None or target is None:
+        return
+    now = yield from mounted_now(work, rendered)
+    on_disk = isinstance(work.desired, Present) and work.desired.revision == rendered.revision
+    work.mounts = now if on_disk else {p: i for p, i in now.items() if not _is_file(i)}
+    work.record = replace(work.record, target=note_started(target, work.observed, now))
+
+
+def mounted_now(work: Work, rendered: Rendered) -> Run[dict[str, str]]:
+    """Digest or identity of what stands at each path that the model mounts; those that nobody knows are left out."""
+    paths = {bind.source for service in rendered.services for bind in service.binds}
+    if not paths:
+        return {}
+    now = dict((yield from ask(fx.FindIdentities(tuple(sorted(paths))))))
+    quarantine = work.record.quarantine
+    if quarantine is not None:
+        files = {p: i for s in quarantine.to.services.values() for p, i in s.mounts.items() if _is_file(i)}
+    else:
+        files = dict(work.desired.mounted) if isinstance(work.desired, Present) else {}
+    return now | {path: digest for path, digest in files.items() if path in paths}
+
+
+def note_started(target: Target, observed: Observed, now: Mapping[str, str]) -> Target:
+    """The target with what the containers mounted that were started since it was last noted."""
+    services = dict(target.services)
+    for name, applied in target.services.items():
+        running = started(name, observed)
+        if running and running != applied.started:
+            mounts = {path: now.get(path, was) for path, was in applied.mounts.items()}
+            services[name] = replace(applied, started=running, mounts=mounts)
+    return target if services == target.services else replace(target, services=services)
+
+
+def _is_file(identity: str) -> bool:
+    return identity.startswith("sha256:")
+
+
+# -- what the containers tell ---------------------------------------------------------------------------
+
+
+def take_over(work: Work, providers: Providers) -> None:
+    """An app that runs although nothing was ever applied was installed before the state was lost: its
+    on_install hooks are not due again (they would set new passwords under a running app)."""
+    record = work.record
+    if record.target is not None or record.on_install or record.started_at is not None:
+        return
+    if not work.observed.containers or not isinstance(work.desired, Present):
+        return
+    ledger = {
+        r.app: LedgerEntry("done", r.on_install, "", providers[r.app].volumes, (), work.moment.now)
+        for r in work.desired.manifest.requires
+        if r.on_install is not None and r.app in providers
+    }
+    work.record = replace(record, on_install=ledger)
+
+
+def remember_completed(work: Work, rendered: Rendered | None) -> None:
+    """One-shot services that were seen to end by themselves stay done when the engine forgets its events."""
+    if rendered is None:
+        return
+    ended = {c.incarnation for c in work.observed.containers if c.state == "exited" and c.exit_code == 0}
+    seen = {c.incarnation for c in work.observed.containers if c.ended_by_itself}
+    completed = tuple(sorted((set(work.record.completed) & ended) | seen))
+    if completed != work.record.completed:
+        work.record = replace(work.record, completed=completed)
+
+
+def note_unexpected_ends(work: Work, rendered: Rendered | None) -> None:
+    """A container that ended by no action of ours: Ready comes back only after it has been stable again."""
+    target = work.record.target
+    if target is None or rendered is None or rendered.revision != target.revision:
+        return
+    ended = unexpected_ends(work.record, rendered, work.observed)
+    if ended:
+        incarnation = incarnation_of(work.observed)
+        work.record = replace(work.record, unstable_since=work.moment.now, incarnation=incarnation)
+        message = f"ended or restarted by no action of ours: {', '.join(ended)}"
+        work.news.append(work.event("app.drift", message, "warning"))
+
+
+def faults_of(work: Work, rendered: Rendered | None) -> tuple[Fault, ...]:
+    """In what the app differs from its target; nothing when `rendered` is the model of something else."""
+    target = work.record.target
+    if target is None or rendered is None or rendered.revision != target.revision:
+        return ()
+    return find_faults(rendered, target, work.observed, work.record.completed, work.mounts)
+
+
+def last_words(work: Work, faults: tuple[Fault, ...], message: str, rendered: Rendered) -> Run[str]:
+    """The message with what the containers said last that ended or are unhealthy.
+
+    Asked once for each trouble: what a crash loop prints differs each time, and would be news each time.
+    """
+    told = work.before.condition("Ready")
+    if told is not None and told.message.startswith(message + "; "):
+        return told.message
+    for fault in faults[:2]:
+        if fault.container and fault.kind in ("down", "failed", "restarting", "unhealthy"):
+            lines = yield from ask(fx.ReadLastLines(fault.container, rendered))
+            if lines:
+                message += f"; {fault.service} said last: {' | '.join(lines)}"
+    return message
+
+
+def observed_services(observed: Observed) -> dict[str, dict[str, object]]:
+    """For the status: each service by the container that is worst off."""
+    services: dict[str, list[Container]] = {}
+    for container in observed.containers:
+        if not container.oneoff and not is_leftover(container):
+            services.setdefault(container.service, []).append(container)
+    shown: dict[str, dict[str, object]] = {}
+    for name, containers in sorted(services.items()):
+        worst = min(containers, key=lambda c: (c.state == "running", c.health in ("", "healthy"), c.number))
+        shown[name] = {
+            "configHash": worst.config_hash,
+            "image": worst.image,
+            "state": worst.state,
+            "health": worst.health,
+            "restarts": sum(c.restarts for c in containers),
+            "containers": sorted(c.name for c in containers),
+        }
+    return shown

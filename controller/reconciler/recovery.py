@@ -1,0 +1,89 @@
+"""Recovery: an update that failed is taken back, and what it takes to be able to do so later.
+
+Going back is no step of its own: the failed generation is put into quarantine, and the next run converges to
+the earlier revision as to any other. Whether it may is decided in `planner.rollback`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controller.model import effects as fx
+from controller.model.desired import Present
+from controller.model.effects import Run, ask
+from controller.model.errors import AppError
+from controller.model.facts import UPDATE
+from controller.model.observed import Rendered
+from controller.model.plan import Action, Result
+from controller.model.record import Quarantine, Target, Verdict
+from controller.planner.health import find_faults
+from controller.planner.rollback import Mode, find_way_back, last_good
+from controller.reconciler.work import Memory, Policy, Work
+from controller.status.transition import transition
+
+
+def mode_of(work: Work, policy: Policy) -> Mode:
+    """Whether a failed update is taken back by itself: the manifest's word, else the service's."""
+    if isinstance(work.desired, Present) and work.desired.manifest.rollback is not None:
+        return work.desired.manifest.rollback
+    return policy.rollback
+
+
+def go_back(
+    work: Work, verdict: Verdict, rendered: Rendered | None, mode: Mode, memory: Memory
+) -> Run[Result | Verdict]:
+    """Put the newest generation into quarantine, so that the next run goes back; or answer with the verdict that
+    says why the app stays as it is."""
+    way = find_way_back(work.record, rendered, mode)
+    if way.to is None:
+        if last_good(work.record) is not None:
+            # A person's choice is awaited: it does not get better by itself.
+            verdict = replace(verdict, word="Failed")
+        return replace(verdict, message=f"{verdict.message}; {way.why_not}")
+    generation, name = work.record.generation, work.name
+    message = (
+        f"generation {generation} failed ({verdict.reason}: {verdict.message}); generation {way.to.generation} runs "
+        f"again. {generation} is not tried again until an input changes or you say `homeport reconcile {name}`"
+    )
+    quarantine = Quarantine(generation, way.to, verdict.reason, message)
+    now = work.moment.now
+    work.record = replace(work.record, quarantine=quarantine, retries=0, next_try=None)
+    text = f"generation {generation} failed, going back to {way.to.generation}: {verdict.message}"
+    work.record = transition(work.record, Verdict("Progressing", "Progressing", text), now)
+    work.record = replace(work.record, last_error=f"{verdict.reason}: {verdict.message}")
+    yield from work.save()
+    yield from work.tell("app.rolling_back", text, "error", reason=verdict.reason)
+    memory.retry_now(name)
+    yield from ask(fx.ResetBackoff(name))
+    yield from ask(fx.WriteFact(UPDATE + name))
+    yield from ask(fx.Enqueue(name))
+    error = Action("error", name, f"{verdict.reason}: {verdict.message}", app=name)
+    return Result("Progressing", (*work.done, error), pending=True)
+
+
+def is_damaged(work: Work) -> Run[bool]:
+    """Whether a start that failed took away something of what ran before."""
+    target = work.record.target
+    if target is None:
+        return False
+    model = yield from ask(fx.ReadModel(work.name, target.revision))
+    yield from work.observe()
+    return model is not None and bool(find_faults(model, target, work.observed, work.record.completed))
+
+
+def settle(work: Work) -> Run[None]:
+    """The app was Ready for long enough: its revision is a good one, and its images are kept from now on."""
+    target = work.record.target
+    if target is None:
+        return
+    if not target.good:
+        try:
+            yield from ask(fx.KeepImages(work.name, _images((target, *work.record.history))))
+        except AppError as error:
+            message = f"its images cannot be kept for a rollback: {error}"
+            work.news.append(work.event("app.warning", message, "warning"))
+    work.record = replace(work.record, target=replace(target, good=True), unstable_since=None)
+
+
+def _images(targets: tuple[Target, ...]) -> frozenset[str]:
+    return frozenset(image for t in targets for s in t.services.values() for image in s.image_ids)

@@ -1,0 +1,110 @@
+"""Wishes: what a person said of an app by a command, taken from the facts into the run.
+
+A wish is a fact that outlives a crash; it is forgotten once it is fulfilled. How it is said is control's,
+what follows from it is decided by the planner.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controller.model import effects as fx
+from controller.model.effects import Run, ask
+from controller.model.facts import ADOPT, RESTART, ROLLBACK, STOPPED, SUSPENDED, UPDATE
+from controller.model.observed import Rendered
+from controller.model.record import Quarantine
+from controller.planner.plan import Wishes
+from controller.planner.rollback import find_revision
+from controller.reconciler.work import Memory, Work
+
+PULLED = "pulled"
+"""Value of the fact UPDATE once the images are here."""
+
+
+def take_in(work: Work, memory: Memory, dry_run: bool) -> Run[None]:
+    """What a person said, into the record and the wishes of this run."""
+    name, record = work.name, work.record
+    suspended = yield from ask(fx.ReadFact(SUSPENDED + name))
+    stopped = yield from ask(fx.ReadFact(STOPPED + name))
+    restart = yield from ask(fx.ReadFact(RESTART + name))
+    update = yield from ask(fx.ReadFact(UPDATE + name))
+    work.record = replace(record, suspended=suspended is not None, stopped=stopped is not None)
+    work.wishes = Wishes(restart, pull=update not in (None, PULLED))
+    if not dry_run:
+        if memory.take_lifted(name) or work.wishes.pull:
+            _lift(work)
+        yield from _roll_back(work)
+
+
+def _lift(work: Work) -> None:
+    quarantine = work.record.quarantine
+    if quarantine is not None:
+        work.record = replace(work.record, quarantine=None)
+        message = f"generation {quarantine.generation} is tried again: a person asks for it"
+        work.news.append(work.event("app.changed", message))
+
+
+def _roll_back(work: Work) -> Run[None]:
+    """A person goes back to an earlier revision: it holds until the inputs change."""
+    wanted = yield from ask(fx.ReadFact(ROLLBACK + work.name))
+    if wanted is None:
+        return
+    to = find_revision(work.record, wanted)
+    if to is None:
+        message = "there is no earlier revision on record to go back to"
+        work.news.append(work.event("app.warning", message, "warning"))
+    else:
+        message = f"a person went back to generation {to.generation}; that holds until an input changes"
+        generation = work.record.generation
+        quarantine = Quarantine(generation, to, "RolledBack", message, by_person=True)
+        work.record = replace(work.record, quarantine=quarantine)
+        yield from work.save()
+    yield from ask(fx.FulfilWish(ROLLBACK + work.name, wanted))
+
+
+def adopt(work: Work) -> Run[None]:
+    """A person says that the project which runs under this name from elsewhere is this app."""
+    wanted = yield from ask(fx.ReadFact(ADOPT + work.name))
+    if wanted is None:
+        return
+    if work.observed.foreign:
+        folders = tuple(dict.fromkeys((*work.record.folders, *work.observed.foreign)))
+        work.record = replace(work.record, folders=folders)
+        yield from work.save()
+        yield from work.tell(
+            "app.adopted", f"the project from {', '.join(work.observed.foreign)} is taken over"
+        )
+        yield from work.observe()
+    yield from ask(fx.FulfilWish(ADOPT + work.name, wanted))
+
+
+def find_moved(work: Work, rendered: Rendered | None, dry_run: bool) -> Run[None]:
+    """Which services' images are others since they were pulled for a person; none: that wish is fulfilled."""
+    target = work.record.target
+    if rendered is None or target is None or target.revision != rendered.revision:
+        return
+    if (yield from ask(fx.ReadFact(UPDATE + work.name))) != PULLED:
+        return
+    moved = yield from moved_services(work, rendered)
+    work.wishes = replace(work.wishes, moved=moved)
+    if not moved and not dry_run:
+        yield from ask(fx.FulfilWish(UPDATE + work.name, PULLED))
+        yield from work.tell("app.up_to_date", "no image is newer than what runs")
+
+
+def moved_services(work: Work, rendered: Rendered) -> Run[tuple[str, ...]]:
+    """Services whose image name stands for another image than the one that was applied."""
+    target = work.record.target
+    ids = yield from ask(fx.FindImageIds(rendered))
+    applied = target.services if target else {}
+    return tuple(
+        name
+        for name, image in sorted(ids.items())
+        if name in applied and applied[name].image_ids and image not in applied[name].image_ids
+    )
+
+
+def fulfilled(work: Work, started: bool) -> Run[None]:
+    """A run came to its end without a failure: the restart that was asked for is done, or nothing was running."""
+    if work.wishes.restart and not started:
+        yield from ask(fx.FulfilWish(RESTART + work.name, work.wishes.restart))

@@ -1,0 +1,161 @@
+"""`homeport wait`, `history` and `logs`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import Result
+
+from controller.cli.questions import duration
+from controller.model.record import Quarantine
+from controller.status.store import SqliteStore
+from fakes.build import record, target
+from rig.cleanup import EngineCleanup
+from rig.engine import api
+
+Homeport = Callable[..., Result]
+
+
+# -- wait -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("recorded")
+def test_wait_is_over_at_once_when_the_word_is_there(homeport: Homeport) -> None:
+    assert homeport("wait", "web").stdout == "web is Ready.\n"
+    assert homeport("wait", "old", "--for", "Ready, Held").stdout == "old is Held.\n"
+
+
+@pytest.mark.usefixtures("recorded")
+def test_a_wait_that_is_over_time_says_what_there_is_instead(homeport: Homeport) -> None:
+    result = homeport("wait", "old", "--timeout", "0s")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "not Ready in 0s: old is Held: too many at once" in result.stderr
+
+
+def test_wait_sees_what_the_service_records_and_says_each_change_once(
+    homeport: Homeport, service: Any
+) -> None:
+    service.store.put("engine_reachable", "1")
+    ready = service.store.record("web")
+    assert ready is not None
+    why = replace(ready.conditions[0], status="False", reason="DependencyMissing", message="db is missing")
+    service.store.save(replace(ready, conditions=(why,)))
+    later = threading.Timer(1.0, lambda: service.store.save(ready))
+    later.start()
+    try:
+        result = homeport("wait", "web", "--timeout", "30s")
+    finally:
+        later.join()
+    assert (result.exit_code, result.stdout) == (0, "web is Ready.\n")
+    assert result.stderr == "web is Waiting: db is missing\n"
+
+
+def test_an_app_that_is_not_on_record_yet_is_waited_for(homeport: Homeport) -> None:
+    result = homeport("wait", "web", "--timeout", "0s")
+    assert (result.exit_code, "not on record" in result.stderr) == (1, True)
+
+
+@pytest.mark.usefixtures("recorded")
+@pytest.mark.parametrize("wrong", [("--for", "ready"), ("--for", ""), ("--timeout", "soon")])
+def test_a_word_or_a_time_that_is_none_is_wrong_use(homeport: Homeport, wrong: tuple[str, str]) -> None:
+    assert homeport("wait", "web", *wrong).exit_code == 2
+
+
+def test_durations() -> None:
+    assert [duration(text) for text in ("30s", "5m", "1h")] == [
+        timedelta(seconds=30), timedelta(minutes=5), timedelta(hours=1),
+    ]  # fmt: skip
+    for text in ("", "5", "m", "-1s", "1.5h"):
+        with pytest.raises(click.BadParameter):
+            duration(text)
+
+
+# -- history --------------------------------------------------------------------------------------------------
+
+
+def test_history_marks_what_runs_and_tells_what_is_kept_out(homeport: Homeport, state: Path) -> None:
+    now, old = (
+        target(revision="sha256:" + "cd" * 32),
+        target(revision="sha256:" + "ab" * 32, good=False),
+    )
+    now = replace(now, generation=2, version="1.1")
+    kept_out = Quarantine(3, now, "HealthCheckFailed", "main is unhealthy")
+    with SqliteStore(state) as store:
+        store.save(record("web", target=now, history=(old,), quarantine=kept_out))
+    lines = homeport("history", "web").stdout.splitlines()
+    assert [line.split() for line in lines[:3]] == [
+        ["GENERATION", "REVISION", "VERSION", "APPLIED", "GOOD"],
+        ["*", "2", "cdcdcdcdcdcd", "1.1", "2026-01-01T11:00:00Z", "good"],
+        ["1", "abababababab", "-", "2026-01-01T11:00:00Z", "-"],
+    ]
+    assert lines[3] == "Generation 3 is not tried again (HealthCheckFailed): main is unhealthy"
+    document = json.loads(homeport("history", "web", "-o", "json").stdout)
+    assert [known["current"] for known in document["revisions"]] == [True, False]
+    assert document["quarantine"]["generation"] == 3
+
+
+def test_an_app_without_history_says_so(homeport: Homeport) -> None:
+    assert homeport("history", "web").stdout == "web was never applied.\n"
+
+
+# -- logs -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_logs_without_an_engine_is_3(homeport: Homeport) -> None:
+    assert homeport("logs", "web").exit_code == 3
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_a_service_that_there_is_not_is_wrong_use(homeport: Homeport, state: Path) -> None:
+    with SqliteStore(state) as store:
+        store.save(record("web", desired_services={"main": {}}, observed_services={"side": {}}))
+    result = homeport("logs", "web", "mian")
+    assert (result.exit_code, "it has main, side" in result.stderr) == (2, True)
+    assert homeport("logs", "web", "side").exit_code == 3
+
+
+@pytest.mark.engine
+@pytest.mark.usefixtures("homeport")
+def test_logs_are_what_compose_prints(
+    apps: Path, app_prefix: str, engine_cleanup: EngineCleanup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", engine_cleanup.host)
+    app = f"{app_prefix}web"
+    (apps / app).mkdir()
+    with api(engine_cleanup.host) as client:
+        for number, service in enumerate(("main", "side"), 1):
+            made = client.create_container(
+                "homeport/sample:1",
+                ["sh", "-c", f"echo one {service}; echo two {service}"],
+                name=f"{app}-{service}-1",
+                labels={
+                    "com.docker.compose.project": app,
+                    "com.docker.compose.service": service,
+                    "com.docker.compose.container-number": "1",
+                    "com.docker.compose.oneoff": "False",
+                    "com.docker.compose.config-hash": str(number),
+                },
+            )
+            client.start(made)
+            client.wait(made)
+
+    def logs(*arguments: str) -> tuple[int, list[str]]:
+        done = subprocess.run(
+            [sys.executable, "-m", "controller", "logs", app, *arguments],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        return done.returncode, sorted(line.rpartition("| ")[2] for line in done.stdout.splitlines())
+
+    assert logs() == (0, ["one main", "one side", "two main", "two side"])
+    assert logs("main", "--tail", "1") == (0, ["two main"])

@@ -1,0 +1,120 @@
+"""`homeport set`: a person's edit of `.env`."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from fakes.tree import manifest
+
+Homeport = Callable[..., Result]
+SETTINGS = [
+    {"name": "PORT", "type": "number"},
+    {"name": "MEDIA", "type": "path"},
+    {"name": "TOKEN", "type": "password", "required": True},
+]
+
+
+@pytest.fixture
+def env(apps: Path) -> Path:
+    """The `.env` of the app `web`, with a comment."""
+    (apps / "web" / "manifest.json").write_text(json.dumps(manifest("web", settings=SETTINGS)))
+    (apps / "web" / "docker-compose.yaml").write_text("services:\n  main:\n    image: x\n")
+    file = apps / "web" / ".env"
+    file.write_text("# mine\nPORT=1\nOTHER=kept  # why\n")
+    return file
+
+
+def test_keys_are_printed_and_values_never(homeport: Homeport, env: Path) -> None:
+    result = homeport("set", "web", "PORT=8080", "NEW=a=b", "OTHER=kept")
+    assert (result.exit_code, result.output) == (0, "web: changed PORT, NEW\n")
+    assert env.read_text() == '# mine\nPORT=8080\nOTHER=kept  # why\nNEW="a=b"\n'
+    assert stat.S_IMODE(env.stat().st_mode) == 0o600
+    assert homeport("set", "web", "PORT=8080").stdout == "web: nothing to change\n"
+
+
+def test_a_key_alone_is_read_from_standard_input(homeport: Homeport, env: Path) -> None:
+    result = homeport("set", "web", "TOKEN", "PORT=2", "NEW", stdin="s3cret \nother\n")
+    assert (result.exit_code, result.output) == (0, "web: changed PORT, TOKEN, NEW\n")
+    assert 'TOKEN="s3cret "' in env.read_text()
+    assert "NEW=other" in env.read_text()
+
+
+@pytest.mark.parametrize(
+    ("pairs", "stdin"),
+    [
+        (("lower=1",), ""),
+        (("=1",), ""),
+        (("COMPOSE_FILE=x",), ""),
+        (("PATH=/x",), ""),
+        (("NEW=a\nb",), ""),
+        (("NEW=a\rb",), ""),
+        (("NEW=1", "NEW=2"), ""),
+        (("NEW", "NEW=2"), "1\n"),
+        (("NEW",), "one\ntwo\n"),
+        (("NEW", "MORE"), "one\n"),
+    ],
+)
+def test_what_no_env_file_should_hold_is_wrong_use(
+    homeport: Homeport, env: Path, pairs: tuple[str, ...], stdin: str
+) -> None:
+    before = env.read_bytes()
+    assert homeport("set", "web", *pairs, stdin=stdin).exit_code == 2
+    assert env.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("pair", "rule"),
+    [
+        ("PORT=s3cret", "PORT: must be a number"),
+        ("MEDIA=s3cret", "MEDIA: must be an absolute path"),
+        ("TOKEN=changeme", "TOKEN: is a placeholder"),
+        ("TOKEN=", "TOKEN: is required and empty"),
+    ],
+)
+def test_a_value_that_its_setting_does_not_take_is_refused_with_the_rule(
+    homeport: Homeport, env: Path, pair: str, rule: str
+) -> None:
+    before = env.read_bytes()
+    result = homeport("set", "web", "NEW=1", pair)
+    assert (result.exit_code, rule in result.stderr) == (1, True)
+    assert "s3cret" not in result.output
+    assert env.read_bytes() == before
+
+
+def test_a_folder_that_is_no_valid_app_is_left_alone(homeport: Homeport, env: Path) -> None:
+    (env.parent / "manifest.json").write_text("{")
+    result = homeport("set", "web", "PORT=2")
+    assert (result.exit_code, "manifest.json" in result.stderr) == (1, True)
+    assert "PORT=1" in env.read_text()
+
+
+@pytest.mark.usefixtures("homeport")
+def test_a_value_that_is_typed_is_not_shown(env: Path) -> None:
+    person, terminal = pty.openpty()
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-m", "controller", "set", "web", "TOKEN"],
+            stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
+        ) as child:  # fmt: skip
+            shown = b""
+            while b"TOKEN: " not in shown:
+                shown += os.read(person, 1024)
+            os.write(person, b"s3cret\n")
+            while b"changed" not in shown:
+                shown += os.read(person, 1024)
+            assert child.wait(timeout=60) == 0
+    finally:
+        os.close(person)
+        os.close(terminal)
+    assert b"s3cret" not in shown
+    assert "TOKEN=s3cret" in env.read_text()

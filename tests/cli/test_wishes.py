@@ -1,0 +1,203 @@
+"""The commands with which a person has one app stopped, updated, gone back with, removed or purged."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from controller.cli import serve
+from controller.control.verbs import WISHES
+from controller.engine.docker_engine import DockerEngine
+from controller.model.facts import LEFT, REMOVE, RESTART, ROLLBACK, STOPPED
+from controller.model.plan import Action
+from controller.model.record import Record
+from controller.status.store import SqliteStore
+from fakes.build import record, target
+
+Homeport = Callable[..., Result]
+OLD, NOW = "sha256:" + "ab" * 32, "sha256:" + "cd" * 32
+
+
+def change(state: Path, *records: Record, **facts: str) -> None:
+    """Put records and facts into a state that no service has."""
+    with SqliteStore(state) as store:
+        for one in records:
+            store.save(one)
+        for key, value in facts.items():
+            store.put(key, value)
+
+
+def fact(state: Path, key: str) -> str | None:
+    with SqliteStore.open_readonly(state) as store:
+        return store.get(key)
+
+
+def typed(answer: str, *arguments: str) -> tuple[int, str]:
+    """Call the command at a real terminal on which a person types the answer; its exit code and what it showed."""
+    person, terminal = pty.openpty()
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-m", "controller", *arguments],
+            stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        ) as child:  # fmt: skip
+            os.write(person, f"{answer}\n".encode())
+            shown, _ = child.communicate(timeout=60)
+        return child.returncode, shown
+    finally:
+        os.close(person)
+        os.close(terminal)
+
+
+# -- with a service -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", sorted(set(WISHES) - {"adopt", "rollback", "remove"}))
+@pytest.mark.usefixtures("service")
+def test_the_service_does_it_and_what_it_did_is_printed(homeport: Homeport, word: str) -> None:
+    result = homeport(word, "web")
+    assert (result.exit_code, result.stdout) == (0, "wait           web (by the service)\n")
+    assert json.loads(homeport(word, "web", "-o", "json").stdout)["actions"][0]["kind"] == "wait"
+
+
+def test_a_rollback_is_asked_of_the_service_with_its_revision(homeport: Homeport, service: Any) -> None:
+    service.store.save(
+        record("web", target=target(revision=NOW), revision=NOW, history=(target(revision=OLD),))
+    )
+    assert homeport("rollback", "web", "abab").exit_code == 0
+    assert service.store.get(ROLLBACK + "web") == OLD
+    result = homeport("rollback", "web", "0123")
+    assert (result.exit_code, "abababababab (generation 1)" in result.stderr) == (1, True)
+
+
+@pytest.mark.usefixtures("service")
+def test_nothing_to_adopt_is_said(homeport: Homeport) -> None:
+    result = homeport("adopt", "web")
+    assert (result.exit_code, "nothing to adopt" in result.stderr) == (1, True)
+
+
+# -- without one ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_without_service_and_engine_the_wish_is_kept_for_the_next_start(
+    homeport: Homeport, recorded: Path
+) -> None:
+    result = homeport("stop", "web")
+    assert result.exit_code == 3
+    assert "No service runs" in result.stderr
+    assert fact(recorded, STOPPED + "web") == "1"
+    assert homeport("start", "web").exit_code == 3
+    assert fact(recorded, STOPPED + "web") is None
+
+
+def test_without_a_service_the_command_sweeps_that_app_alone(
+    homeport: Homeport, recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sweep(settings: object, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False) -> list[Action]:
+        assert (apps, dry_run, lift) == (("web",), False, False)
+        assert fact(recorded, RESTART + "web") is not None
+        return [Action("restart", "web"), Action("error", "web", "it is gone")]
+
+    monkeypatch.setattr(serve, "sweep", sweep)
+    result = homeport("restart", "web")
+    assert (result.exit_code, result.stdout) == (1, "restart        web\nerror          web (it is gone)\n")
+
+
+# -- remove ---------------------------------------------------------------------------------------------------
+
+
+def test_remove_without_a_yes_and_without_a_terminal_is_wrong_use(homeport: Homeport, recorded: Path) -> None:
+    result = homeport("remove", "web", stdin="y\n")
+    assert (result.exit_code, "--yes" in result.stderr) == (2, True)
+    assert fact(recorded, REMOVE + "web") is None
+
+
+def test_what_others_require_is_not_removed(homeport: Homeport, recorded: Path) -> None:
+    change(recorded, record("consumer", requires=("web",)))
+    result = homeport("remove", "web", "--yes")
+    assert (result.exit_code, "required by consumer" in result.stderr) == (1, True)
+    assert fact(recorded, REMOVE + "web") is None
+
+
+@pytest.mark.usefixtures("no_engine", "homeport")
+def test_remove_asks_at_a_terminal(recorded: Path) -> None:
+    code, shown = typed("n", "remove", "web")
+    assert (code, "Remove web?" in shown) == (1, True)
+    assert fact(recorded, REMOVE + "web") is None
+    assert typed("y", "remove", "web")[0] == 3  # no engine: kept for later
+    assert fact(recorded, REMOVE + "web") is not None
+
+
+# -- purge ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def removed(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Volumes that an engine was told to remove; `web` has one of them, and `gone` left two."""
+    names: list[str] = []
+    monkeypatch.setattr(DockerEngine, "remove_volume", lambda _, name: names.append(name), raising=False)
+    with SqliteStore(recorded) as store:
+        web = store.record("web")
+        assert web is not None
+        store.save(replace(web, volumes=("p_web_data",)))
+        store.put(LEFT + "gone", '["p_gone_a", "p_gone_b"]')
+    return names
+
+
+def test_what_was_purged_is_no_longer_left_and_is_told(
+    homeport: Homeport, recorded: Path, removed: list[str]
+) -> None:
+    result = homeport("purge", "gone", "a", "--yes")
+    assert (result.exit_code, result.stdout, removed) == (0, "p_gone_a: deleted\n", ["p_gone_a"])
+    assert fact(recorded, LEFT + "gone") == '["p_gone_b"]'
+    (event,) = json.loads(homeport("events", "gone", "-o", "json").stdout)["events"]
+    assert (event["event"], event["fields"]) == ("volume.purged", {"volume": "p_gone_a"})
+
+
+def test_a_volume_of_another_app_is_not_purged(homeport: Homeport, removed: list[str]) -> None:
+    result = homeport("purge", "gone", "a", "p_web_data", "--yes")
+    assert (result.exit_code, removed) == (1, [])
+    assert "What can be purged: p_gone_a, p_gone_b" in result.stderr
+
+
+def test_purge_without_a_yes_and_without_a_terminal_is_wrong_use(
+    homeport: Homeport, removed: list[str]
+) -> None:
+    assert homeport("purge", "web", "data", stdin="web\n").exit_code == 2
+    assert removed == []
+
+
+@pytest.mark.usefixtures("no_engine", "homeport", "removed")
+def test_purge_wants_the_name_of_the_app_typed(recorded: Path) -> None:
+    code, shown = typed("yes", "purge", "gone", "a")
+    assert code == 1
+    assert "p_gone_a" in shown
+    assert "nothing was deleted" in shown
+    assert fact(recorded, LEFT + "gone") == '["p_gone_a", "p_gone_b"]'
+
+
+def test_a_running_service_purges(homeport: Homeport, service: Any) -> None:
+    service.store.put(LEFT + "gone", '["p_gone_a"]')
+    assert homeport("purge", "gone", "a", "--yes", "-o", "json").exit_code == 0
+    assert service.purged == ["p_gone_a"]
+
+
+@pytest.mark.usefixtures("removed")
+def test_status_of_an_app_that_is_gone_says_what_it_left(homeport: Homeport) -> None:
+    result = homeport("status", "gone")
+    assert result.exit_code == 0
+    assert "gone is not installed" in result.stdout
+    assert "homeport purge gone p_gone_a p_gone_b" in result.stdout
+    document = json.loads(homeport("status", "gone", "-o", "json").stdout)
+    assert (document["apps"], document["left"]) == ([], {"gone": ["p_gone_a", "p_gone_b"]})
+    assert "homeport purge gone" in homeport("doctor").stdout

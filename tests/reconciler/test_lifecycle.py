@@ -1,0 +1,602 @@
+"""The rest of an app's life, rule by rule: updates that fail, mounts, wishes of people, removal by command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from controller.model.errors import AppError
+from controller.model.facts import ADOPT, LEFT, REMOVE, RESTART, ROLLBACK, STOPPED, UPDATE
+from controller.model.observed import Bind, ExecResult, Service
+from fakes.world import World
+
+OLD = Service("main", "h-old", "image:1")
+NEW = Service("main", "h-new", "image:1")
+CONF = "/apps/web/nginx.conf"
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with World() as made:
+        yield made
+
+
+def good(world: World, *services: Service, name: str = "web", **fields: Any) -> None:
+    """An app that is Ready for long enough that its revision is the last good one."""
+    world.put(name, *services, **fields)
+    world.rest()
+    world.engine_moves()
+    world.until_quiet(limit=60)
+    target = world.record(name).target
+    assert target is not None
+    assert target.good
+
+
+def ids(world: World, name: str = "web") -> list[str]:
+    return [c.incarnation for c in world.engine.observe(name, (f"/apps/{name}",), ()).containers]
+
+
+def wish(world: World, fact: str, name: str = "web", value: str = "1") -> None:
+    world.store.put(fact + name, value)
+    world.memory.force(name)
+    world.queue.add(name, world.clock.monotonic())
+    world.until_quiet(limit=60)
+
+
+# -- updates that fail --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["crash", "unhealthy"])
+def test_an_update_that_never_becomes_good_is_taken_back_and_not_tried_again(world: World, how: Any) -> None:
+    checked = replace(OLD, has_healthcheck=True)
+    good(world, checked)
+    world.engine.hash_behaviour["h-new"] = how
+    world.put("web", replace(checked, config_hash="h-new"))
+    world.until_quiet(limit=900)
+    assert world.word("web") == "RolledBack"
+    assert "generation 2 failed" in world.message("web")
+    assert world.engine.container("web", "main").config_hash.startswith("h-old")
+    assert world.running_services("web") == ["main"]
+    before = ids(world)
+    world.resync()
+    world.until_quiet(limit=3600)
+    assert ids(world) == before
+    assert world.told("web").count("app.rolled_back") == 1
+
+
+def test_a_service_with_a_restart_policy_that_crashes_again_and_again_is_taken_back(world: World) -> None:
+    always = replace(OLD, restart="always")
+    good(world, always)
+    world.put("web", replace(always, config_hash="h-new"))
+    world.rest()
+    for _ in range(3):
+        world.engine.crash("web", "main", 3)
+        world.queue.add("web", world.clock.monotonic())
+        world.rest()
+        world.clock.advance(0.5)
+    world.until_quiet(limit=60)
+    assert world.word("web") == "RolledBack"
+    assert "restarts again and again" in world.message("web")
+
+
+def test_an_edit_ends_the_quarantine(world: World) -> None:
+    good(world, OLD)
+    world.engine.hash_behaviour["h-new"] = "crash"
+    world.put("web", NEW)
+    world.until_quiet(limit=60)
+    world.put("web", replace(NEW, config_hash="h-third"))
+    world.until_quiet(limit=60)
+    assert world.word("web") == "Ready"
+    assert world.engine.container("web", "main").config_hash == "h-third"
+    assert world.record("web").quarantine is None
+
+
+def test_the_edit_taken_back_by_hand_runs_from_the_folder_again(world: World) -> None:
+    good(world, OLD)
+    world.engine.hash_behaviour["h-new"] = "crash"
+    world.put("web", NEW)
+    world.until_quiet(limit=60)
+    world.put("web", OLD)
+    world.until_quiet(limit=60)
+    assert world.word("web") == "Ready"
+    target = world.record("web").target
+    assert target is not None
+    assert not target.detached
+
+
+def test_a_person_who_says_reconcile_has_it_tried_again(world: World) -> None:
+    good(world, OLD)
+    world.engine.hash_behaviour["h-new"] = "crash"
+    world.put("web", NEW)
+    world.until_quiet(limit=60)
+    world.engine.hash_behaviour.clear()
+    world.memory.force("web", lift=True)
+    world.queue.add("web", world.clock.monotonic())
+    world.until_quiet(limit=60)
+    assert world.word("web") == "Ready"
+    assert world.engine.container("web", "main").config_hash == "h-new"
+
+
+def test_a_start_that_fails_after_it_took_the_old_one_away_is_taken_back(world: World) -> None:
+    good(world, OLD)
+    world.put("web", NEW)
+    world.engine.stop_container("web", "main", code=137)
+    world.engine.fail("apply", "web", AppError("ApplyFailed", "exec: no such file"))
+    world.until_quiet(limit=60)
+    assert world.word("web") == "RolledBack"
+    assert "no such file" in world.message("web")
+    assert world.running_services("web") == ["main"]
+
+
+def test_a_start_that_fails_before_it_touched_anything_leaves_the_old_one_and_is_retried(
+    world: World,
+) -> None:
+    good(world, OLD)
+    before = ids(world)
+    world.engine.absent_images.add("image:2")
+    world.engine.unpullable.add("image:2")
+    world.put("web", replace(NEW, image="image:2"))
+    world.rest()
+    assert world.word("web") == "Failed"
+    assert ids(world) == before
+    world.engine.unpullable.clear()
+    world.until_quiet(limit=60)
+    assert world.word("web") == "Ready"
+
+
+def test_a_first_install_that_fails_is_retried_and_says_that_there_is_nothing_to_go_back_to(
+    world: World,
+) -> None:
+    world.engine.hash_behaviour["h-new"] = "crash"
+    world.put("web", NEW)
+    world.until_quiet(limit=60)
+    assert world.word("web") == "Failed"
+    assert "no earlier revision to go back to" in world.message("web")
+    assert world.record("web").retries > 1
+    world.engine.hash_behaviour.clear()
+    world.until_quiet(limit=900)
+    assert world.word("web") == "Ready"
+
+
+def test_another_image_under_data_is_left_as_it_is_and_the_person_decides(world: World) -> None:
+    data = replace(OLD, keeps_data=True)
+    good(world, data)
+    world.engine.hash_behaviour["h-new"] = "crash"
+    world.put("web", replace(data, config_hash="h-new", image="image:2"))
+    world.until_quiet(limit=60)
+    assert world.word("web") == "Failed"
+    assert "`homeport rollback web` goes back to generation 1" in world.message("web")
+    wish(world, ROLLBACK, value="")
+    assert world.word("web") == "RolledBack"
+    assert world.engine.container("web", "main").image_id == "sha256:image:1"
+
+
+def test_a_rollback_runs_the_images_of_then_though_the_tag_has_moved(world: World) -> None:
+    good(world, OLD)
+    world.engine.move_tag("image:1", "sha256:bad")
+    world.engine.image_behaviour["sha256:bad"] = "crash"
+    world.put("web", NEW)
+    world.until_quiet(limit=60)
+    assert world.word("web") == "RolledBack"
+    assert world.engine.container("web", "main").image_id == "sha256:image:1"
+
+
+def test_a_rollback_that_fails_says_so_and_is_tried_again(world: World) -> None:
+    good(world, OLD)
+    world.engine.hash_behaviour["h-new"] = "crash"
+    world.put("web", NEW)
+    seen = []
+
+    def check(_effect: object) -> None:
+        quarantined = world.record("web").quarantine is not None
+        if quarantined and not seen:
+            seen.append(1)
+            world.engine.fail("apply", "web", AppError("ApplyFailed", "the disk is on fire"))
+
+    world.rest(check=check)
+    while not seen and (due := world.queue.tick(world.clock.monotonic())) is not None:
+        world.clock.advance(max(0.0, due - world.clock.monotonic()))
+        world.rest(check=check)
+    assert world.message("web").startswith("RollbackFailed")
+    world.until_quiet(limit=60)
+    assert world.word("web") == "RolledBack"
+
+
+def test_a_person_goes_back_and_it_holds_until_the_inputs_change(world: World) -> None:
+    good(world, OLD)
+    good(world, NEW)
+    wish(world, ROLLBACK, value="")
+    assert world.word("web") == "RolledBack"
+    assert world.engine.container("web", "main").config_hash == "h-old"
+    world.crash()
+    world.until_quiet(limit=60)
+    assert world.engine.container("web", "main").config_hash == "h-old"
+    world.put("web", replace(NEW, config_hash="h-third"))
+    world.until_quiet(limit=60)
+    assert world.word("web") == "Ready"
+
+
+def test_healing_uses_the_image_that_was_applied_though_its_tag_has_moved(world: World) -> None:
+    good(world, OLD)
+    world.engine.move_tag("image:1", "sha256:newer")
+    world.engine.remove_container("web", "main")
+    world.queue.add("web", world.clock.monotonic())
+    world.until_quiet(limit=60)
+    assert world.word("web") == "Ready"
+    assert world.engine.container("web", "main").image_id == "sha256:image:1"
+
+
+def test_the_images_of_good_revisions_are_kept_and_let_go_with_the_app(world: World) -> None:
+    good(world, OLD)
+    assert world.engine.kept_images["web"] == {"sha256:image:1"}
+    del world.tree.folders["web"]
+    world.queue.add("web", world.clock.monotonic())
+    world.until_quiet(limit=60)
+    assert "web" not in world.engine.kept_images
+
+
+# -- inputs that are mounted --------------------------------------------------------------------------
+
+
+def put_mounted(world: World, data: bytes, *services: Service) -> None:
+    mounting = Service("main", "h-old", "image:1", binds=(Bind(CONF, "/etc/nginx.conf", True),))
+    folder = world.put("web", *(services or (mounting, Service("other", "h", "image:1"))))
+    folder.mounted = {"nginx.conf": data}
+
+
+def starts(world: World) -> dict[str, str]:
+    return {c.service: c.started_at for c in world.engine.observe("web", ("/apps/web",), ()).containers}
+
+
+def test_a_changed_mounted_file_restarts_just_the_service_that_mounts_it(world: World) -> None:
+    put_mounted(world, b"one")
+    world.until_quiet(limit=60)
+    before, same = starts(world), ids(world)
+    put_mounted(world, b"two")
+    world.until_quiet(limit=60)
+    after = starts(world)
+    assert world.word("web") == "Ready"
+    assert after["other"] == before["other"]
+    assert after["main"] != before["main"]
+    assert [i.partition("@")[0] for i in ids(world)] == [i.partition("@")[0] for i in same]
+    assert "restart web [main]" in " ".join(world.engine.mutations) or "restart web" in world.engine.mutations
+
+
+def test_a_bad_mounted_file_is_taken_back_to_the_copy_of_the_good_one(world: World) -> None:
+    put_mounted(world, b"good")
+    world.until_quiet(limit=60)
+    world.engine.behaviour["web", "main"] = "crash"
+    put_mounted(world, b"bad")
+    digest = world.tree.load("web").mounted[CONF]  # type: ignore[union-attr]
+    before = world.record("web").target
+    assert before is not None
+    world.rest()
+
+    def back() -> bool:
+        if world.record("web").quarantine is not None:
+            world.engine.behaviour.clear()
+            return True
+        return False
+
+    for _ in range(50):
+        if back():
+            break
+        due = world.queue.tick(world.clock.monotonic())
+        assert due is not None
+        world.clock.advance(max(0.0, due - world.clock.monotonic()))
+        world.rest()
+    world.until_quiet(limit=60)
+    assert world.word("web") == "RolledBack"
+    service = world.engine.service_of(world.engine.container("web", "main"))
+    then = before.services["main"].mounts[CONF]
+    assert then != digest
+    assert [bind.source for bind in service.binds] == [world.store.file("web", then)]
+
+
+def test_a_replaced_mounted_directory_restarts_the_service_and_a_reboot_does_not(world: World) -> None:
+    world.tree.directories["/apps/web/conf"] = "8:1"
+    mounting = replace(OLD, binds=(Bind("/apps/web/conf", "/conf", False),), restart="always")
+    good(world, mounting)
+    before = starts(world)
+    world.tree.directories["/apps/web/conf"] = "8:2"
+    world.queue.add("web", world.clock.monotonic())
+    world.until_quiet(limit=60)
+    after = starts(world)
+    assert after != before
+    world.tree.directories["/apps/web/conf"] = "9:2"
+    world.engine.down()
+    world.engine.up(restarted=True)
+    rebooted = starts(world)
+    world.resync()
+    world.until_quiet(limit=60)
+    assert starts(world) == rebooted
+    assert world.word("web") == "Ready"
+
+
+def test_words_of_the_manifest_change_nothing_that_runs(world: World) -> None:
+    good(world, OLD)
+    before, done = ids(world), len(world.engine.mutations)
+    world.put("web", OLD, description="other words")
+    world.until_quiet(limit=60)
+    record = world.record("web")
+    assert (world.word("web"), record.generation, record.observed_generation) == ("Ready", 2, 2)
+    assert ids(world) == before
+    assert world.engine.mutations[done:] == []
+
+
+# -- hooks -------------------------------------------------------------------------------------------
+
+
+def test_on_update_runs_once_before_the_new_version_starts(world: World) -> None:
+    ran = []
+    world.engine.scripts[b"update"] = lambda env, _c: (
+        ran.append(env["FURTKA_CONSUMER_VERSION"]) or b"NEW_KEY=1\n"
+    )  # type: ignore[func-returns-value]
+    world.put("db")
+    hooked = [{"app": "db", "on_update": "scripts/update.sh"}]
+
+    def put(version: str) -> None:
+        folder = world.put("web", OLD)
+        folder.manifest |= {"requires": hooked, "version": version}
+        folder.env = {}
+        world.tree.folders["db"].scripts["scripts/update.sh"] = b"update"
+
+    put("1.0.0")
+    world.until_quiet(limit=60)
+    assert ran == []
+    put("2.0.0")
+    world.until_quiet(limit=60)
+    assert ran == ["2.0.0"]
+    assert world.tree.folders["web"].env == {"NEW_KEY": "1"}
+    assert world.word("web") == "Ready"
+
+
+def test_on_remove_runs_in_the_provider_after_the_app_is_down_with_its_last_values(world: World) -> None:
+    seen = []
+
+    def clean_up(env: Any, _container: object) -> bytes:
+        seen.append(
+            (env["FURTKA_CONSUMER_APP"], env["FURTKA_CONSUMER_ENV_DB_USER"], world.running_services("web"))
+        )
+        return b""
+
+    world.engine.scripts[b"remove"] = clean_up
+    install_pair(world)
+    del world.tree.folders["web"]
+    world.queue.add("web", world.clock.monotonic())
+    world.until_quiet(limit=60)
+    assert seen == [("web", "web", [])]
+    assert world.store.record("web") is None
+
+
+def install_pair(world: World) -> None:
+    world.put("db", volumes=["data"])
+    folder = world.put("web", OLD, requires=("db",))
+    folder.manifest["requires"][0]["on_remove"] = "scripts/remove.sh"
+    world.tree.folders["db"].scripts["scripts/remove.sh"] = b"remove"
+    world.until_quiet(limit=60)
+    assert world.word("web") == "Ready"
+
+
+def test_an_on_remove_hook_that_always_fails_does_not_hold_the_removal_for_ever(world: World) -> None:
+    world.engine.scripts[b"remove"] = lambda _env, _c: ExecResult(1, b"")
+    install_pair(world)
+    del world.tree.folders["web"]
+    world.queue.add("web", world.clock.monotonic())
+    world.until_quiet(limit=60)
+    assert world.store.record("web") is None
+    assert world.told("web").count("hook.failed") == 3
+    assert world.word("db") == "Ready"
+
+
+def test_a_provider_that_goes_with_its_consumer_goes_last(world: World) -> None:
+    install_pair(world)
+    world.put("other")
+    world.put("another")
+    world.until_quiet(limit=60)
+    done = len(world.engine.mutations)
+    for name in ("db", "web"):
+        del world.tree.folders[name]
+        world.queue.add(name, world.clock.monotonic())
+    world.until_quiet(limit=120)
+    removals = [m for m in world.engine.mutations[done:] if m.startswith("remove")]
+    assert removals == ["remove web", "remove db"]
+    assert "the folder of db is gone, too" in " ".join(e.message for e in world.events if e.app == "web")
+
+
+def test_a_consumer_that_follows_its_provider_is_restarted_with_it(world: World) -> None:
+    world.put("db", OLD)
+    folder = world.put("web", OLD)
+    folder.manifest["requires"] = [{"app": "db", "restart": True}]
+    world.until_quiet(limit=60)
+    before = starts(world)
+    world.engine.kill("db", "main")
+    world.queue.add("db", world.clock.monotonic())
+    world.until_quiet(limit=60)
+    assert world.word("db") == world.word("web") == "Ready"
+    once = starts(world)
+    assert once != before
+    world.resync()
+    world.until_quiet(limit=60)
+    assert starts(world) == once
+
+
+# -- wishes ------------------------------------------------------------------------------------------
+
+
+def test_stop_stays_over_a_restart_of_the_service_until_start(world: World) -> None:
+    good(world, OLD)
+    wish(world, STOPPED)
+    assert (world.word("web"), world.running_services("web")) == ("Stopped", [])
+    world.crash()
+    world.until_quiet(limit=60)
+    assert (world.word("web"), world.running_services("web")) == ("Stopped", [])
+    world.store.put(STOPPED + "web", None)
+    world.queue.add("web", world.clock.monotonic())
+    world.until_quiet(limit=60)
+    assert (world.word("web"), world.running_services("web")) == ("Ready", ["main"])
+    assert "app.drift" not in world.told("web")
+
+
+def test_restart_is_done_once(world: World) -> None:
+    good(world, OLD, Service("other", "h", "image:1"))
+    before = starts(world)
+    wish(world, RESTART)
+    once = starts(world)
+    assert all(once[service] != before[service] for service in before)
+    world.resync()
+    world.until_quiet(limit=60)
+    assert starts(world) == once
+    assert world.store.get(RESTART + "web") is None
+
+
+def test_update_pulls_and_applies_what_moved_and_nothing_else(world: World) -> None:
+    good(world, OLD, Service("other", "h", "image:9"))
+    before = starts(world)
+    world.engine.upstream["image:1"] = "sha256:newer"
+    wish(world, UPDATE)
+    after = starts(world)
+    assert world.word("web") == "Ready"
+    assert world.engine.container("web", "main").image_id == "sha256:newer"
+    assert after["other"] == before["other"]
+    assert world.store.get(UPDATE + "web") is None
+
+
+def test_an_update_to_a_bad_image_is_taken_back(world: World) -> None:
+    good(world, OLD)
+    world.engine.upstream["image:1"] = "sha256:bad"
+    world.engine.image_behaviour["sha256:bad"] = "crash"
+    wish(world, UPDATE)
+    world.until_quiet(limit=60)
+    assert world.word("web") == "RolledBack"
+    assert world.engine.container("web", "main").image_id == "sha256:image:1"
+    assert world.store.get(UPDATE + "web") is None
+
+
+def test_a_moved_tag_alone_changes_nothing_and_is_shown_in_the_plan(world: World) -> None:
+    from controller.model.effects import drive
+
+    good(world, OLD)
+    before = ids(world)
+    world.engine.move_tag("image:1", "sha256:newer")
+    world.resync()
+    world.until_quiet(limit=60)
+    assert ids(world) == before
+    (action,) = drive(world.reconciler.run("web", dry_run=True), world.host).actions
+    assert str(action).startswith("skip           web (service main: image:1 is another image now")
+
+
+def test_adopt_takes_over_a_project_that_runs_from_elsewhere(world: World) -> None:
+    world.engine.plant_foreign("web", "/srv/old/web")
+    world.put("web", OLD)
+    world.until_quiet(limit=60)
+    assert world.message("web").startswith("NameConflict")
+    assert world.running_services("web") == []
+    wish(world, ADOPT)
+    assert world.word("web") == "Ready"
+
+
+def test_a_suspended_app_says_in_what_it_differs(world: World) -> None:
+    good(world, OLD)
+    world.store.put("suspended:web", "1")
+    world.put("web", NEW)
+    world.until_quiet(limit=60)
+    suspended = world.record("web").condition("Suspended")
+    assert suspended is not None
+    assert suspended.message.endswith("; drift: service main: config hash differs")
+    assert world.engine.container("web", "main").config_hash == "h-old"
+
+
+# -- removal by command, leftovers, orphans ------------------------------------------------------------
+
+
+def test_remove_takes_the_app_down_keeps_its_folder_aside_and_its_volumes_listed(world: World) -> None:
+    good(world, OLD, volumes=["data"])
+    wish(world, REMOVE)
+    assert world.store.record("web") is None
+    assert list(world.tree.removed) == ["/apps/.removed/web"]
+    assert world.store.get(LEFT + "web") == '["furtka_web_data"]'
+    assert "furtka_web_data" in world.engine.volumes
+    world.put("web", OLD, volumes=["data"])
+    world.until_quiet(limit=60)
+    assert world.word("web") == "Ready"
+    assert world.store.get(LEFT + "web") is None
+
+
+def test_remove_of_a_provider_is_held_by_its_consumer(world: World) -> None:
+    install_pair(world)
+    wish(world, REMOVE, "db")
+    assert world.word("db") == "RemovalBlocked"
+    assert world.running_services("db") == ["main"]
+
+
+def test_a_renamed_folder_is_one_removal_and_then_one_install(world: World) -> None:
+    good(world, OLD)
+    folder = world.tree.folders.pop("web")
+    renamed = world.put("site", OLD)
+    renamed.identity = folder.identity
+    world.queue.add("web", world.clock.monotonic())
+    world.rest()
+    assert "its folder was web until now" in world.message("site")
+    assert world.running_services("site") == []
+    world.until_quiet(limit=60)
+    assert world.word("site") == "Ready"
+    assert world.store.record("web") is None
+
+
+def test_an_orphan_is_said_and_never_removed_until_a_person_does(world: World) -> None:
+    good(world, OLD)
+    del world.tree.folders["web"]
+    world.store.forget("web")
+    world.boot()
+    world.memory.note_orphan("web", "/apps/web")
+    world.queue.add("web", world.clock.monotonic())
+    world.until_quiet(limit=60)
+    assert world.word("web") == "Orphaned"
+    world.resync()
+    world.until_quiet(limit=3600)
+    assert world.running_services("web") == ["main"]
+    wish(world, REMOVE)
+    assert world.running_services("web") == []
+    assert world.store.record("web") is None
+
+
+# -- root causes --------------------------------------------------------------------------------------
+
+
+def test_a_chain_of_consumers_waits_under_the_one_root_cause(world: World) -> None:
+    world.engine.absent_images.add("image:1")
+    world.engine.unpullable.add("image:1")
+    world.put("a", OLD)
+    other = replace(OLD, image="image:7")
+    world.put("b", other, requires=("a",))
+    world.put("c", other, requires=("b",))
+    world.until_quiet(limit=900)
+    assert world.message("b") == "DependencyNotReady: waits for a: it is Failed (PullFailed)"
+    assert world.message("c") == "DependencyNotReady: waits for b: it waits for a: it is Failed (PullFailed)"
+    assert world.record("c").retries == 0
+    assert len(world.told("c")) <= 4
+    world.engine.unpullable.clear()
+    world.until_quiet(limit=900)
+    assert [world.word(name) for name in "abc"] == ["Ready"] * 3
+
+
+# -- what a container said last -------------------------------------------------------------------------
+
+
+def test_a_crash_loop_is_told_with_its_exit_code_and_last_lines_once(world: World) -> None:
+    world.engine.lines["web", "main"] = ["loading", "boom: no config"]
+    world.engine.behaviour["web", "main"] = "crash"
+    world.put("web", replace(OLD, restart="always"))
+    world.rest()
+    assert world.word("web") == "Degraded"
+    assert world.message("web").startswith("CrashLooping: service main: restarts again and again (exit 3)")
+    assert "main said last: loading | boom: no config" in world.message("web")
+    told = len(world.events)
+    world.engine.lines["web", "main"] = ["loading", "boom: other"]
+    world.resync()
+    world.rest()
+    assert len(world.events) == told
