@@ -91,7 +91,7 @@ dockerd:
 
 # Copied once and in one piece; after that the tree is yours and nothing in it is touched.
 var/apps:
-	@mkdir -p var && rm -rf var/.apps.new && cp -a manifests var/.apps.new && mv var/.apps.new var/apps
+	@mkdir -p var && rm -rf var/.apps.new && cp -a manifests var/.apps.new && rm -f var/.apps.new/*.json && mv var/.apps.new var/apps
 	@echo 'run: copied the sample apps to var/apps'
 
 $(stamp): setup.cfg pyproject.toml constraints.txt

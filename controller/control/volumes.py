@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from controller.control.errors import Refused
 from controller.model.facts import LEFT
 from controller.model.ports import Store
+from controller.model.record import Record
 
 
 def left_by(store: Store, app: str) -> tuple[str, ...]:
     """Full names of the volumes that the app left when it was removed, but for those that it has again."""
     record = store.record(app)
-    has = record.volumes if record is not None else ()
+    has = _of(record) if record is not None else ()
     return tuple(volume for volume in json.loads(store.get(LEFT + app) or "[]") if volume not in has)
 
 
@@ -38,7 +39,7 @@ def choose(store: Store, app: str, wanted: Sequence[str]) -> tuple[str, ...]:
     Raises `Refused` for a name that is not the app's own, listing those that are.
     """
     record = store.record(app)
-    own = (*(record.volumes if record is not None else ()), *left_by(store, app))
+    own = (*(_of(record) if record is not None else ()), *left_by(store, app))
     if not own:
         raise Refused(f"{app} has no volumes and left none; there is nothing to purge")
     chosen = []
@@ -51,7 +52,11 @@ def choose(store: Store, app: str, wanted: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(chosen))
 
 
+def _of(record: Record) -> tuple[str, ...]:
+    return (*record.volumes, *record.own_volumes)
+
+
 def _short(volume: str, app: str) -> str:
-    """The name in the manifest. Taken from where the app's name comes first: one full name has one short name,
-    and no other (`x` must not mean `p_app_app_x`)."""
-    return volume.partition(f"_{app}_")[2]
+    """The name in the manifest or the compose file. Taken from where the app's name comes first: one full name has
+    one short name, and no other (`x` must not mean `p_app_app_x`)."""
+    return volume.removeprefix(f"{app}_") if volume.startswith(f"{app}_") else volume.partition(f"_{app}_")[2]

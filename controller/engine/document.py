@@ -63,6 +63,13 @@ def parse(app: str, revision: str, document: str, hashes: Mapping[str, str]) -> 
         external_volumes=tuple(
             sorted(str(v.get("name") or k) for k, v in _top(model, "volumes").items() if v.get("external"))
         ),
+        own_volumes=tuple(
+            sorted(
+                str(v.get("name") or f"{app}_{k}")
+                for k, v in _top(model, "volumes").items()
+                if not v.get("external")
+            )
+        ),
     )
 
 

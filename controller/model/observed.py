@@ -56,6 +56,8 @@ class Rendered:
     external_volumes: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The app's `.env` that it was rendered with. Secret-bearing."""
+    own_volumes: tuple[str, ...] = ()
+    """Full names of the volumes that applying it creates."""
 
     def service(self, name: str) -> Service | None:
         """The service of that name, or None."""

@@ -121,6 +121,8 @@ class Record:
     requires: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     """Full names of the volumes of the last valid manifest."""
+    own_volumes: tuple[str, ...] = ()
+    """Full names of the volumes that its models made so far."""
     exec_service: str | None = None
     suspended: bool = False
     """By command; the manifest's field is the manifest's."""

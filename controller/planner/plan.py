@@ -178,8 +178,13 @@ _ASKED = "a person asks for it"
 def cause_of_apply(view: View, changes_inputs: bool) -> str:
     """Why the whole app is applied, as precisely as it is known."""
     target = view.record.target
-    if view.back_to is not None and view.record.quarantine is not None:
-        return view.record.quarantine.message
+    quarantine = view.record.quarantine
+    if view.back_to is not None and quarantine is not None:
+        return (
+            _ASKED
+            if quarantine.by_person
+            else f"generation {quarantine.generation} failed ({quarantine.reason})"
+        )
     if target is None:
         return (
             "its containers run already; they are taken over" if view.observed.containers else "first start"

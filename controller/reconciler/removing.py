@@ -184,7 +184,8 @@ def _clear_away(work: Work) -> Run[str]:
 
 def _forget(work: Work, place: str) -> Run[None]:
     name, record = work.name, work.record
-    observed = yield from ask(fx.Observe(name, work.folders(), record.volumes))
+    known = (*record.volumes, *record.own_volumes)
+    observed = yield from ask(fx.Observe(name, work.folders(), known))
     volumes = sorted(observed.volumes)
     if volumes:
         yield from ask(fx.WriteFact(LEFT + name, json.dumps(volumes)))

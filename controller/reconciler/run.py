@@ -99,7 +99,9 @@ class Reconciler:
         blocked, rendered = yield from self._find_model(work, providers, held)
         looking.remember_completed(work, rendered)
         if rendered is not None and blocked is None:
-            work.record = replace(work.record, desired_services=_desired_services(rendered))
+            volumes = tuple(sorted({*work.record.own_volumes, *rendered.own_volumes}))
+            services = _desired_services(rendered)
+            work.record = replace(work.record, desired_services=services, own_volumes=volumes)
             yield from self._advance(work, rendered, dry_run)
         yield from looking.look_at_mounts(work, rendered)
         yield from wishes.find_moved(work, rendered, dry_run)
@@ -311,6 +313,7 @@ class Reconciler:
         if same:
             work.record = replace(work.record, target=new)
         else:
+            new = replace(new, applied_at=work.moment.now)
             work.record = replace(remember(work.record, new), started_at=work.moment.now)
         if not dry_run:
             yield from keep_inputs(work, rendered)

@@ -150,6 +150,7 @@ def test_who_shares_with_no_sibling(fields: dict[str, Any]) -> None:
 def test_external_volumes_have_their_real_names() -> None:
     rendered = parse({}, volumes={"a": {"name": "app_a"}, "b": {"name": "furtka_app_b", "external": True}})
     assert rendered.external_volumes == ("furtka_app_b",)
+    assert rendered.own_volumes == ("app_a",)
 
 
 @pytest.mark.parametrize(

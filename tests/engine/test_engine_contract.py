@@ -859,7 +859,9 @@ def test_what_is_built_is_built_anew_with_the_app(docker_world: World) -> None:
     ids = []
     try:
         for label in ("one", "two"):
-            (folder / "Dockerfile").write_text(f"FROM homeport/sample:1\nLABEL of={docker_world.prefix}{label}\n")
+            (folder / "Dockerfile").write_text(
+                f"FROM homeport/sample:1\nLABEL of={docker_world.prefix}{label}\n"
+            )
             rendered = docker_world.apply(text)
             assert docker_world.engine.missing_images(rendered) == ()
             ids.append(docker_world.one().image_id)

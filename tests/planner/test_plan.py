@@ -299,7 +299,7 @@ def test_an_app_goes_back_with_what_it_ran_and_installs_nothing_on_the_way() -> 
         volumes=("furtka_web_new",),
         back_to=good,
     )
-    assert printed(view) == "rollback       web (generation 1) - generation 2 failed"
+    assert printed(view) == "rollback       web (generation 1) - generation 2 failed (CrashLooping)"
 
 
 def test_an_app_that_runs_from_copies_is_applied_from_its_folder_when_that_says_the_same() -> None:
