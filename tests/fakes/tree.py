@@ -109,15 +109,20 @@ class FakeTree:
         )
         return _digest(text.encode())
 
+    def _writable(self, app: Present) -> Folder:
+        if app.name not in self.folders:
+            raise WriteFailed(f"{app.folder}/.env could not be written: the folder is gone")
+        return self.folders[app.name]
+
     def seed_env(self, app: Present) -> tuple[str, ...]:
-        folder = self.folders[app.name]
+        folder = self._writable(app)
         if folder.env is not None:
             return ()
         folder.env = dict(folder.example)
         return tuple(folder.env)
 
     def merge_env(self, app: Present, values: Mapping[str, str]) -> tuple[str, ...]:
-        folder = self.folders[app.name]
+        folder = self._writable(app)
         env = folder.env or {}
         changed = tuple(key for key, value in values.items() if env.get(key) != value)
         folder.env = {**env, **values}
