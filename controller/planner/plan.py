@@ -226,8 +226,6 @@ _FORCED = ("network", "content")
 def plan_repairs(name: str, faults: list[Fault], rendered: Rendered) -> list[Action]:
     """Mend just the services that differ, never their siblings: a bare up would run finished jobs again."""
     actions = []
-    if any(fault.kind == "surplus" for fault in faults):
-        return [Action("compose_up", name, cause="; ".join(f.cause for f in faults), app=name)]
     for force in (False, True):
         some = [f for f in faults if f.kind not in _RESTARTED and (f.kind in _FORCED) is force]
         if some:

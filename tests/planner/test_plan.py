@@ -130,6 +130,15 @@ def test_a_repair_starts_only_the_services_that_are_down() -> None:
     assert printed(view) == "compose_up     web (db) - service db: container exited (137)"
 
 
+def test_containers_too_many_are_taken_away_without_touching_the_siblings() -> None:
+    view = View(
+        record(target=target("web", "db")),
+        observed(container("web"), replace(container("web"), id="id-web-2", number=2), container("db")), present(),
+        rendered(service("web"), service("db")), providers={},
+    )  # fmt: skip
+    assert printed(view) == "compose_up     web (web) - service web: 2 containers, 1 wanted"
+
+
 def test_a_lost_network_forces_a_new_container() -> None:
     view = View(
         record(target=target()), observed(container(networks=())), present(), rendered(), providers={}
