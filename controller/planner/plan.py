@@ -211,6 +211,8 @@ def _changed_services(target: Target, rendered: Rendered) -> list[str]:
             changed.append(f"service {service.name}: new")
         elif old.config_hash != service.config_hash:
             changed.append(f"service {service.name}: config hash differs")
+        elif old.contents != service.contents:
+            changed.append(f"service {service.name}: the content of its configs or secrets changed")
     kept = {service.name for service in rendered.services}
     return changed + [
         f"service {name}: no longer there" for name in sorted(target.services) if name not in kept

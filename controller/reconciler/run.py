@@ -282,9 +282,14 @@ class Reconciler:
         except AppError as error:
             return replace(blocked, message=f"{blocked.message}; its files are wrong: {error}")
         yield from looking.look_at_mounts(work, rendered)
+        left_as_it_is = work.record
+        if rendered is not None:
+            # As if it went on, so that the cause is told and not only that something is due.
+            yield from self._advance(work, rendered, dry_run=True)
         due = plan(
             View(work.record, work.observed, work.desired, rendered, providers=providers, mounts=work.mounts)
         )
+        work.record = left_as_it_is
         drift = "; ".join(action.cause for action in due.actions if action.kind in ("compose_up", "restart"))
         return replace(blocked, message=f"{blocked.message}; drift: {drift}") if drift else blocked
 

@@ -261,6 +261,16 @@ def test_new_content_of_an_inline_config_re_creates_the_service() -> None:
     """)
 
 
+def test_an_edit_that_changes_only_the_content_of_a_config_says_so() -> None:
+    view = View(
+        record(target=target(contents="sha256:old", revision="rev1")), observed(container()), present(),
+        rendered(service(contents="sha256:new")),
+    )  # fmt: skip
+    assert printed(view) == block("""
+        compose_up     web - service web: the content of its configs or secrets changed
+    """)
+
+
 def test_another_image_behind_our_back_is_mended() -> None:
     view = View(
         record(target=target()), observed(replace(container(), image_id="sha256:i2")), present(), rendered()

@@ -510,6 +510,24 @@ def test_a_suspended_app_says_in_what_it_differs(world: World) -> None:
     assert world.engine.container("web", "main").config_hash == "h-old"
 
 
+def test_a_suspended_app_names_the_mounted_file_that_changed_and_restarts_nothing(world: World) -> None:
+    put_mounted(world, b"one")
+    world.until_quiet(limit=60)
+    world.store.put("suspended:web", "1")
+    before = ids(world)
+    put_mounted(world, b"two")
+    world.until_quiet(limit=60)
+    suspended = world.record("web").condition("Suspended")
+    assert suspended is not None
+    assert suspended.message.endswith(f"; drift: service main: bind-mounted file {CONF} changed")
+    assert ids(world) == before
+    world.store.put("suspended:web", None)
+    world.queue.add("web", world.clock.monotonic())
+    world.until_quiet(limit=60)
+    assert world.word("web") == "Ready"
+    assert ids(world) != before
+
+
 # -- removal by command, leftovers, orphans ------------------------------------------------------------
 
 
