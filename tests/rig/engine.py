@@ -88,7 +88,7 @@ def answers(host: str, timeout: float = 2.0) -> bool:
 
 
 class PrivateEngine:
-    """One dockerd. `start`, `kill9` and `stop` may be called in any order and return when it is so.
+    """One dockerd. `start`, `kill9`, `shut_down` and `stop` may be called in any order and return when it is so.
 
     Start it in the main thread if you can: then the kernel ends it, too, should the test run be killed.
     """
@@ -170,6 +170,11 @@ class PrivateEngine:
             self._process.wait()
         self._end(lambda command: command.startswith((b"containerd\0", b"containerd ")))
         wait_until(lambda: not answers(self.host), "the killed engine is gone")
+
+    def shut_down(self) -> None:
+        """Ends dockerd as a stop of its service does: it first stops every container."""
+        if self.running:
+            self._terminate()
 
     def stop(self) -> None:
         """Removes every container and network, ends dockerd and deletes its folder. Nothing is left."""

@@ -209,6 +209,18 @@ class Home:
             return {}
         return dict(pair.split("=", 1) for pair in details["Config"]["Env"])
 
+    def inside(self, short: str, path: str, service: str = "main") -> str:
+        """A file as a service's container has it; nothing while that does not run.
+
+        Read through the host's /proc: an exec that meets a restart can leave a container in which this engine's
+        runc starts no other.
+        """
+        details = self.containers(short).get(f"{self.name(short)}-{service}-1")
+        try:
+            return Path(f"/proc/{details['State']['Pid']}/root{path}").read_text() if details else ""
+        except OSError:
+            return ""
+
 
 def ready_of(status: Mapping[str, Any]) -> dict[str, Any]:
     """The Ready condition of an app's status."""
