@@ -42,7 +42,7 @@ def install_due(
     if entry is None:
         return f"has not run in {requirement.app} for this installation"
     if entry.phase != "done":
-        return "was interrupted"
+        return "has not succeeded yet"
     if entry.volumes and entry.volumes != volumes:
         return f"the volumes of {requirement.app} are new"
     gone = sorted(key for key in entry.keys if key not in env)

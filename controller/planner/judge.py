@@ -71,8 +71,9 @@ def judge(
     if kinds & {"mount", "content"}:
         # The whole app was applied, and what Compose sees no difference in comes next.
         return Judgement(Verdict("Progressing", "Progressing", causes), _MARGIN, pending=True)
-    if "restarting" in kinds or loops:
-        return _crash_loop(target, causes or loops, bool(loops), health_left)
+    quiet_left = times.stable_after - _since(record.unstable_since or now, now)
+    if "restarting" in kinds or (loops and quiet_left > 0):
+        return _crash_loop(target, causes or loops, bool(loops), health_left, quiet_left)
     if faults and health_left > 0 and (not target.good or "unhealthy" not in kinds):
         return Judgement(Verdict("Progressing", "Progressing", causes), health_left + _MARGIN, pending=True)
     if faults:
@@ -82,7 +83,9 @@ def judge(
             Verdict("Progressing", "AwaitingHooks", "on_start hooks have not run yet"), 1.0, pending=True
         )
     if record.unstable_since is not None:
-        left = times.stable_after - _since(record.unstable_since, now)
+        # After a long backoff the end is long ago, and the start is not.
+        runs_since = max(record.unstable_since, record.started_at or record.unstable_since)
+        left = times.stable_after - _since(runs_since, now)
         if left > 0:
             message = f"it runs again; Ready after {times.stable_after:g} s without another end"
             return Judgement(Verdict("Progressing", "Progressing", message), left + _MARGIN, pending=True)
@@ -91,9 +94,12 @@ def judge(
     return Judgement(ready, settled=True) if left <= 0 else Judgement(ready, left + _MARGIN)
 
 
-def _crash_loop(target: Target, causes: str, is_sure: bool, health_left: float) -> Judgement:
+def _crash_loop(
+    target: Target, causes: str, is_sure: bool, health_left: float, quiet_left: float
+) -> Judgement:
     given_up = not target.good and (is_sure or health_left <= 0)
-    after = health_left + _MARGIN if not target.good and health_left > 0 else None
+    looks = [quiet_left, *([] if target.good else [health_left])]
+    after = min((left + _MARGIN for left in looks if left > 0), default=None)
     return Judgement(Verdict("Degraded", "CrashLooping", causes), after, given_up=given_up)
 
 
@@ -107,6 +113,15 @@ def crash_loops(record: Record, observed: Observed) -> str:
         return ""
     looping = sorted({c.service for c in observed.containers if c.restarts >= LOOPING and not c.oneoff})
     return "; ".join(f"service {name}: restarts again and again" for name in looping)
+
+
+def is_unproven(record: Record, observed: Observed) -> bool:
+    """Whether its containers end again and again and the app has not been stable since: running is then no proof.
+
+    One unexpected end is not enough: after a reboot nobody has to wait.
+    """
+    ends_with_our_tries = record.unstable_since is not None and record.retries > 0
+    return ends_with_our_tries or bool(crash_loops(record, observed))
 
 
 def died_young(record: Record, faults: Iterable[Fault], now: datetime, stable_after: float) -> bool:

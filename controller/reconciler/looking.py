@@ -15,7 +15,7 @@ from controller.model.observed import Container, Observed, Rendered
 from controller.model.record import LedgerEntry, Record, Target
 from controller.planner.gates import Provider, choose_container
 from controller.planner.health import Fault, find_faults, incarnation_of, is_leftover, started
-from controller.planner.judge import unexpected_ends
+from controller.planner.judge import is_unproven, unexpected_ends
 from controller.reconciler.work import Work, folders_of
 from controller.status.summary import last_word
 
@@ -52,10 +52,13 @@ def look_at_provider(name: str) -> Run[Provider]:
     faults = find_faults(rendered, record.target, observed, record.completed)
     container, no_container = choose_container(name, record.exec_service, observed)
     why = "; ".join(fault.cause for fault in faults)
+    if unproven := is_unproven(record, observed):
+        # It runs between two ends: what would start or run in it then fails with it. One sentence for all its tries.
+        why = "its containers end again and again; it has to be stable first"
     return Provider(
         name,
         known=True,
-        available=not faults,
+        available=not faults and not unproven,
         why="it was stopped by `homeport stop`" if faults and record.stopped else why,
         revision=record.revision,
         incarnation=incarnation_of(observed),

@@ -420,6 +420,8 @@ class Reconciler:
         if steps:
             left = yield from self._backing_off(work, providers)
             if left > 0:
+                if not _only_repairs(steps):
+                    yield from self._heal_meanwhile(work, providers)
                 return (yield from self._still_failing(work, left))
             if self._died_young(work, steps, faults):
                 message = "; ".join(fault.cause for fault in faults) + ", soon after its start"
@@ -446,8 +448,7 @@ class Reconciler:
 
     def _died_young(self, work: Work, steps: Plan, faults: tuple[Fault, ...]) -> bool:
         """Whether what is to be repaired ended soon after our last start, and no wait was made for it yet."""
-        repair = all(action.services for action in steps.actions if action.kind in ("compose_up", "rollback"))
-        if not repair or work.name in self.memory.not_before:
+        if not _only_repairs(steps) or work.name in self.memory.not_before:
             return False
         return died_young(work.record, faults, work.moment.now, self.policy.stable_after)
 
@@ -496,6 +497,8 @@ class Reconciler:
         if judgement.settled and target is not None:
             yield from recovery.settle(work)
         yield from self._finish(work, verdict)
+        if blocked is not None and blocked.word == "Progressing" and not self._was_told(work):
+            yield from work.tell("app.progressing", verdict.message)
         if judgement.settled:
             yield from ask(fx.ResetBackoff(work.name))
         told_actions = () if blocked is None else (blocked.action(work.name),)
@@ -560,9 +563,27 @@ class Reconciler:
             if isinstance(back, Result):
                 return back
             verdict = replace(back, word="Failed")
+        elif not failed.touched:
+            yield from self._heal_meanwhile(work, providers)
         return (
             yield from self._retry_later(work, verdict, providers, f"{action.kind} failed: {error.reason}")
         )
+
+    def _heal_meanwhile(self, work: Work, providers: Providers) -> Run[None]:
+        """The revision on disk cannot be started yet, for its hook or its pull fails: what ran before it is kept
+        running. A repair that does not hold is made again only when the app had been stable."""
+        target, told = work.record.target, work.record.conditions
+        model = (yield from ask(fx.ReadModel(work.name, target.revision))) if target is not None else None
+        repairs = self._plan(work, Blocked("Failed", "ApplyFailed", ""), model, providers)
+        faults = looking.faults_of(work, model)
+        young = died_young(work.record, faults, work.moment.now, self.policy.stable_after)
+        if model is None or not repairs or not _only_repairs(repairs) or young:
+            return
+        try:
+            yield from execute(work, repairs, model, providers, self.policy)
+        except (ActionFailed, InputInvalid) as error:
+            yield from work.tell("action.failed", str(error), "error")
+        work.record = replace(work.record, conditions=told)
 
     def _retry_later(self, work: Work, verdict: Verdict, providers: Providers, said: str = "") -> Run[Result]:
         """One more failure: say so, with the time of the next try. `said`: in short, if it was told in full."""
@@ -594,8 +615,9 @@ class Reconciler:
 
     def _finish(self, work: Work, verdict: Verdict) -> Run[None]:
         """A run that did not fail: no retry is open, and a change that a person would see is told once."""
-        moves_on = verdict.word == "Progressing" or not (work.record.target and work.record.target.good)
-        retries = work.record.retries if moves_on else 0
+        good = work.record.target is not None and work.record.target.good
+        still_trying = verdict.word == "Progressing" or (verdict.word != "Waiting" and not good)
+        retries = work.record.retries if still_trying else 0
         work.record = replace(work.record, retries=retries, next_try=None)
         yield from self._save(work, verdict)
         if verdict.word in _TOLD and (work.done or not self._was_told(work)):
@@ -666,7 +688,13 @@ def _not_from_the_future(record: Record, now: datetime) -> Record:
 
 def _seen_by_consumers(record: Record) -> tuple[object, ...]:
     seen = record.available, record.incarnation, record.requires, record.revision, record.stopped
-    return *seen, looking.why_not_ready(record)
+    unstable = record.unstable_since is not None
+    return *seen, unstable, looking.why_not_ready(record)
+
+
+def _only_repairs(steps: Plan) -> bool:
+    """Whether nothing is started but single services of what was applied."""
+    return all(action.services for action in steps.actions if action.kind in ("compose_up", "rollback"))
 
 
 def _said_by_person(record: Record) -> Blocked | None:

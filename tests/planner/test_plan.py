@@ -62,7 +62,7 @@ def test_on_install_runs_again_when_it_was_cut_off() -> None:
         None,
         providers={"db": provider()},
     )
-    assert "on_install (scripts/i.sh) - was interrupted" in printed(view)
+    assert "on_install (scripts/i.sh) - has not succeeded yet" in printed(view)
 
 
 def test_on_install_runs_again_when_a_key_it_gave_is_missing() -> None:

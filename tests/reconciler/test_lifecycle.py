@@ -147,6 +147,34 @@ def test_a_start_that_fails_before_it_touched_anything_leaves_the_old_one_and_is
     assert world.word("web") == "Ready"
 
 
+def test_what_runs_is_healed_while_the_image_of_the_next_revision_cannot_be_had(world: World) -> None:
+    good(world, OLD)
+    world.clock.advance(60)
+    world.engine.absent_images.add("image:2")
+    world.engine.unpullable.add("image:2")
+    world.put("web", replace(NEW, image="image:2"))
+    world.rest()
+    world.engine.remove_container("web", "main")
+    world.queue.add("web", world.clock.monotonic())
+    world.rest()
+    assert world.engine.container("web", "main").config_hash == "h-old"
+    assert world.message("web").startswith("PullFailed"), "and the word is that of the failure"
+    retries = world.record("web").retries
+    again = ids(world)
+    world.engine.remove_container("web", "main")
+    world.queue.add("web", world.clock.monotonic())
+    world.rest()
+    assert world.running_services("web") == [], "one that does not stay is not started at every event"
+    world.until_quiet(limit=120)
+    assert world.running_services("web") == ["main"]
+    assert ids(world) != again
+    assert world.record("web").retries > retries, "the next revision is tried all the time"
+    world.engine.unpullable.clear()
+    world.until_quiet(limit=900)
+    assert world.word("web") == "Ready"
+    assert world.engine.container("web", "main").config_hash == "h-new"
+
+
 def test_a_first_install_that_fails_is_retried_and_says_that_there_is_nothing_to_go_back_to(
     world: World,
 ) -> None:
@@ -561,6 +589,10 @@ def test_a_renamed_folder_is_one_removal_and_then_one_install(world: World) -> N
     assert "its folder was web until now" in world.message("site")
     assert world.running_services("site") == []
     world.until_quiet(limit=60)
+    said = [
+        e.message for e in world.events if e.app == "site" and "its folder was web until now" in e.message
+    ]
+    assert len(said) == 1, "told, and once"
     assert world.word("site") == "Ready"
     assert world.store.record("web") is None
 
@@ -602,6 +634,30 @@ def test_a_chain_of_consumers_waits_under_the_one_root_cause(world: World) -> No
     assert [world.word(name) for name in "abc"] == ["Ready"] * 3
 
 
+def test_who_runs_between_two_ends_is_not_ready_and_no_consumer_starts_on_it(world: World) -> None:
+    world.put("db", OLD)
+    world.rest()
+    for number in range(5):
+        world.engine.crash("db", "main", 3)
+        world.queue.add("db", world.clock.monotonic())
+        world.rest()
+        assert world.word("db") == "Failed"
+        while not world.running_services("db"):
+            due = world.queue.tick(world.clock.monotonic())
+            assert due is not None
+            world.clock.advance(max(0.0, due - world.clock.monotonic()))
+            world.rest()
+        if number == 0:
+            world.put("web", OLD, requires=("db",))
+        world.resync()
+        world.rest()
+        assert world.word("db") == "Progressing", "however long the wait before this start was"
+        assert (world.word("web"), world.record("web").retries) == ("Waiting", 0)
+    assert world.told("web") == ["app.discovered", "app.waiting"], "one cause, said once"
+    world.until_quiet(limit=900)
+    assert [world.word(name) for name in ("db", "web")] == ["Ready", "Ready"]
+
+
 # -- what a container said last -------------------------------------------------------------------------
 
 
@@ -618,3 +674,14 @@ def test_a_crash_loop_is_told_with_its_exit_code_and_last_lines_once(world: Worl
     world.resync()
     world.rest()
     assert len(world.events) == told
+
+
+def test_a_container_that_looped_and_then_stays_is_ready_again(world: World) -> None:
+    good(world, replace(OLD, restart="always"))
+    for _ in range(4):
+        world.engine.crash("web", "main", 3)
+        world.queue.add("web", world.clock.monotonic())
+        world.rest()
+    assert world.message("web").startswith("CrashLooping")
+    world.until_quiet(limit=60)
+    assert world.word("web") == "Ready"
