@@ -96,7 +96,9 @@ def look_at_mounts(work: Work, rendered: Rendered | None) -> Run[None]:
     now = yield from mounted_now(work, rendered)
     on_disk = isinstance(work.desired, Present) and work.desired.revision == rendered.revision
     work.mounts = now if on_disk else {p: i for p, i in now.items() if not _is_file(i)}
-    work.record = replace(work.record, target=note_started(target, work.observed, now))
+    if target.revision == rendered.revision:
+        # What an apply that was cut off has started mounts the files of another revision.
+        work.record = replace(work.record, target=note_started(target, work.observed, work.mounts))
 
 
 def mounted_now(work: Work, rendered: Rendered) -> Run[dict[str, str]]:

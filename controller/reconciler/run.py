@@ -424,6 +424,9 @@ class Reconciler:
                     yield from self._heal_meanwhile(work, providers)
                 return (yield from self._still_failing(work, left))
             if self._died_young(work, steps, faults):
+                if blocked is None:
+                    # An update that runs for a moment and ends, again and again, is to be given up, too.
+                    return (yield from self._judge(work, blocked, rendered, providers))
                 message = "; ".join(fault.cause for fault in faults) + ", soon after its start"
                 verdict = Verdict("Failed", "CrashLooping", message)
                 return (yield from self._retry_later(work, verdict, providers))

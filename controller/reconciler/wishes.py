@@ -105,6 +105,11 @@ def moved_services(work: Work, rendered: Rendered) -> Run[tuple[str, ...]]:
 
 
 def fulfilled(work: Work, started: bool) -> Run[None]:
-    """A run came to its end without a failure: the restart that was asked for is done, or nothing was running."""
+    """A run came to its end without a failure: what was asked for is done, or there was nothing to do.
+
+    `started`: the whole app was applied.
+    """
     if work.wishes.restart and not started:
         yield from ask(fx.FulfilWish(RESTART + work.name, work.wishes.restart))
+    if work.wishes.moved and started:
+        yield from ask(fx.FulfilWish(UPDATE + work.name, PULLED))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 import docker.errors
@@ -178,3 +180,111 @@ def test_update_applies_a_tag_that_moved_and_nothing_else(home: Home, registry: 
     home.wait("web", "Ready")
     assert marker_of(home, "web") == "second"
     assert home.ids("other") == other
+
+
+CHECKED = '["sh", "-c", "grep -q good /marker || { echo bad image; exit 3; }; exec sleep 100000"]'
+
+
+def test_a_tag_that_moved_to_a_bad_image_is_taken_back_to_the_image_of_before(
+    home: Home, registry: Registry
+) -> None:
+    first = registry.push("web:1", "good")
+    home.put("web", compose_of(registry, "web:1").replace('["sleep", "100000"]', CHECKED))
+    home.start()
+    home.wait("web", "Ready", timeout=30)
+    wait_until(lambda: kept(home, first), "a good image is kept by a name of ours")
+    second = registry.push("web:1", "evil")
+    assert home.run("update", home.name("web")).returncode == 1
+    message = ready_of(home.wait("web", "RolledBack", timeout=30))["message"]
+    assert "bad image" in message
+    assert image_of(home, "web") == first
+    with api(home.engine) as client:
+        assert client.inspect_image(registry.reference("web:1"))["Id"] == second
+    before = home.ids("web")
+    assert home.stop() == 0
+    home.start()
+    home.run("reconcile")
+    assert home.ids("web") == before
+
+    registry.push("web:1", "good again")
+    home.run("update", home.name("web"))
+    home.wait("web", "Ready", timeout=30)
+    assert marker_of(home, "web") == "good again", "a person asks for what is newer: it is tried"
+
+
+def kept(home: Home, image: str) -> bool:
+    """Whether `docker image prune` leaves it, once no container runs it and its own name has moved on."""
+    with api(home.engine) as client:
+        names = client.inspect_image(image)["RepoTags"]
+    return any(name.startswith("homeport.local/keep/") for name in names)
+
+
+def test_what_is_healed_runs_the_image_that_was_applied_though_its_tag_has_moved(
+    home: Home, registry: Registry
+) -> None:
+    first = registry.push("web:1", "first")
+    home.put("web", compose_of(registry, "web:1"))
+    home.start()
+    home.wait("web", "Ready", timeout=30)
+    wait_until(lambda: kept(home, first), "it is good")
+    registry.push("web:1", "second")
+    name = f"{home.name('web')}-main-1"
+    with api(home.engine) as client:
+        client.pull(registry.reference("web:1"))
+        for trouble in (client.kill, lambda c: client.remove_container(c, force=True)):
+            before = home.ids("web")
+            trouble(name)
+            wait_until(lambda old=before: home.ids("web") not in (old, {}), "it is another run")
+            wait_until(lambda: image_of(home, "web") == first, "of the same image")
+            home.wait("web", "Ready")
+            assert marker_of(home, "web") == "first"
+
+
+def test_an_update_from_a_registry_that_is_down_leaves_what_runs_and_goes_on_when_it_is_back(
+    home: Home, registry: Registry
+) -> None:
+    registry.push("web:1", "first")
+    home.put("web", compose_of(registry, "web:1"))
+    home.start()
+    home.wait("web", "Ready", timeout=30)
+    before = home.ids("web")
+    second = registry.push("web:1", "second")
+    registry.stop()
+    done = home.run("update", home.name("web"))
+    assert done.returncode == 1
+    assert "PullFailed" in done.stdout + done.stderr
+    home.wait("web", "Failed")
+    assert home.ids("web") == before
+    registry.start()
+    wait_until(lambda: image_of(home, "web") == second, "what a person asked for is done", 30)
+    home.wait("web", "Ready")
+
+
+def test_what_is_pulled_is_there_before_the_old_version_is_stopped(home: Home, registry: Registry) -> None:
+    registry.push("web:1", "first")
+    second = registry.push("web:2", "second")
+    folder = home.put("web", compose_of(registry, "web:1"))
+    home.start()
+    home.wait("web", "Ready", timeout=30)
+    since = time.time()
+    (folder / "docker-compose.yaml").write_text(compose_of(registry, "web:2"))
+    wait_until(lambda: image_of(home, "web") == second, "by an edit", 30)
+    home.wait("web", "Ready")
+    third = registry.push("web:2", "third")
+    home.run("update", home.name("web"))
+    wait_until(lambda: image_of(home, "web") == third, "by command", 30)
+    home.wait("web", "Ready")
+    assert engine_told(home, registry, since) == ["pull", "die", "pull", "die"]
+
+
+def engine_told(home: Home, registry: Registry, since: float) -> list[str]:
+    """Pulls from the registry and ends of the app's containers, in the order in which they happened."""
+    with api(home.engine) as client:
+        events = list(client.events(since=since, until=time.time(), decode=True))
+    told = []
+    for event in sorted(events, key=lambda e: int(e["timeNano"])):
+        project = event["Actor"]["Attributes"].get("com.docker.compose.project")
+        pulled = event["Action"] == "pull" and event["Actor"]["ID"].startswith(registry.reference(""))
+        if pulled or (event["Action"] == "die" and project == home.name("web")):
+            told.append(event["Action"])
+    return [action for action, _ in groupby(told)]  # what is stopped with no grace is told twice

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from controller.model import effects as fx
 from controller.model.errors import AppError
 from controller.model.facts import ADOPT, LEFT, REMOVE, RESTART, ROLLBACK, STOPPED, UPDATE
 from controller.model.observed import Bind, ExecResult, Service
@@ -80,6 +81,43 @@ def test_a_service_with_a_restart_policy_that_crashes_again_and_again_is_taken_b
     world.until_quiet(limit=60)
     assert world.word("web") == "RolledBack"
     assert "restarts again and again" in world.message("web")
+
+
+def test_an_update_that_runs_for_a_moment_and_ends_again_and_again_is_taken_back(world: World) -> None:
+    good(world, OLD)
+    world.put("web", NEW)
+    world.rest()
+    end_and_wait_for_the_next_start(world)
+    assert world.engine.container("web", "main").config_hash == "h-new"
+    end_and_wait_for_the_next_start(world)
+    assert world.word("web") == "RolledBack"
+    assert "container exited (3)" in world.message("web")
+    assert world.engine.container("web", "main").config_hash == "h-old"
+
+
+def test_what_ends_again_and_again_is_ready_only_after_it_was_stable_however_long_the_waits_are(
+    world: World,
+) -> None:
+    world.reconciler.policy = replace(world.policy, stable_after=0.5)
+    world.put("web", OLD)
+    world.rest()
+    for _ in range(6):
+        end_and_wait_for_the_next_start(world)
+        assert world.word("web") == "Progressing"
+    world.until_quiet(limit=60)
+    assert world.word("web") == "Ready"
+
+
+def end_and_wait_for_the_next_start(world: World) -> None:
+    """Its process ends by itself soon after its start; the time of the next try comes."""
+    world.clock.advance(0.2)
+    world.engine.crash("web", "main", 3)
+    world.queue.add("web", world.clock.monotonic())
+    world.rest()
+    next_try = world.record("web").next_try
+    if next_try is not None:
+        world.clock.advance(max(0.0, (next_try - world.clock.now()).total_seconds()) + 0.01)
+        world.rest()
 
 
 def test_an_edit_ends_the_quarantine(world: World) -> None:
@@ -324,6 +362,32 @@ def test_a_bad_mounted_file_is_taken_back_to_the_copy_of_the_good_one(world: Wor
     assert [bind.source for bind in service.binds] == [world.store.file("web", then)]
 
 
+def test_an_update_cut_off_after_its_start_does_not_spoil_the_copy_to_go_back_to(world: World) -> None:
+    mounting = Service("main", "h-old", "image:1", binds=(Bind(CONF, "/etc/nginx.conf", True),))
+    put_mounted(world, b"good", mounting)
+    world.until_quiet(limit=60)
+    before = world.record("web").target
+    assert before is not None
+    world.engine.hash_behaviour["h-new"] = "crash"
+    put_mounted(world, b"bad", replace(mounting, config_hash="h-new"))
+    seen: list[object] = []
+
+    def cut_off(effect: object) -> None:
+        if seen and isinstance(seen[-1], fx.Apply):
+            raise InterruptedError
+        seen.append(effect)
+
+    with pytest.raises(InterruptedError):
+        world.rest(check=cut_off)
+    world.crash()
+    world.until_quiet(limit=60)
+    assert world.word("web") == "RolledBack", world.message("web")
+    service = world.engine.service_of(world.engine.container("web", "main"))
+    assert [bind.source for bind in service.binds] == [
+        world.store.file("web", before.services["main"].mounts[CONF])
+    ]
+
+
 def test_a_replaced_mounted_directory_restarts_the_service_and_a_reboot_does_not(world: World) -> None:
     world.tree.directories["/apps/web/conf"] = "8:1"
     mounting = replace(OLD, binds=(Bind("/apps/web/conf", "/conf", False),), restart="always")
@@ -491,6 +555,7 @@ def test_update_pulls_and_applies_what_moved_and_nothing_else(world: World) -> N
     assert world.engine.container("web", "main").image_id == "sha256:newer"
     assert after["other"] == before["other"]
     assert world.store.get(UPDATE + "web") is None
+    assert "app.up_to_date" not in world.told("web")
 
 
 def test_an_update_to_a_bad_image_is_taken_back(world: World) -> None:
