@@ -163,6 +163,7 @@ def _service(app: str, name: str, service: Json, config_hash: str, awaited: bool
         binds=tuple(_binds(service, model)),
         ports=tuple(_ports(service, scale)),
         shares_with=_shares_with(service),
+        is_built=bool(service.get("build")),
         keeps_data=_keeps_data(service),
         container_name=str(service.get("container_name") or ""),
         contents=_contents(service, model),

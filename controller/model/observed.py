@@ -43,6 +43,8 @@ class Service:
     contents: str = ""
     """Digest of the configs and secrets that are given in the file or by a variable, which no config hash covers;
     "" for none. They are copied into a container when it is created."""
+    is_built: bool = False
+    """Its image is made of the app's own files, anew at each start of the whole app."""
 
 
 @dataclass(frozen=True)

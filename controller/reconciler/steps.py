@@ -304,7 +304,7 @@ def _apply(
     applying = rendered.revision if whole else work.record.applying
     work.record = replace(work.record, started_at=work.moment.now, applying=applying)
     yield from work.save()
-    pinned = images_of(back_to) if back_to else images_of(old) if old and not whole else {}
+    pinned = images_of(back_to) if back_to else _pins(work, rendered, action.services)
     sources = (yield from _copies(work, rendered)) if back_to or (old and old.detached and not whole) else {}
     yield from ask(
         fx.Apply(
@@ -325,6 +325,26 @@ def _apply(
         target = replace(old, services={**old.services, **renewed})
         work.record = replace(work.record, target=target, started_at=now)
     yield from work.save()
+
+
+def _pins(work: Work, rendered: Rendered, repaired: tuple[str, ...]) -> dict[str, str]:
+    """Service to the image that it goes on running, whatever its tag stands for by now: of those that are mended,
+    and of those that an edit of the app leaves as they were."""
+    target = work.record.target
+    if target is None:
+        return {}
+    images = images_of(target)
+    if repaired:
+        return images
+    unchanged = {
+        service.name
+        for service in rendered.services
+        if (old := target.services.get(service.name)) is not None
+        and (old.image, old.config_hash) == (service.image, service.config_hash)
+        and not service.is_built
+        and service.name not in work.wishes.moved
+    }
+    return {name: image for name, image in images.items() if name in unchanged}
 
 
 def _new_target(

@@ -295,6 +295,14 @@ def test_healing_uses_the_image_that_was_applied_though_its_tag_has_moved(world:
     assert world.engine.container("web", "main").image_id == "sha256:image:1"
 
 
+def test_an_edit_of_one_service_brings_no_moved_tag_to_its_siblings(world: World) -> None:
+    side = Service("side", "h-side", "image:7")
+    good(world, OLD, side)
+    world.engine.move_tag("image:7", "sha256:newer")
+    good(world, NEW, side)
+    assert world.engine.container("web", "side").image_id == "sha256:image:7"
+
+
 def test_the_images_of_good_revisions_are_kept_and_let_go_with_the_app(world: World) -> None:
     good(world, OLD)
     assert world.engine.kept_images["web"] == {"sha256:image:1"}
