@@ -39,7 +39,9 @@ def go_back(
         if last_good(work.record) is not None:
             # A person's choice is awaited: it does not get better by itself.
             verdict = replace(verdict, word="Failed")
-        return replace(verdict, message=f"{verdict.message}; {way.why_not}")
+        # What was said at the look before may be part of the message, and is not said once more.
+        why_not = f"; {way.why_not}"
+        return replace(verdict, message=verdict.message.removesuffix(why_not) + why_not)
     generation, name = work.record.generation, work.name
     message = (
         f"generation {generation} failed ({verdict.reason}: {verdict.message}); generation {way.to.generation} runs "

@@ -44,8 +44,8 @@ def reconcile_absent(
         held = _required(work, records, ())
         cause = "a person removes it"
     else:
-        if last_word(record) == "Orphaned":
-            return (yield from _still_orphaned(work))
+        if _is_orphan(record):
+            return (yield from _leave_orphan(work, dry_run))
         waits = yield from _wait_for_its_folder(work, records, policy, memory, dry_run)
         if isinstance(waits, Result):
             return waits
@@ -84,7 +84,7 @@ def _wait_for_its_folder(
 
 def _with_folders(records: tuple[Record, ...]) -> tuple[Record, ...]:
     """Those that had a folder when they were last seen: an orphan never did, and is no accident of today."""
-    return tuple(r for r in records if last_word(r) != "Orphaned")
+    return tuple(r for r in records if not _is_orphan(r))
 
 
 def _required(work: Work, records: tuple[Record, ...], missing: Collection[str]) -> Blocked | None:
@@ -155,6 +155,7 @@ def _remove(
     try:
         yield from ask(fx.Remove(name, work.folders()))
         work.done.append(action)
+        yield from _note_down(work)
         yield from _run_hooks(work, policy)
         kept = yield from _clear_away(work)
     except AppError as error:
@@ -168,6 +169,16 @@ def _remove(
         if name in other.requires or other.name in record.requires:
             yield from ask(fx.Enqueue(other.name))
     return Result("", tuple(work.done))
+
+
+def _note_down(work: Work) -> Run[None]:
+    """Hooks may take long: until they are done the status says what is awaited, and that nothing runs any more."""
+    waits = ", ".join(f"{who_runs(action)} for {action.app}" for action in _hooks_due(work.record))
+    if waits and not work.record.retries:
+        message = f"its containers are gone; now runs: {waits}"
+        record = replace(work.record, observed_services={}, available=False)
+        work.record = transition(record, Verdict("Removing", "Removing", message), work.moment.now)
+        yield from work.save()
 
 
 def _clear_away(work: Work) -> Run[str]:
@@ -282,24 +293,32 @@ def find_orphan(name: str, moment: Moment, memory: Memory, dry_run: bool) -> Run
     if not folder or dry_run:
         return Result()
     record = Record(name, folder=folder)
-    work = Work(name, moment, record, record, Absent(name))
+    return (yield from _leave_orphan(Work(name, moment, record, record, Absent(name)), dry_run))
+
+
+def _is_orphan(record: Record) -> bool:
+    """Whether no folder of it was ever taken in. Its last word does not tell: a lost tree or engine is Unknown."""
+    return record.generation == 0
+
+
+def _leave_orphan(work: Work, dry_run: bool) -> Run[Result]:
+    """What runs of it is said once and left alone; when nothing runs any more it is forgotten."""
+    name, was = work.name, last_word(work.before)
     yield from work.observe()
+    if dry_run:
+        return Result(was)
     if not work.observed.containers:
+        if was == "Orphaned":
+            yield from work.tell("app.removed", "its last container is gone")
+        yield from ask(fx.ForgetRecord(name))
         return Result()
+    if was == "Orphaned":
+        return Result("Orphaned")
     message = (
         f"its containers run, but it has neither a folder nor a record here; they are left alone. Put the folder "
         f"back, or remove them: `homeport remove {name}`"
     )
-    work.record = transition(record, Verdict("Orphaned", "Orphaned", message), moment.now)
+    work.record = transition(work.record, Verdict("Orphaned", "Orphaned", message), work.moment.now)
     yield from work.save()
     yield from work.tell("app.orphaned", message, "warning")
     return Result("Orphaned", (Action("skip", name, message, app=name),))
-
-
-def _still_orphaned(work: Work) -> Run[Result]:
-    yield from work.observe()
-    if work.observed.containers:
-        return Result("Orphaned")
-    yield from ask(fx.ForgetRecord(work.name))
-    yield from work.tell("app.removed", "its last container is gone")
-    return Result()

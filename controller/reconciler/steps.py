@@ -172,9 +172,17 @@ def _preflight_names(work: Work, rendered: Rendered) -> Run[None]:
 
 
 def _pull(work: Work, rendered: Rendered | None) -> Run[None]:
-    """All images, because a person asks; what moved is applied by the next run."""
+    """All images, because a person asks; what moved is applied by the next run.
+
+    Tried once, and the person told: while it is due nothing else is done, and an app must be healed without
+    its registry.
+    """
     if rendered is not None and isinstance(work.desired, Present):
-        yield from ask(fx.Pull(work.desired, rendered, tuple(s.name for s in rendered.services)))
+        try:
+            yield from ask(fx.Pull(work.desired, rendered, tuple(s.name for s in rendered.services)))
+        except AppError:
+            yield from ask(fx.WriteFact(UPDATE + work.name))
+            raise
     yield from ask(fx.WriteFact(UPDATE + work.name, PULLED))
 
 

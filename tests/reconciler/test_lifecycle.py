@@ -216,11 +216,12 @@ def test_what_runs_is_healed_while_the_image_of_the_next_revision_cannot_be_had(
 def test_a_first_install_that_fails_is_retried_and_says_that_there_is_nothing_to_go_back_to(
     world: World,
 ) -> None:
+    world.engine.lines["web", "main"] = ["no such device"]
     world.engine.hash_behaviour["h-new"] = "crash"
     world.put("web", NEW)
     world.until_quiet(limit=60)
     assert world.word("web") == "Failed"
-    assert "no earlier revision to go back to" in world.message("web")
+    assert world.message("web").count("no earlier revision to go back to") == 1
     assert world.record("web").retries > 1
     world.engine.hash_behaviour.clear()
     world.until_quiet(limit=900)
@@ -472,6 +473,23 @@ def test_on_remove_runs_in_the_provider_after_the_app_is_down_with_its_last_valu
     assert world.store.record("web") is None
 
 
+def test_while_an_on_remove_hook_runs_the_status_says_so_and_that_nothing_else_does(world: World) -> None:
+    seen = []
+
+    def look(_env: object, _container: object) -> bytes:
+        seen.append((world.message("web"), world.record("web").observed_services))
+        return b""
+
+    world.engine.scripts[b"remove"] = look
+    install_pair(world)
+    del world.tree.folders["web"]
+    world.queue.add("web", world.clock.monotonic())
+    world.until_quiet(limit=60)
+    ((message, services),) = seen
+    assert "its containers are gone; now runs: on_remove hook of db (scripts/remove.sh)" in message
+    assert services == {}
+
+
 def install_pair(world: World) -> None:
     world.put("db", volumes=["data"])
     folder = world.put("web", OLD, requires=("db",))
@@ -564,6 +582,18 @@ def test_update_pulls_and_applies_what_moved_and_nothing_else(world: World) -> N
     assert after["other"] == before["other"]
     assert world.store.get(UPDATE + "web") is None
     assert "app.up_to_date" not in world.told("web")
+
+
+def test_an_update_whose_pull_fails_is_told_and_what_runs_is_healed_all_the_same(world: World) -> None:
+    good(world, OLD)
+    world.engine.unpullable.add("image:1")
+    wish(world, UPDATE)
+    assert "PullFailed" in str(world.events)
+    world.engine.crash("web", "main", 3)
+    world.queue.add("web", world.clock.monotonic())
+    world.until_quiet(limit=60)
+    assert world.word("web") == "Ready"
+    assert world.running_services("web") == ["main"]
 
 
 def test_an_update_to_a_bad_image_is_taken_back(world: World) -> None:
@@ -685,6 +715,25 @@ def test_an_orphan_is_said_and_never_removed_until_a_person_does(world: World) -
     wish(world, REMOVE)
     assert world.running_services("web") == []
     assert world.store.record("web") is None
+
+
+def test_an_orphan_is_still_one_when_the_tree_was_lost_in_between(world: World) -> None:
+    good(world, OLD)
+    del world.tree.folders["web"]
+    world.store.forget("web")
+    world.boot()
+    world.memory.note_orphan("web", "/apps/web")
+    world.queue.add("web", world.clock.monotonic())
+    world.until_quiet(limit=60)
+    world.tree.lost = "its disk is gone"
+    world.resync()
+    world.rest()
+    assert world.word("web") == "Unknown"
+    world.tree.lost = ""
+    world.resync()
+    world.until_quiet(limit=3600)
+    assert world.word("web") == "Orphaned"
+    assert world.running_services("web") == ["main"]
 
 
 # -- root causes --------------------------------------------------------------------------------------
