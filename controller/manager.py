@@ -330,10 +330,11 @@ class Manager:
 
     def sweep(self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False) -> tuple[Action, ...]:
         """One pass; waits until each app is Ready or can get no further by itself. No apps: all of them.
-        `lift`: a generation of these apps that is kept out is tried again."""
+        `lift`: a generation of these apps that is kept out is tried again. Raises `EngineUnreachable`."""
         if dry_run:
             return tuple(action for _, plan in self.plans(apps) for action in plan.actions)
 
+        self.engine.info()
         names = apps or tuple(self.names())
         mark = self.progress.begin(names)
         try:
@@ -352,7 +353,8 @@ class Manager:
         return tuple(_still_true([run for run in runs if not apps or run[0] in wanted]))
 
     def plans(self, apps: tuple[str, ...]) -> tuple[tuple[str, Plan], ...]:
-        """What would be done and why, app by app; touches nothing."""
+        """What would be done and why, app by app; touches nothing. Raises `EngineUnreachable`."""
+        self.engine.info()
         wanted = apps or tuple(self.names())
         return tuple(
             (name, Plan(drive(self.reconciler.run(name, dry_run=True), self.host).actions)) for name in wanted

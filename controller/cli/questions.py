@@ -185,6 +185,8 @@ def _word_now(settings: Settings, app: str, now: datetime) -> tuple[str, str]:
         word = summary_of(record, service, now, 2 * settings.resync)
     ready = record.condition("Ready")
     message = ready.message if ready is not None else ""
+    if service["engine"]["reachable"] is False:
+        message = "the container engine does not answer"
     return word, message if running else f"{message} (the service is not running)".strip()
 
 

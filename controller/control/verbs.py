@@ -13,6 +13,7 @@ from controller.control import volumes
 from controller.control.errors import Refused, UnknownApp
 from controller.control.history import find_revision
 from controller.control.service import Service
+from controller.model.errors import EngineUnreachable
 from controller.model.facts import (
     ADOPT,
     APPROVED,
@@ -161,9 +162,15 @@ def resume(service: Service, verb: Resume) -> None:
 
 
 def act(service: Service, wish: Wish) -> tuple[Action, ...]:
-    """Remember the wish, look at the app, and answer with what was done once it is at rest. Raises as `remember`."""
+    """Remember the wish, look at the app, and answer with what was done once it is at rest.
+
+    Raises as `remember`, and `EngineUnreachable` when it has to wait for the engine.
+    """
     remember(service, wish)
-    return service.sweep((wish.app,), dry_run=False)
+    try:
+        return service.sweep((wish.app,), dry_run=False)
+    except EngineUnreachable as error:
+        raise EngineUnreachable(f"{error}. It is remembered, and done when the engine answers") from error
 
 
 def remember(service: Service, wish: Wish) -> None:

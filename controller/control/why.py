@@ -224,7 +224,8 @@ def _next(why: Why, names: Mapping[str, str]) -> str:
     if root.summary == "Failed":
         text = "waits for your choice, or for an edit"
     if why.next_try is not None:
-        due = f"in {_duration(why.time, why.next_try)}" if why.next_try > why.time else "now"
+        left = _duration(why.time, why.next_try)
+        due = "now" if left == "0 s" else f"in {left}"
         text = f"tries again {due}"
         if root.summary == "Failed" and due != "now":
             text += ", at once when its files change"
