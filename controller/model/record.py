@@ -86,6 +86,7 @@ class LedgerEntry:
     digest: str
     volumes: str
     keys: tuple[str, ...]
+    """That it gave a value."""
     at: datetime
     version: str = ""
     """Of the consumer, for on_update."""

@@ -35,7 +35,7 @@ def install_due(
     """Why `on_install` is due for this provider, or "".
 
     Once for each (installation of the consumer, provider, volumes of the provider). A changed script is no
-    reason; a key it gave that is missing from `.env` is.
+    reason; a key it gave that is missing from `.env`, or empty as it is seeded, is.
     """
     if requirement.on_install is None:
         return ""
@@ -45,7 +45,7 @@ def install_due(
         return "has not succeeded yet"
     if entry.volumes and entry.volumes != volumes:
         return f"the volumes of {requirement.app} are new"
-    gone = sorted(key for key in entry.keys if key not in env)
+    gone = sorted(key for key in entry.keys if not env.get(key))
     return f"{', '.join(gone)} is missing from .env" if gone else ""
 
 

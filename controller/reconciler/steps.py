@@ -246,7 +246,8 @@ def _merged_hook(work: Work, action: Action, provider: Provider, timeout: float)
     yield from _note(work, action, entry)
     output = hooks.parse_output((yield from _run(work, action, provider, script, timeout)), who)
     changed = yield from _own_write(work, fx.MergeEnv(work.desired, output.values))
-    yield from _note(work, action, replace(entry, phase="done", keys=tuple(sorted(output.values))))
+    keys = tuple(sorted(key for key, value in output.values.items() if value))
+    yield from _note(work, action, replace(entry, phase="done", keys=keys))
     if output.ignored_lines:
         message = f"{who} printed {output.ignored_lines} lines that are neither KEY=VALUE nor FURTKA_JSON; they were ignored"
         yield from work.tell("app.warning", message, "warning")

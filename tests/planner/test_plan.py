@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 from dataclasses import replace
 
+import pytest
+
 from controller.model.plan import Action
 from controller.model.record import Quarantine
 from controller.planner.plan import View, Wishes, plan, plan_stop
@@ -65,11 +67,12 @@ def test_on_install_runs_again_when_it_was_cut_off() -> None:
     assert "on_install (scripts/i.sh) - has not succeeded yet" in printed(view)
 
 
-def test_on_install_runs_again_when_a_key_it_gave_is_missing() -> None:
+@pytest.mark.parametrize("env", [{}, {"KEY": ""}])
+def test_on_install_runs_again_when_a_key_it_gave_is_missing_or_empty(env: dict[str, str]) -> None:
     view = View(
         record(on_install={"db": ledger("KEY")}),
         observed(),
-        present(requires=HOOKED),
+        present(requires=HOOKED, env=env),
         None,
         providers={"db": provider()},
     )
