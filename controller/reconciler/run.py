@@ -306,6 +306,8 @@ class Reconciler:
         if applied is None or applied.document != rendered.document:
             return
         mounts = {path: was for s in target.services.values() for path, was in s.mounts.items()}
+        if {path for path, was in mounts.items() if was.startswith("sha256:")} - desired.mounted.keys():
+            return  # A mounted file is gone: what looks for it before an apply says so.
         same = all(mounts.get(path, digest) == digest for path, digest in desired.mounted.items())
         new = replace(
             target,

@@ -340,6 +340,19 @@ def test_a_changed_mounted_file_restarts_just_the_service_that_mounts_it(world: 
     assert "restart web [main]" in " ".join(world.engine.mutations) or "restart web" in world.engine.mutations
 
 
+def test_a_mounted_file_that_is_gone_is_said_while_what_runs_goes_on(world: World) -> None:
+    put_mounted(world, b"one")
+    world.until_quiet(limit=60)
+    before = ids(world)
+    world.tree.folders["web"].mounted = {}
+    world.tree.missing = {CONF}
+    world.queue.add("web", world.clock.monotonic())
+    world.rest()
+    assert world.word("web") == "Invalid"
+    assert "nginx.conf: mounted by a service but not there" in world.message("web")
+    assert ids(world) == before
+
+
 def test_a_bad_mounted_file_is_taken_back_to_the_copy_of_the_good_one(world: World) -> None:
     put_mounted(world, b"good")
     world.until_quiet(limit=60)
@@ -497,6 +510,15 @@ def install_pair(world: World) -> None:
     world.tree.folders["db"].scripts["scripts/remove.sh"] = b"remove"
     world.until_quiet(limit=60)
     assert world.word("web") == "Ready"
+
+
+def test_an_on_install_hook_that_gives_an_empty_value_runs_once(world: World) -> None:
+    runs = []
+    world.engine.scripts[b"install"] = lambda _env, _c: runs.append(1) or b"DB_USER=web\nDB_EXTRA=\n"
+    install_pair(world)
+    world.resync()
+    world.until_quiet(limit=60)
+    assert len(runs) == 1
 
 
 def test_an_on_remove_hook_that_always_fails_does_not_hold_the_removal_for_ever(world: World) -> None:
