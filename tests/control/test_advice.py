@@ -22,6 +22,10 @@ def test_every_command_that_a_message_names_is_there() -> None:
 
 def test_every_command_that_the_documents_name_is_there() -> None:
     root = Path(controller.__file__).parents[1]
-    words = {word for file in [*root.glob("docs/*.md"), root / "README.md"] for word in NAMED.findall(file.read_text("utf-8"))}
+    words = {
+        word
+        for file in [*root.glob("docs/*.md"), root / "README.md"]
+        for word in NAMED.findall(file.read_text("utf-8"))
+    }
     assert len(words) > 10
     assert words - set(cli.commands) == set()

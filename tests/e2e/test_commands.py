@@ -144,7 +144,9 @@ def test_set_arrives_in_the_container_and_its_value_nowhere_else(home: Home) -> 
 
 
 def test_wait_logs_events_and_update_answer_with_the_codes_that_are_documented(home: Home) -> None:
-    home.put("app", SLEEPER.replace('["sleep", "100000"]', '["sh", "-c", "echo it is up; exec sleep 100000"]'))
+    home.put(
+        "app", SLEEPER.replace('["sleep", "100000"]', '["sh", "-c", "echo it is up; exec sleep 100000"]')
+    )
     (home.put("torn") / "manifest.json").write_text("{")
     home.start()
     name, torn = home.name("app"), home.name("torn")
@@ -162,7 +164,18 @@ def test_wait_logs_events_and_update_answer_with_the_codes_that_are_documented(h
     assert home.run("purge", name, "data", "--yes").returncode == 1
 
     close = name[:-1] + "q"
-    for command in ("why", "status", "stop", "set", "wait", "logs", "history", "remove", "reconcile", "suspend"):
+    for command in (
+        "why",
+        "status",
+        "stop",
+        "set",
+        "wait",
+        "logs",
+        "history",
+        "remove",
+        "reconcile",
+        "suspend",
+    ):
         extra = {"set": ["A=b"], "remove": ["--yes"]}.get(command, [])
         done = home.run(command, close, *extra)
         assert (done.returncode, f"Did you mean {name}" in done.stderr) == (2, True), command

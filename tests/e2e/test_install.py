@@ -116,3 +116,86 @@ def test_init_makes_a_manifest_for_a_compose_file_that_runs_when_it_is_dropped_i
 def test_schema_prints_what_is_shipped(home: Home) -> None:
     shipped = Path(__file__).parents[2] / "manifests" / "manifest.schema.json"
     assert home.run("schema").stdout == shipped.read_text()
+
+
+BROKER = """\
+services:
+  mosquitto:
+    image: homeport/sample:1
+    container_name: "@mosquitto"
+    restart: unless-stopped
+    command: ["sh", "-c", "cat /mosquitto/config/mosquitto.conf; exec sleep 100000"]
+    init: true
+    network_mode: none
+    stop_grace_period: 0s
+    volumes: ["data:/mosquitto/data", "./mosquitto.conf:/mosquitto/config/mosquitto.conf:ro"]
+volumes: {data: {name: "furtka_@mosquitto_data", external: true}}
+"""
+ADD_USER = """\
+set -eu
+password=${FURTKA_CONSUMER_ENV_MQTT_PASSWORD:-$(od -An -tx1 -N12 /dev/urandom | tr -d ' \\n')}
+echo "$FURTKA_CONSUMER_APP:$password" >> /mosquitto/data/password_file
+echo "MQTT_USER=$FURTKA_CONSUMER_APP"
+echo "MQTT_PASSWORD=$password"
+"""
+BRIDGE = """\
+services:
+  zigbee2mqtt:
+    image: homeport/sample:1
+    command: ["sleep", "100000"]
+    init: true
+    network_mode: none
+    stop_grace_period: 0s
+    environment: {SERIAL: "${SERIAL_PORT}", USER: "${MQTT_USER}", PASS: "${MQTT_PASSWORD}", TOPIC: "${BASE_TOPIC}"}
+    volumes: ["data:/app/data"]
+volumes: {data: {name: "furtka_@zigbee2mqtt_data", external: true}}
+"""
+BRIDGE_SETTINGS = [
+    {"name": "SERIAL_PORT", "label": "Stick", "required": True},
+    {"name": "BASE_TOPIC", "label": "Topic", "default": "zigbee2mqtt"},
+    {"name": "MQTT_USER", "label": "User", "required": True},
+    {"name": "MQTT_PASSWORD", "label": "Password", "type": "password", "required": True},
+]
+
+
+def test_a_bridge_and_its_broker_are_put_in_edited_broken_and_mended_and_taken_out(home: Home) -> None:
+    requires = [{"app": home.name("mosquitto"), "on_install": "scripts/add-user.sh"}]
+    example = {".env.example": "# the stick\nSERIAL_PORT=changeme\nMQTT_USER=\nMQTT_PASSWORD=\n"}
+    bridge = home.put(
+        "zigbee2mqtt", BRIDGE, example, volumes=["data"], settings=BRIDGE_SETTINGS, requires=requires
+    )
+    files = {"mosquitto.conf": "listener 1883\n", "scripts/add-user.sh": ADD_USER}
+    broker = home.put("mosquitto", BROKER, files, volumes=["data"], ports=[1883])
+    home.start()
+    message = ready_of(home.wait("zigbee2mqtt", "NeedsConfiguration"))["message"]
+    assert "SERIAL_PORT: is a placeholder" in message
+    assert "MQTT" not in message, "what the hook gives need not be filled in"
+    assert home.run("set", bridge.name, "SERIAL_PORT=/dev/ttyUSB0").returncode == 0
+    home.wait("zigbee2mqtt", "Ready")
+    env = home.env_of("zigbee2mqtt", "zigbee2mqtt")
+    assert (env["SERIAL"], env["USER"], env["TOPIC"]) == ("/dev/ttyUSB0", bridge.name, "zigbee2mqtt")
+    # A person who writes the file anew leaves out what a hook had put there: it is seeded empty, and made again.
+    (bridge / ".env").write_text("SERIAL_PORT=/dev/ttyACM0\n")
+    wait_until(
+        lambda: home.env_of("zigbee2mqtt", "zigbee2mqtt").get("SERIAL") == "/dev/ttyACM0", "applied", 20
+    )
+    home.wait("zigbee2mqtt", "Ready")
+    assert len(home.env_of("zigbee2mqtt", "zigbee2mqtt")["PASS"]) == 24
+
+    before = home.ids("zigbee2mqtt")
+    (broker / "mosquitto.conf").write_text("listener 1884\n")
+    wait_until(lambda: "listener 1884" in home.run("logs", broker.name).stdout, "the broker read it")
+    home.wait("mosquitto", "Ready")
+    running = home.ids("mosquitto")
+    (broker / "mosquitto.conf").unlink()
+    status = home.wait("mosquitto", "Invalid")
+    assert "mosquitto.conf: mounted by a service but not there" in ready_of(status)["message"]
+    assert home.ids("mosquitto") == running, "what runs goes on"
+    (broker / "mosquitto.conf").write_text("listener 1884\n")
+    home.wait("mosquitto", "Ready")
+    assert home.ids("zigbee2mqtt") == before
+
+    for folder in (bridge, broker):
+        assert home.run("remove", folder.name, "--yes").returncode == 0
+    assert not home.containers()
+    assert env["PASS"] not in home.log_file.read_text()

@@ -190,7 +190,9 @@ def test_what_a_folder_that_is_gone_leads_to_is_explained(home: Home) -> None:
     )  # fmt: skip
     in_provider(home, "touch", "/data/go")
     wait_until(lambda: home.log("app.failed", "app"), "the hook has failed")
-    explain(home, "app", "Removing", ["exit status 7", "tried once", "tries again in "], [("app", "Removing")])
+    explain(
+        home, "app", "Removing", ["exit status 7", "tried once", "tries again in "], [("app", "Removing")]
+    )
 
 
 def test_what_the_brake_holds_is_explained_and_why_works_while_the_service_is_down(home: Home) -> None:
@@ -203,7 +205,12 @@ def test_what_the_brake_holds_is_explained_and_why_works_while_the_service_is_do
         shutil.rmtree(folder)
     for number in range(4):
         home.wait(f"n{number}", "Held")
-    phrases = ["nothing is removed", "main running", "let go all that is held (@n0, @n1, @n2, @n3)", "--approve`"]
+    phrases = [
+        "nothing is removed",
+        "main running",
+        "let go all that is held (@n0, @n1, @n2, @n3)",
+        "--approve`",
+    ]
     explain(home, "n0", "Held", phrases, [("n0", "RemovalHeld")])
     home.stop()
     told = home.run("why", home.name("n0")).stdout
@@ -222,7 +229,12 @@ def test_an_orphan_and_a_tree_that_is_away_are_explained_and_nothing_is_removed(
     shutil.rmtree(folder)
     home.put("fine")
     home.start()
-    phrases = ["neither a folder nor a record", "Runs:  its containers", "never removed by itself", "`homeport remove @stray`"]
+    phrases = [
+        "neither a folder nor a record",
+        "Runs:  its containers",
+        "never removed by itself",
+        "`homeport remove @stray`",
+    ]
     explain(home, "stray", "Orphaned", phrases, [("stray", "Orphaned")])
     home.wait("fine", "Ready")
     before = home.ids()
@@ -230,7 +242,12 @@ def test_an_orphan_and_a_tree_that_is_away_are_explained_and_nothing_is_removed(
     aside = home.apps.rename(home.apps.parent / "aside")
     wait_until(lambda: home.log("tree.lost"), "the log says so")
     home.run("reconcile")
-    phrases = ["is not there; is its disk mounted?", "main running", "stops and removes nothing", "`homeport doctor`"]
+    phrases = [
+        "is not there; is its disk mounted?",
+        "main running",
+        "stops and removes nothing",
+        "`homeport doctor`",
+    ]
     for short in ("fine", "stray"):
         explain(home, short, "Unknown", phrases, [(short, "SourceUnavailable")])
     aside.rename(home.apps)
@@ -256,9 +273,20 @@ def test_an_engine_that_is_away_is_explained_and_what_was_stopped_stays_so(
         assert home.run("stop", "k-halt").returncode == 0
         private_engine.kill9()
         wait_until(lambda: home.log("engine.lost"), "the log says so", 20)
-        phrases = ["the container engine does not answer", "when it was Ready", "as soon as the engine answers", "`homeport doctor`"]
+        phrases = [
+            "the container engine does not answer",
+            "when it was Ready",
+            "as soon as the engine answers",
+            "`homeport doctor`",
+        ]
         explain(home, "fine", "Unknown", phrases, [("fine", "EngineUnreachable")])
-        for command in (["reconcile"], ["plan"], ["restart", "k-fine"], ["update", "k-fine"], ["logs", "k-fine"]):
+        for command in (
+            ["reconcile"],
+            ["plan"],
+            ["restart", "k-fine"],
+            ["update", "k-fine"],
+            ["logs", "k-fine"],
+        ):
             done = home.run(*command)
             assert (done.returncode, done.stdout) == (3, ""), command
             assert "does not answer" in done.stderr
