@@ -133,19 +133,23 @@ def died_young(record: Record, faults: Iterable[Fault], now: datetime, stable_af
 def unexpected_ends(record: Record, rendered: Rendered, observed: Observed) -> tuple[str, ...]:
     """Names of containers that ended or were started again since the last look, by no action of ours.
 
-    A crash loop looks `running` in a third of the looks; the start time gives it away.
+    A crash loop looks `running` in a third of the looks; the start time gives it away, or, where the last look
+    fell between two runs, the number of restarts.
     """
     now = set(incarnation_of(observed).split(","))
-    gone = {i.split("@")[0] for i in record.incarnation.split(",") if i and i not in now}
+    then = set(record.incarnation.split(","))
     names = []
-    for short in sorted(gone):
+    for short in sorted(i.split("@")[0] for i in then - now if i):
         container = next((c for c in observed.containers if c.id.startswith(short)), None)
         service = rendered.service(container.service) if container else None
         if container is None or service is None:
             names.append(f"container {short} (gone)")
         elif not is_done(service, container, record.completed):
             names.append(container.name)
-    return tuple(names)
+    for container in observed.containers:
+        if container.state == "running" and container.restarts > 0 and container.incarnation not in then:
+            names.append(container.name)
+    return tuple(dict.fromkeys(names))
 
 
 def _since(then: datetime, now: datetime) -> float:

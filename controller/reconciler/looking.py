@@ -165,6 +165,9 @@ def note_unexpected_ends(work: Work, rendered: Rendered | None) -> None:
     target = work.record.target
     if target is None or rendered is None or rendered.revision != target.revision:
         return
+    if work.record.unstable_since is None and any(c.state == "restarting" for c in work.observed.containers):
+        # Told as a fault, not as drift.
+        work.record = replace(work.record, unstable_since=work.moment.now)
     ended = unexpected_ends(work.record, rendered, work.observed)
     if ended:
         incarnation = incarnation_of(work.observed)

@@ -120,6 +120,24 @@ def end_and_wait_for_the_next_start(world: World) -> None:
         world.rest()
 
 
+def test_a_crash_loop_that_is_first_seen_between_two_runs_is_never_taken_for_good(world: World) -> None:
+    world.engine.behaviour["web", "main"] = "crash"
+    world.put("web", replace(OLD, restart="always"))
+    world.rest()
+    assert world.engine.container("web", "main").state == "restarting"
+    world.engine.behaviour.clear()
+    world.clock.advance(20)  # longer than an app has to be stable
+    world.engine.crash("web", "main", 3)  # and the engine starts it again
+    world.queue.add("web", world.clock.monotonic())
+    world.rest()
+    target = world.record("web").target
+    assert target is not None
+    assert not target.good
+    assert world.word("web") == "Progressing"
+    world.until_quiet(limit=60)
+    assert world.word("web") == "Ready"
+
+
 def test_an_edit_ends_the_quarantine(world: World) -> None:
     good(world, OLD)
     world.engine.hash_behaviour["h-new"] = "crash"
