@@ -9,6 +9,7 @@ import re
 
 from controller.control.errors import Refused
 from controller.model.record import Record, Target
+from controller.status import history
 
 _PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{4,64})")
 SHOWN = 12
@@ -29,7 +30,7 @@ def find_revision(record: Record, wanted: str) -> str:
     if target is None:
         raise Refused(f"{name} was never applied; there is nothing to go back to")
     if not wanted:
-        if any(earlier.good and earlier.revision != target.revision for earlier in record.history):
+        if history.find_revision(record, "") is not None:
             return ""
         raise Refused(f"{name} has no earlier revision that was good. {_listing(record)}")
     found = {known.revision for known in (target, *record.history) if _is_named(known, wanted)}
@@ -37,7 +38,7 @@ def find_revision(record: Record, wanted: str) -> str:
         what = "may be several revisions" if found else "is no revision"
         raise Refused(f"{wanted} {what} of {name}. {_listing(record)}")
     (revision,) = found
-    if revision == target.revision == record.revision:
+    if history.find_revision(record, revision) is None:
         raise Refused(f"{wanted} is what {name} runs already. {_listing(record)}")
     return revision
 

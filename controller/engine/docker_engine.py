@@ -34,6 +34,8 @@ PULL_DEADLINE = 1800.0
 LINE_LIMIT = 200
 """Characters of one line that a container wrote."""
 _LOG_TAIL = 50  # of at most 16 KiB each; among so many there are a few that are not empty
+SECRET_LIMIT = 1 << 16
+"""Bytes of a secret's file that are looked for in what a container said."""
 _FILES_IN_ROOT = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 
 
@@ -150,7 +152,11 @@ class DockerEngine:
     def last_lines(self, container: str, rendered: Rendered, lines: int = 3) -> tuple[str, ...]:
         """See `Engine.last_lines`. Also () when the container's log cannot be read back (log driver `none`)."""
         log = self._clients.read("reading a container's log", lambda api: _log(api, container))
-        secrets = (*rendered.env.values(), *documents.secret_values(rendered.document))
+        secrets = (
+            *rendered.env.values(),
+            *documents.secret_values(rendered.document),
+            *_lines_in(documents.secret_files(rendered.document)),
+        )
         return last_lines(log.decode("utf-8", "replace"), secrets, lines, LINE_LIMIT)
 
     # ---- what files mean ----
@@ -394,6 +400,15 @@ class DockerEngine:
                     self._clients.borrow(f"removing {app}", "ApplyFailed", missing=True) as api,
                 ):
                     api.remove_network(network)
+
+
+def _lines_in(paths: Sequence[str]) -> list[str]:
+    """The lines of these files, as far as they can be read: what a container may print of its secrets."""
+    lines: list[str] = []
+    for path in paths:
+        with suppress(OSError), Path(path).open("rb") as file:
+            lines += file.read(SECRET_LIMIT).decode("utf-8", "replace").splitlines()
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _look(

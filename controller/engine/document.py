@@ -142,6 +142,12 @@ def secret_values(document: str) -> tuple[str, ...]:
     return tuple(sorted(values - paths))
 
 
+def secret_files(document: str) -> tuple[str, ...]:
+    """Paths of the files that secrets are made of."""
+    model = json.loads(document)
+    return tuple(sorted(str(v["file"]) for v in _top(model, "secrets").values() if v.get("file")))
+
+
 def _services(model: Json) -> dict[str, dict[str, Any]]:
     return dict(model.get("services") or {})
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from controller.model.desired import Census, Desired, Present
 from controller.model.errors import HomeportError
-from controller.model.facts import WISHES
+from controller.model.facts import SAID
 from controller.model.observed import ExecResult, Observed, Rendered
 from controller.model.ports import Clock, Engine, Listener, Requeue, Store, Tree
 from controller.model.record import Event, Record
@@ -147,8 +147,8 @@ class ForgetRecord(Effect[None]):
     app: str
 
     def perform(self, host: Host) -> None:
-        for wish in WISHES:
-            host.store.put(wish + self.app, None)
+        for said in SAID:
+            host.store.put(said + self.app, None)
         host.store.forget(self.app)
 
 
@@ -181,8 +181,8 @@ class FulfilWish(Effect[None]):
     value: str | None
 
     def perform(self, host: Host) -> None:
-        if host.store.get(self.key) == self.value:
-            host.store.put(self.key, None)
+        if self.value is not None:
+            host.store.forget_fact(self.key, self.value)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ ADOPT = "adopt:"
 """With the app's name behind it: a person says that the running project of that name is this app."""
 LEFT = "left:"
 """With the app's name behind it: volumes (JSON list of full names) that it left when it was removed."""
-WISHES = (SUSPENDED, STOPPED, RESTART, UPDATE, ROLLBACK, REMOVE, ADOPT, APPROVED)
+SAID = (SUSPENDED, STOPPED, RESTART, UPDATE, ROLLBACK, REMOVE, ADOPT, APPROVED)
 """What people said of one app: forgotten with the app."""
 LAST_RESYNC = "last_resync"
 """When everything was last looked at afresh (ISO 8601)."""

@@ -33,10 +33,20 @@ class Action:
     force: bool = False
     """For compose_up: re-create even if the configuration is the same."""
 
+    mends: bool = False
+    """For compose_up: what was applied is made whole again; it is no edit."""
+    asked: bool = False
+    """For restart: a person asks for it, and the wish is fulfilled with it."""
+
     @property
     def changes_inputs(self) -> bool:
         """Whether it writes into the app's folder: the run ends after it and the next one plans afresh."""
         return self.kind == "seed_env" or (self.kind == "hook" and self.event in ("on_install", "on_update"))
+
+    @property
+    def starts_all(self) -> bool:
+        """Whether it applies a whole model, and not single services of it."""
+        return self.kind in ("compose_up", "rollback") and not self.services
 
     @property
     def ends_run(self) -> bool:

@@ -193,6 +193,9 @@ class Store(Protocol):
 
     def put(self, key: str, value: str | None) -> None: ...
 
+    def forget_fact(self, key: str, value: str) -> None:
+        """Forget the fact if that is what it says; what was said anew meanwhile stays."""
+
     def facts(self, prefix: str) -> Mapping[str, str]:
         """All facts whose keys begin so, by what follows in the key."""
 

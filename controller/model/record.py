@@ -136,13 +136,17 @@ class Record:
     """Provider to the script to run in it when this app was removed, by the last valid manifest."""
     removed_from: tuple[str, ...] = ()
     """Providers in which on_remove was done, or was given up."""
+    hook_tries: Mapping[str, int] = field(default_factory=dict)
+    """Provider to how often on_remove failed there."""
+    moved_to: str = ""
+    """Where a removal by command has put the folder."""
     started_with: Mapping[str, str] = field(default_factory=dict)
     """Provider to the incarnation of it that this app's containers were started after, for `restart: true`."""
     incarnation: str = ""
     """Of this app's own containers, when it was last available; consumers follow it."""
     available: bool = False
     completed: tuple[str, ...] = ()
-    """Incarnations of containers that were seen to end by themselves with 0."""
+    """Incarnations of containers that were seen to end by themselves with 0, and jobs that are done."""
     applying: str = ""
     """The revision of an apply of the whole app that has begun and not ended well: what it left is mended by
     another whole one."""

@@ -88,7 +88,9 @@ def _mount_faults(
     if applied.started != started(service.name, observed) or any(c.state != "running" for c in containers):
         # Started again by someone since: then they mounted what is there.
         return []
-    changed = [path for path, was in sorted(applied.mounts.items()) if mounts.get(path, was) != was]
+    changed = [
+        path for path, was in sorted(applied.mounts.items()) if _is_replaced(was, mounts.get(path, was))
+    ]
     return [
         Fault(
             service.name,
@@ -99,6 +101,13 @@ def _mount_faults(
     ]
 
 
+def _is_replaced(was: str, now: str) -> bool:
+    """A folder on another device is no other folder: a disk came or went, and the container has what it mounted."""
+    if was.startswith("sha256:") or now.startswith("sha256:"):
+        return was != now
+    return was != now and was.partition(":")[0] == now.partition(":")[0]
+
+
 def _kind(identity: str) -> str:
     return "file" if identity.startswith("sha256:") else "directory"
 
@@ -107,6 +116,13 @@ def _service_faults(
     service: Service, applied: AppliedService | None, observed: Observed, completed: Collection[str]
 ) -> list[Fault]:
     containers = [c for c in observed.of(service.name) if not is_leftover(c)]
+    if (
+        not containers
+        and service.is_job
+        and applied
+        and job_done(service.name, applied.config_hash) in completed
+    ):
+        return []
     if len(containers) < service.scale:
         found = f"{len(containers)} of {service.scale} containers" if containers else "no container"
         return [Fault(service.name, "missing", f"service {service.name}: {found}")]
@@ -219,6 +235,11 @@ def is_done(service: Service, container: Container, completed: Collection[str]) 
         return True
     one_shot = service.restart in ("no", "") or service.restart.startswith("on-failure")
     return one_shot and (container.ended_by_itself or container.incarnation in completed)
+
+
+def job_done(service: str, config_hash: str) -> str:
+    """What is remembered of a job that has done its work, so that it need not be done again without its container."""
+    return f"job {service} {config_hash}"
 
 
 def incarnation_of(observed: Observed) -> str:

@@ -146,9 +146,11 @@ def unexpected_ends(record: Record, rendered: Rendered, observed: Observed) -> t
             names.append(f"container {short} (gone)")
         elif not is_done(service, container, record.completed):
             names.append(container.name)
-    for container in observed.containers:
-        if container.state == "running" and container.restarts > 0 and container.incarnation not in then:
-            names.append(container.name)
+    names += [
+        c.name
+        for c in observed.containers
+        if c.state == "running" and c.restarts > 0 and c.incarnation not in then
+    ]
     return tuple(dict.fromkeys(names))
 
 

@@ -17,7 +17,6 @@ from controller.model.record import Record, Target
 from controller.planner import hooks
 from controller.planner.gates import Provider
 from controller.planner.health import REPAIRABLE, Fault, find_faults, is_leftover
-from controller.planner.rollback import is_same_run
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,8 @@ def plan(view: View) -> Plan:
     if view.wishes.pull and view.apply:
         actions.append(Action("pull", view.record.name, cause=_ASKED, app=view.record.name))
     starts = plan_start(view, changes_inputs)
-    if view.app is not None and (view.apply or starts):
+    if view.app is not None and view.back_to is None and (view.apply or starts):
+        # What is gone back to may need other hooks than the files of now name.
         actions += plan_on_start(view.app, view.record, view.providers, starting=bool(starts))
     return Plan(tuple(actions + starts + plan_restart(view, starts)))
 
@@ -150,11 +150,11 @@ def plan_start(view: View, changes_inputs: bool) -> list[Action]:
         if view.back_to is not None:
             detail = f"generation {view.back_to.generation}"
             return [Action("rollback", name, detail, cause, app=name)]
-        return [Action("compose_up", name, cause=cause, app=name)]
+        return [Action("compose_up", name, cause=cause, app=name, mends=cause == _CUT_OFF)]
     if view.rendered is None or target is None:
         return []
     if view.record.applying:
-        return [Action("compose_up", name, cause=_CUT_OFF, app=name)]
+        return [Action("compose_up", name, cause=_CUT_OFF, app=name, mends=True)]
     faults = find_faults(view.rendered, target, view.observed, view.record.completed, view.mounts)
     return plan_repairs(name, [fault for fault in faults if fault.kind in REPAIRABLE], view.rendered)
 
@@ -165,7 +165,7 @@ def must_apply(view: View) -> bool:
     if target is None or rendered is None or target.revision != rendered.revision or view.record.applying:
         return True
     if view.back_to is not None:
-        return not is_same_run(target, view.back_to)
+        return not (target.detached and target.generation == view.back_to.generation)
     if target.detached:
         return True
     return bool(view.wishes.moved) or (view.app is not None and target.folder not in ("", view.app.folder))
@@ -252,24 +252,30 @@ def _sharers(service: str, services: Iterable[Service]) -> list[str]:
 
 def plan_restart(view: View, starts: list[Action]) -> list[Action]:
     """A restart that a person or a provider's new containers ask for; none when all is started anyway."""
-    if view.rendered is None or any(not action.services for action in starts):
+    if view.rendered is None or any(action.starts_all for action in starts):
         return []
     causes = [_ASKED] if view.wishes.restart else []
     for requirement in view.app.manifest.requires if view.app is not None else ():
         provider = view.providers.get(requirement.app)
         if provider is not None and hooks.restart_due(requirement, provider, view.record):
             causes.append(f"containers of {provider.name} are new or were started again (restart: true)")
-    running = sorted(
-        {
-            c.service
-            for c in view.observed.containers
-            if c.state == "running" and not c.oneoff and not is_leftover(c)
-        }
-    )
+    up = {
+        c.service
+        for c in view.observed.containers
+        if c.state == "running" and not c.oneoff and not is_leftover(c)
+    }
+    # Owners of namespaces first: who shares them would lose them again.
+    running = [
+        s.name
+        for s in sorted(view.rendered.services, key=lambda s: (bool(s.shares_with), s.name))
+        if s.name in up
+    ]
     if not causes or not running:
         return []
-    name = view.record.name
-    return [Action("restart", name, ", ".join(running), "; ".join(causes), app=name, services=tuple(running))]
+    name, cause, asked = view.record.name, "; ".join(causes), bool(view.wishes.restart)
+    return [
+        Action("restart", name, ", ".join(running), cause, app=name, services=tuple(running), asked=asked)
+    ]
 
 
 def _hook(app: Present, requirement: Requirement, event: str, script: str, cause: str) -> Action:

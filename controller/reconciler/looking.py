@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import PurePosixPath
 
 from controller.model import effects as fx
 from controller.model.desired import Absent, Present
@@ -14,7 +16,7 @@ from controller.model.effects import Run, ask
 from controller.model.observed import Container, Observed, Rendered
 from controller.model.record import LedgerEntry, Record, Target
 from controller.planner.gates import Provider, choose_container
-from controller.planner.health import Fault, find_faults, incarnation_of, is_leftover, started
+from controller.planner.health import Fault, find_faults, incarnation_of, is_leftover, job_done, started
 from controller.planner.judge import is_unproven, unexpected_ends
 from controller.reconciler.work import Work, folders_of
 from controller.status.summary import last_word
@@ -27,7 +29,9 @@ Providers = Mapping[str, Provider]
 
 def look_at_providers(work: Work, dry_run: bool) -> Run[dict[str, Provider]]:
     """Those that the app on disk requires, and those that the applied revision did."""
-    wanted = {*work.record.requires, *(work.record.target.requires if work.record.target else ())}
+    record = work.record
+    wanted = {*record.requires, *(record.target.requires if record.target else ())}
+    wanted |= set(record.quarantine.to.requires if record.quarantine else ())
     providers = {}
     for name in sorted(wanted - {work.name}):
         provider = yield from look_at_provider(name)
@@ -98,7 +102,8 @@ def look_at_mounts(work: Work, rendered: Rendered | None) -> Run[None]:
     work.mounts = now if on_disk else {p: i for p, i in now.items() if not _is_file(i)}
     if target.revision == rendered.revision:
         # What an apply that was cut off has started mounts the files of another revision.
-        work.record = replace(work.record, target=note_started(target, work.observed, work.mounts))
+        changed = files_changed(work)
+        work.record = replace(work.record, target=note_started(target, work.observed, work.mounts, changed))
 
 
 def mounted_now(work: Work, rendered: Rendered) -> Run[dict[str, str]]:
@@ -106,7 +111,11 @@ def mounted_now(work: Work, rendered: Rendered) -> Run[dict[str, str]]:
     paths = {bind.source for service in rendered.services for bind in service.binds}
     if not paths:
         return {}
-    now = dict((yield from ask(fx.FindIdentities(tuple(sorted(paths))))))
+    # A folder outside of the app's is a disk of the host's: what comes and goes there is not an edit.
+    inside = tuple(
+        sorted(path for path in paths if PurePosixPath(path).is_relative_to(work.record.folder or "/-"))
+    )
+    now = dict((yield from ask(fx.FindIdentities(inside)))) if inside else {}
     quarantine = work.record.quarantine
     if quarantine is not None:
         files = {p: i for s in quarantine.to.services.values() for p, i in s.mounts.items() if _is_file(i)}
@@ -115,14 +124,28 @@ def mounted_now(work: Work, rendered: Rendered) -> Run[dict[str, str]]:
     return now | {path: digest for path, digest in files.items() if path in paths}
 
 
-def note_started(target: Target, observed: Observed, now: Mapping[str, str]) -> Target:
-    """The target with what the containers mounted that were started since it was last noted."""
+def files_changed(work: Work) -> str:
+    """When an input on disk last changed, as the engine writes times."""
+    quiet = work.desired.quiet if isinstance(work.desired, Present) else 0.0
+    return f"{work.moment.now - timedelta(seconds=quiet):%Y-%m-%dT%H:%M:%S.%f}000Z"
+
+
+def note_started(target: Target, observed: Observed, now: Mapping[str, str], changed: str) -> Target:
+    """The target with what the containers mounted that were started since it was last noted.
+
+    `changed`: when the files of now were last changed. A container that was started before has mounted older ones.
+    """
     services = dict(target.services)
     for name, applied in target.services.items():
         running = started(name, observed)
-        if running and running != applied.started:
-            mounts = {path: now.get(path, was) for path, was in applied.mounts.items()}
-            services[name] = replace(applied, started=running, mounts=mounts)
+        if not running or running == applied.started:
+            continue
+        late = any(c.started_at <= changed for c in observed.of(name))
+        mounts = {
+            path: was if late and _is_file(was) else now.get(path, was)
+            for path, was in applied.mounts.items()
+        }
+        services[name] = replace(applied, started=running, mounts=mounts)
     return target if services == target.services else replace(target, services=services)
 
 
@@ -155,7 +178,16 @@ def remember_completed(work: Work, rendered: Rendered | None) -> None:
         return
     ended = {c.incarnation for c in work.observed.containers if c.state == "exited" and c.exit_code == 0}
     seen = {c.incarnation for c in work.observed.containers if c.ended_by_itself}
-    completed = tuple(sorted((set(work.record.completed) & ended) | seen))
+    jobs = {s.name for s in rendered.services if s.is_job}
+    done = {
+        job_done(c.service, c.config_hash)
+        for c in work.observed.containers
+        if c.service in jobs and c.state == "exited" and c.exit_code == 0
+    }
+    kept = {known for known in work.record.completed if known in ended or known.startswith("job ")}
+    # One entry for each job: what it did with an older configuration is of no use.
+    kept -= {known for known in kept for one in done if known.rpartition(" ")[0] == one.rpartition(" ")[0]}
+    completed = tuple(sorted(kept | seen | done))
     if completed != work.record.completed:
         work.record = replace(work.record, completed=completed)
 

@@ -13,12 +13,13 @@ from controller.model.desired import Present
 from controller.model.effects import Run, ask
 from controller.model.errors import AppError
 from controller.model.facts import UPDATE
-from controller.model.observed import Rendered
+from controller.model.observed import Observed, Rendered
 from controller.model.plan import Action, Result
 from controller.model.record import Quarantine, Target, Verdict
-from controller.planner.health import find_faults
 from controller.planner.rollback import Mode, find_way_back, last_good
 from controller.reconciler.work import Memory, Policy, Work
+from controller.status.history import known, remember
+from controller.status.summary import last_word
 from controller.status.transition import transition
 
 
@@ -34,7 +35,7 @@ def go_back(
 ) -> Run[Result | Verdict]:
     """Put the newest generation into quarantine, so that the next run goes back; or answer with the verdict that
     says why the app stays as it is."""
-    way = find_way_back(work.record, rendered, mode)
+    way = find_way_back(work.record, rendered, work.observed, mode)
     if way.to is None:
         if last_good(work.record) is not None:
             # A person's choice is awaited: it does not get better by itself.
@@ -64,13 +65,37 @@ def go_back(
 
 
 def is_damaged(work: Work) -> Run[bool]:
-    """Whether a start that failed took away something of what ran before."""
-    target = work.record.target
-    if target is None:
-        return False
-    model = yield from ask(fx.ReadModel(work.name, target.revision))
+    """Whether a start that failed took away something that ran before it."""
+    before = _running(work.before_start)
     yield from work.observe()
-    return model is not None and bool(find_faults(model, target, work.observed, work.record.completed))
+    return bool(before - _running(work.observed))
+
+
+def is_untouched(work: Work) -> bool:
+    """Whether a start that failed left everything as it was: then there is nothing to mend either."""
+    return work.before_start.containers == work.observed.containers
+
+
+def _running(observed: Observed) -> set[str]:
+    return {c.id for c in observed.containers if c.state == "running" and not c.oneoff}
+
+
+def fall_back(work: Work, rendered: Rendered | None, mode: Mode) -> Run[Result | None]:
+    """The files on disk are of no use, and what was applied last never was good and is failing: the last good
+    revision becomes the target again. Nothing is put into quarantine; the next edit that means something is applied.
+    """
+    way = find_way_back(work.record, rendered, work.observed, mode)
+    failed = work.record.target
+    if way.to is None or failed is None:
+        return None
+    text = f"generation {failed.generation} failed, and the files are not valid: going back to {way.to.generation}"
+    target = replace(way.to, detached=True)
+    work.record = replace(remember(work.record, target), applying=target.revision, retries=0)
+    yield from work.save()
+    yield from work.tell("app.rolling_back", text, "error")
+    yield from ask(fx.ResetBackoff(work.name))
+    yield from ask(fx.Enqueue(work.name))
+    return Result(last_word(work.record), tuple(work.done), pending=True)
 
 
 def settle(work: Work) -> Run[None]:
@@ -80,7 +105,7 @@ def settle(work: Work) -> Run[None]:
         return
     if not target.good:
         try:
-            yield from ask(fx.KeepImages(work.name, _images((target, *work.record.history))))
+            yield from ask(fx.KeepImages(work.name, _images(known(work.record))))
         except AppError as error:
             message = f"its images cannot be kept for a rollback: {error}"
             work.news.append(work.event("app.warning", message, "warning"))

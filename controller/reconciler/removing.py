@@ -14,11 +14,11 @@ from controller.model import effects as fx
 from controller.model.desired import Absent, Desired, Present
 from controller.model.effects import Moment, Run, ask
 from controller.model.errors import AppError
-from controller.model.facts import APPROVED, LEFT, REMOVE, SUSPENDED
+from controller.model.facts import APPROVED, LEFT, REMOVE, SAID, SUSPENDED
 from controller.model.plan import Action, Result
 from controller.model.record import Record, Verdict
 from controller.planner import hooks
-from controller.planner.gates import find_cycle
+from controller.planner.gates import Provider, find_cycle
 from controller.planner.removal import BRAKE_WINDOW, brake_holds
 from controller.reconciler.looking import look_at_provider
 from controller.reconciler.steps import run_hook, who_runs
@@ -28,6 +28,8 @@ from controller.status.transition import transition
 
 HOOK_TRIES = 3
 """How often an on_remove hook is tried before the removal goes on without it."""
+AWAY_TRIES = 10
+"""The same while its provider is not available: with growing waits, some minutes."""
 
 
 def reconcile_absent(
@@ -138,14 +140,21 @@ def _find_hold(
 def _remove(
     work: Work, action: Action, records: tuple[Record, ...], policy: Policy, memory: Memory
 ) -> Run[Result]:
-    """Down, hooks, the folder if it is still there, forget: cut off in between, the next run goes on."""
+    """The folder if it is still there, down, hooks, forget: cut off in between, the next run goes on.
+
+    The folder goes first: where it cannot be moved nothing is taken down, and the wish is withdrawn.
+    """
     name, record = work.name, work.record
     if last_word(record) != "Removing":
+        try:
+            yield from _move_out(work)
+        except AppError as error:
+            return (yield from _withdraw(work, error))
         # What failed before was another thing than this removal.
         memory.retry_now(name)
         yield from ask(fx.ResetBackoff(name))
-        work.record = transition(record, Verdict("Removing", "Removing", action.cause), work.moment.now)
-        work.record = replace(work.record, removed_from=(), retries=0)
+        work.record = transition(work.record, Verdict("Removing", "Removing", action.cause), work.moment.now)
+        work.record = replace(work.record, removed_from=(), hook_tries={}, retries=0)
         yield from work.save()
         yield from work.tell("app.removing", f"{action.cause}; its containers are removed, its volumes stay")
     if (left := memory.not_before.get(name, 0.0) - work.moment.monotonic) > 0:
@@ -157,10 +166,10 @@ def _remove(
         work.done.append(action)
         yield from _note_down(work)
         yield from _run_hooks(work, policy)
-        kept = yield from _clear_away(work)
+        yield from ask(fx.KeepImages(name, frozenset()))
+        yield from _forget(work)
     except AppError as error:
         return (yield from _retry(work, error, memory))
-    yield from _forget(work, kept)
     memory.note_removed(name, work.moment.monotonic, counts=approved is None and by_command is None)
     memory.retry_now(name)
     yield from ask(fx.ResetBackoff(name))
@@ -168,7 +177,29 @@ def _remove(
         # Its providers may have been held only for its sake; its consumers have lost it.
         if name in other.requires or other.name in record.requires:
             yield from ask(fx.Enqueue(other.name))
+    if not isinstance(work.desired, Absent):
+        yield from ask(fx.Enqueue(name))  # another folder of that name may be there by now
     return Result("", tuple(work.done))
+
+
+def _move_out(work: Work) -> Run[None]:
+    """A person's removal takes the folder out of the tree; its last `.env` is kept for the hooks."""
+    if isinstance(work.desired, Absent):
+        return
+    place = yield from ask(fx.MoveOut(work.name))
+    work.done.append(
+        Action("remove", work.name, f"its folder is kept in {place}", "a person removes it", work.name)
+    )
+    work.record = replace(work.record, moved_to=place)
+
+
+def _withdraw(work: Work, error: AppError) -> Run[Result]:
+    message = f"it is not removed, and runs on: {error}"
+    yield from ask(fx.WriteFact(REMOVE + work.name))
+    yield from work.tell(
+        "action.failed", message, "error", kind="remove", target=work.name, reason=error.reason
+    )
+    return Result(last_word(work.record), (Action("error", work.name, message, app=work.name),), after=0.0)
 
 
 def _note_down(work: Work) -> Run[None]:
@@ -181,28 +212,16 @@ def _note_down(work: Work) -> Run[None]:
         yield from work.save()
 
 
-def _clear_away(work: Work) -> Run[str]:
-    """Its images are no longer kept, and a folder that is still there goes out of the tree; where it is now."""
-    yield from ask(fx.KeepImages(work.name, frozenset()))
-    if isinstance(work.desired, Absent):
-        return ""
-    place = yield from ask(fx.MoveOut(work.name))
-    work.done.append(
-        Action("remove", work.name, f"its folder is kept in {place}", "a person removes it", work.name)
-    )
-    return place
-
-
-def _forget(work: Work, place: str) -> Run[None]:
+def _forget(work: Work) -> Run[None]:
     name, record = work.name, work.record
-    known = (*record.volumes, *record.own_volumes)
-    observed = yield from ask(fx.Observe(name, work.folders(), known))
-    volumes = sorted(observed.volumes)
+    before = json.loads((yield from ask(fx.ReadFact(LEFT + name))) or "[]")
+    known = (*record.volumes, *record.own_volumes, *before)
+    volumes = sorted((yield from ask(fx.Observe(name, work.folders(), known))).volumes)
     if volumes:
         yield from ask(fx.WriteFact(LEFT + name, json.dumps(volumes)))
     yield from ask(fx.ForgetRecord(name))
     kept = f"; volumes kept: {', '.join(volumes)}" if volumes else ""
-    kept += f"; its folder is in {place}" if place else ""
+    kept += f"; its folder is in {record.moved_to}" if record.moved_to else ""
     yield from work.tell("app.removed", f"containers and networks are gone{kept}", volumes=volumes)
 
 
@@ -225,13 +244,16 @@ def _run_hooks(work: Work, policy: Policy) -> Run[None]:
             yield from work.tell("app.warning", message, "warning")
             yield from _note_hook(work, action)
             continue
+        provider = yield from look_at_provider(action.provider)
         try:
-            yield from _run_hook(work, action, policy.remove_timeout)
+            yield from _run_hook(work, action, provider, policy.remove_timeout)
         except AppError as error:
             yield from work.tell("hook.failed", str(error), "error", kind="hook", target=action.target)
-            if work.record.retries + 1 < HOOK_TRIES:
+            tries = work.record.hook_tries.get(action.provider, 0) + 1
+            work.record = replace(work.record, hook_tries={**work.record.hook_tries, action.provider: tries})
+            if tries < (HOOK_TRIES if provider.available else AWAY_TRIES):
                 raise
-            message = f"{who_runs(action)} failed {HOOK_TRIES} times; the removal goes on without it"
+            message = f"{who_runs(action)} failed {tries} times; the removal goes on without it"
             yield from work.tell("app.warning", message, "warning")
         else:
             work.done.append(action)
@@ -240,17 +262,21 @@ def _run_hooks(work: Work, policy: Policy) -> Run[None]:
 
 
 def _note_hook(work: Work, action: Action) -> Run[None]:
-    work.record = replace(work.record, removed_from=(*work.record.removed_from, action.provider))
+    """What its other hooks made there is taken as gone: if the folder comes back, they run anew."""
+    record, provider = work.record, action.provider
+    work.record = replace(
+        record,
+        removed_from=(*record.removed_from, provider),
+        on_install={name: entry for name, entry in record.on_install.items() if name != provider},
+        on_start={name: seen for name, seen in record.on_start.items() if name != provider},
+    )
     yield from work.save()
 
 
-def _run_hook(work: Work, action: Action, timeout: float) -> Run[None]:
-    provider = yield from look_at_provider(action.provider)
+def _run_hook(work: Work, action: Action, provider: Provider, timeout: float) -> Run[None]:
     if not provider.available:
-        why = provider.why if provider.known else "it is not there"
-        raise AppError(
-            "HookFailed", f"{who_runs(action)} cannot run: {action.provider} is not available: {why}"
-        )
+        message = f"{who_runs(action)} cannot run: {action.provider} is not available: {provider.why}"
+        raise AppError("HookFailed", message)
     script = yield from ask(fx.ReadScript(action.provider, action.script))
     env = yield from _last_env(work)
     yield from run_hook(
@@ -289,8 +315,14 @@ def _retry(work: Work, error: AppError, memory: Memory) -> Run[Result]:
 
 def find_orphan(name: str, moment: Moment, memory: Memory, dry_run: bool) -> Run[Result]:
     """Containers of the apps tree of which nothing is on record and no folder is there: said, and left alone."""
+    if dry_run:
+        return Result()
+    for said in SAID:
+        # Of an app that is gone; it must not meet the next of that name.
+        if (yield from ask(fx.ReadFact(said + name))) is not None:
+            yield from ask(fx.WriteFact(said + name))
     folder = memory.take_orphan(name)
-    if not folder or dry_run:
+    if not folder:
         return Result()
     record = Record(name, folder=folder)
     return (yield from _leave_orphan(Work(name, moment, record, record, Absent(name)), dry_run))

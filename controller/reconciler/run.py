@@ -14,22 +14,22 @@ from controller.model import effects as fx
 from controller.model.desired import Absent, Invalid, Present, Unreadable
 from controller.model.effects import Run, ask
 from controller.model.errors import AppError, EngineUnreachable, InputInvalid, Interrupted
-from controller.model.facts import APPROVED, LEFT, REMOVE
+from controller.model.facts import APPROVED, REMOVE
 from controller.model.observed import Rendered
 from controller.model.plan import Action, Plan, Result
-from controller.model.record import Record, Verdict
+from controller.model.record import Record, Target, Verdict
 from controller.planner import hooks
 from controller.planner.gates import find_closed, find_cycle
 from controller.planner.health import Fault, incarnation_of
 from controller.planner.judge import Judgement, Times, crash_loops, died_young, judge
 from controller.planner.plan import View, plan, plan_stop
-from controller.planner.rollback import remember
 from controller.reconciler import looking, recovery, wishes
 from controller.reconciler.looking import Providers
 from controller.reconciler.removing import find_orphan, reconcile_absent
 from controller.reconciler.steps import ActionFailed, execute, health_timeout, keep_inputs
 from controller.reconciler.work import Blocked, Memory, Policy, Work
 from controller.status.conditions import same_verdict
+from controller.status.history import remember
 from controller.status.summary import last_word
 from controller.status.transition import transition
 
@@ -83,13 +83,14 @@ class Reconciler:
             self.memory.note_back(name)
             if not dry_run and (known is None or last_word(before) in _GONE):
                 yield from ask(fx.WriteFact(APPROVED + name))
-                yield from ask(fx.WriteFact(LEFT + name))
         if not dry_run and (left := self._unsettled(work)) > 0:
             return Result(last_word(before), after=min(left, 1.0) + 0.005, pending=True)
         if not dry_run and self.memory.take_forced(name):
             self.memory.retry_now(name)
         yield from self._take_in(work, dry_run)
-        work.record = replace(work.record, held=held is not None and held.by_brake)
+        # What the brake holds stays held behind any other reason, until its folder is back.
+        held_before = work.record.held and held is not None
+        work.record = replace(work.record, held=held_before or (held is not None and held.by_brake))
         yield from work.observe()
         if not dry_run:
             yield from wishes.adopt(work)
@@ -302,6 +303,8 @@ class Reconciler:
             return
         if target.detached or work.record.applying or target.folder not in ("", desired.folder):
             return
+        if any(service.is_built for service in rendered.services):
+            return  # what it is built from may be what changed
         applied = yield from ask(fx.ReadModel(work.name, target.revision))
         if applied is None or applied.document != rendered.document:
             return
@@ -447,8 +450,7 @@ class Reconciler:
                 )
                 return Result("Progressing", tuple(work.done), pending=True)
             yield from work.observe()
-        whole = any(action.kind == "compose_up" and not action.services for action in work.done)
-        yield from wishes.fulfilled(work, whole)
+        yield from wishes.fulfilled(work)
         return (yield from self._judge(work, blocked, rendered, providers))
 
     def _died_young(self, work: Work, steps: Plan, faults: tuple[Fault, ...]) -> bool:
@@ -477,6 +479,10 @@ class Reconciler:
         faults = looking.faults_of(work, rendered)
         closed = find_closed(target.requires if target else work.record.requires, providers)
         waits_for = closed.message if closed else ""
+        if blocked is not None and blocked.word == "Invalid" and blocked.reason != "NameConflict":
+            fallen = yield from self._fall_back(work, faults, waits_for, rendered)
+            if fallen is not None:
+                return fallen
         judgement = self._judgement(work, blocked, faults, waits_for, providers)
         verdict = judgement.verdict
         if rendered is not None and verdict.word in ("Failed", "Degraded") and blocked is None:
@@ -510,6 +516,19 @@ class Reconciler:
         word = last_word(work.record)
         return Result(word, (*work.done, *told_actions), judgement.after, pending=judgement.pending)
 
+    def _fall_back(
+        self, work: Work, faults: tuple[Fault, ...], closed: str, rendered: Rendered | None
+    ) -> Run[Result | None]:
+        """The files are not valid, and what was applied last never was good: if it fails as well, go back."""
+        target = work.record.target
+        if (
+            target is None
+            or target.good
+            or not self._judge_target(work, target, faults, closed, False).given_up
+        ):
+            return None
+        return (yield from recovery.fall_back(work, rendered, recovery.mode_of(work, self.policy)))
+
     def _judgement(
         self,
         work: Work,
@@ -518,7 +537,7 @@ class Reconciler:
         closed: str,
         providers: Providers,
     ) -> Judgement:
-        target, record = work.record.target, work.record
+        target = work.record.target
         if blocked is not None:
             message = blocked.message
             if blocked.word == "RolledBack" and faults:
@@ -529,9 +548,14 @@ class Reconciler:
         if target is None:
             verdict = Verdict("Progressing", "Progressing", "nothing was applied yet")
             return Judgement(verdict, after=1.0, pending=True)
+        return self._judge_target(work, target, faults, closed, self._awaits_hooks(work, providers))
+
+    def _judge_target(
+        self, work: Work, target: Target, faults: tuple[Fault, ...], closed: str, awaits: bool
+    ) -> Judgement:
         times = Times(self.policy.stable_after, health_timeout(work, self.policy))
-        awaits, loops = self._awaits_hooks(work, providers), crash_loops(record, work.observed)
-        return judge(record, target, faults, closed, awaits, work.moment.now, times, loops)
+        loops = crash_loops(work.record, work.observed)
+        return judge(work.record, target, faults, closed, awaits, work.moment.now, times, loops)
 
     @staticmethod
     def _was_told(work: Work) -> bool:
@@ -568,7 +592,9 @@ class Reconciler:
             if isinstance(back, Result):
                 return back
             verdict = replace(back, word="Failed")
-        elif not failed.touched:
+        elif not failed.touched or recovery.is_untouched(work):
+            # Nothing of the start is to be mended: what ran before it goes on, and is healed.
+            work.record = replace(work.record, applying=work.before.applying)
             yield from self._heal_meanwhile(work, providers)
         return (
             yield from self._retry_later(work, verdict, providers, f"{action.kind} failed: {error.reason}")
@@ -699,7 +725,7 @@ def _seen_by_consumers(record: Record) -> tuple[object, ...]:
 
 def _only_repairs(steps: Plan) -> bool:
     """Whether nothing is started but single services of what was applied."""
-    return all(action.services for action in steps.actions if action.kind in ("compose_up", "rollback"))
+    return not any(action.starts_all for action in steps.actions)
 
 
 def _said_by_person(record: Record) -> Blocked | None:

@@ -20,10 +20,10 @@ from controller.model.record import AppliedService, LedgerEntry, Target, Verdict
 from controller.planner import hooks
 from controller.planner.gates import Provider
 from controller.planner.health import is_leftover, owner_of, started
-from controller.planner.rollback import images_of, remember
-from controller.reconciler.looking import mounted_now, note_started
+from controller.reconciler.looking import files_changed, mounted_now, note_started
 from controller.reconciler.wishes import PULLED
 from controller.reconciler.work import Policy, Work
+from controller.status.history import images_of, known, remember
 from controller.status.transition import transition
 
 
@@ -46,9 +46,9 @@ def execute(
     Raises `ActionFailed` for the first that fails, `InputInvalid` when a path that a service mounts is not
     there; in both cases what runs is untouched unless the failing action was the start itself.
     """
-    ups = [action for action in plan.actions if action.kind in ("compose_up", "rollback")]
-    if ups and rendered is not None:
-        yield from _preflight(work, ups[0], rendered)
+    for action in plan.actions:
+        if action.kind in ("compose_up", "rollback") and rendered is not None:
+            yield from _preflight(work, action, rendered)
     yield from _begin(work, "; ".join(f"{' '.join(str(a).split())}: {a.cause}" for a in plan.actions))
     for action in plan.actions:
         if any(done.ends_run for done in work.done) and not action.changes_inputs:
@@ -59,8 +59,7 @@ def execute(
         except InputInvalid:
             raise
         except AppError as error:
-            touched = action.kind in ("compose_up", "rollback") and not action.services
-            raise ActionFailed(action, error, touched=touched) from error
+            raise ActionFailed(action, error, touched=action.starts_all) from error
         ended = yield from ask(fx.ReadClock())
         work.done.append(action)
         text = " ".join(f"{action}{': ' + action.cause if action.cause else ''}{result}".split())
@@ -125,7 +124,7 @@ def _preflight(work: Work, action: Action, rendered: Rendered) -> Run[None]:
     """What would make a start fail half-way is found before anything is touched."""
     services = [s for s in rendered.services if not action.services or s.name in action.services]
     folder = work.record.folder
-    copied = (yield from _copies(work, rendered)) if action.kind == "rollback" else {}
+    copied = (yield from _copies(work)) if action.kind == "rollback" else {}
     required = {
         b.source
         for s in services
@@ -305,16 +304,17 @@ def _apply(
     The model is kept before, the target saved after: cut off in between, the next run plans the same apply
     again, and Compose finds nothing to change. The other order would call a revision applied that never ran.
     """
-    whole = not action.services
-    old = work.record.target
+    whole, old = action.starts_all, work.record.target
     back_to = work.record.quarantine.to if action.kind == "rollback" and work.record.quarantine else None
-    if whole and back_to is None:
+    if whole and back_to is None and not action.mends:
         yield from keep_inputs(work, rendered)
     applying = rendered.revision if whole else work.record.applying
     work.record = replace(work.record, started_at=work.moment.now, applying=applying)
     yield from work.save()
-    pinned = images_of(back_to) if back_to else _pins(work, rendered, action.services)
-    sources = (yield from _copies(work, rendered)) if back_to or (old and old.detached and not whole) else {}
+    work.before_start = work.observed
+    pinned = images_of(back_to) if back_to else _pins(work, rendered, action)
+    detached = back_to is not None or (old is not None and old.detached and (action.mends or not whole))
+    sources = (yield from _copies(work)) if detached else {}
     yield from ask(
         fx.Apply(
             work.name, work.record.folder, rendered, action.services, action.force, deadline, pinned, sources
@@ -325,25 +325,27 @@ def _apply(
     now = work.moment.now
     mounted = yield from mounted_now(work, rendered)
     applied = _applied(rendered, work.observed, mounted, old)
-    if whole or old is None:
-        target = _new_target(work, rendered, applied, back_to)
-        work.record = replace(remember(work.record, target), started_at=now, unstable_since=None, applying="")
-        _note_providers(work, providers)
-    else:
+    if not whole and old is not None:
         renewed = {s: a for s, a in applied.items() if s in action.services}
         target = replace(old, services={**old.services, **renewed})
         work.record = replace(work.record, target=target, started_at=now)
+    elif action.mends and old is not None:
+        work.record = replace(work.record, target=replace(old, services=applied), started_at=now, applying="")
+    else:
+        target = _new_target(work, rendered, applied, back_to)
+        work.record = replace(remember(work.record, target), started_at=now, unstable_since=None, applying="")
+        _note_providers(work, providers)
     yield from work.save()
 
 
-def _pins(work: Work, rendered: Rendered, repaired: tuple[str, ...]) -> dict[str, str]:
+def _pins(work: Work, rendered: Rendered, action: Action) -> dict[str, str]:
     """Service to the image that it goes on running, whatever its tag stands for by now: of those that are mended,
     and of those that an edit of the app leaves as they were."""
     target = work.record.target
     if target is None:
         return {}
     images = images_of(target)
-    if repaired:
+    if not action.starts_all or action.mends:
         return images
     unchanged = {
         service.name
@@ -377,9 +379,9 @@ def _new_target(
 def keep_inputs(work: Work, rendered: Rendered) -> Run[None]:
     """Keep what it takes to go back to this revision later: its model, and copies of the files that it mounts."""
     record = work.record
-    targets = (record.target, *record.history) if record.target else record.history
-    quarantined = (record.quarantine.to,) if record.quarantine else ()
-    targets = (*targets, *quarantined)
+    # What is on record now counts, too: cut off before the next save, it is what is gone on with.
+    targets = [*known(record), *known(work.before)]
+    targets += [record.quarantine.to] if record.quarantine else []
     keep = tuple(dict.fromkeys(target.revision for target in targets))
     yield from ask(fx.KeepModel(work.name, rendered, keep))
     mounted = work.desired.mounted if isinstance(work.desired, Present) else {}
@@ -388,7 +390,7 @@ def keep_inputs(work: Work, rendered: Rendered) -> Run[None]:
         yield from ask(fx.KeepMounted(work.name, mounted, kept))
 
 
-def _copies(work: Work, rendered: Rendered) -> Run[dict[str, str]]:
+def _copies(work: Work) -> Run[dict[str, str]]:
     """Mounted path to the copy that takes its place: of each file that is not on disk as it was then."""
     to = work.record.quarantine.to if work.record.quarantine else work.record.target
     if to is None:
@@ -447,7 +449,7 @@ def _restart(work: Work, action: Action, providers: Mapping[str, Provider]) -> R
     work.moment = yield from ask(fx.ReadClock())
     target = work.record.target
     if target is not None:
-        target = note_started(target, work.observed, work.mounts)
+        target = note_started(target, work.observed, work.mounts, files_changed(work))
     work.record = replace(work.record, target=target, started_at=work.moment.now, unstable_since=None)
     _note_providers(work, providers)
     yield from work.save()

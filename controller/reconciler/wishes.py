@@ -14,8 +14,8 @@ from controller.model.facts import ADOPT, RESTART, ROLLBACK, STOPPED, SUSPENDED,
 from controller.model.observed import Rendered
 from controller.model.record import Quarantine
 from controller.planner.plan import Wishes
-from controller.planner.rollback import find_revision
 from controller.reconciler.work import Memory, Work
+from controller.status.history import find_revision
 
 PULLED = "pulled"
 """Value of the fact UPDATE once the images are here."""
@@ -57,6 +57,7 @@ def _roll_back(work: Work) -> Run[None]:
         message = f"a person went back to generation {to.generation}; that holds until an input changes"
         generation = work.record.generation
         quarantine = Quarantine(generation, to, "RolledBack", message, by_person=True)
+        yield from ask(fx.FulfilWish(UPDATE + work.name, PULLED))
         work.record = replace(work.record, quarantine=quarantine)
         yield from work.save()
     yield from ask(fx.FulfilWish(ROLLBACK + work.name, wanted))
@@ -104,12 +105,11 @@ def moved_services(work: Work, rendered: Rendered) -> Run[tuple[str, ...]]:
     )
 
 
-def fulfilled(work: Work, started: bool) -> Run[None]:
-    """A run came to its end without a failure: what was asked for is done, or there was nothing to do.
-
-    `started`: the whole app was applied.
-    """
-    if work.wishes.restart and not started:
+def fulfilled(work: Work) -> Run[None]:
+    """A run came to its end without a failure: what a person asked for is forgotten, if it was done or cannot be."""
+    asked = any(action.asked for action in work.done)
+    nothing_runs = not any(c.state == "running" for c in work.observed.containers)
+    if work.wishes.restart and (asked or (nothing_runs and not work.done)):
         yield from ask(fx.FulfilWish(RESTART + work.name, work.wishes.restart))
-    if work.wishes.moved and started:
+    if work.wishes.moved and any(action.starts_all for action in work.done):
         yield from ask(fx.FulfilWish(UPDATE + work.name, PULLED))

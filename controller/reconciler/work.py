@@ -138,6 +138,8 @@ class Work:
     record: Record
     desired: Desired
     observed: Observed = field(default_factory=Observed)
+    before_start: Observed = field(default_factory=Observed)
+    """What there was right before a start of this run began."""
     wishes: Wishes = field(default_factory=Wishes)
     mounts: Mapping[str, str] = field(default_factory=dict)
     """What is at the mounted paths of the model that is converged to: digests of files, identities of directories."""

@@ -265,6 +265,16 @@ class SqliteStore:
                 else:
                     self._facts[key] = value
 
+    def forget_fact(self, key: str, value: str) -> None:
+        """Forget the fact if that is what it says. Raises `StateUnusable`."""
+        with self._lock:
+            with self._view:
+                if self._facts.get(key) != value:
+                    return
+            self._do("DELETE FROM facts WHERE key = ? AND value = ?", (key, value))
+            with self._view:
+                self._facts.pop(key, None)
+
     # -- the file -------------------------------------------------------------------------------------
 
     def _open_or_rebuild(self, path: Path) -> None:

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from controller.planner.rollback import KEPT, WayBack, find_revision, find_way_back, is_same_run, remember
-from fakes.build import record, rendered, service, target
+from controller.model.observed import Observed
+from controller.planner.rollback import WayBack, find_way_back
+from controller.status.history import KEPT, find_revision, is_same_run, remember
+from fakes.build import container, ledger, observed, record, rendered, service, target
 
 GOOD = replace(target(revision="rev1"), generation=1)
 FAILED = replace(target(revision="rev2", good=False), generation=2)
@@ -15,40 +17,52 @@ UPDATED = record(generation=2, target=FAILED, history=(GOOD,))
 
 
 def test_a_failed_update_goes_back_to_the_last_good_revision() -> None:
-    assert find_way_back(UPDATED, rendered(), "auto") == WayBack(GOOD)
+    assert find_way_back(UPDATED, rendered(), Observed(), "auto") == WayBack(GOOD)
 
 
 def test_a_first_install_has_nothing_to_go_back_to() -> None:
     first = record(target=FAILED)
-    assert find_way_back(first, rendered(), "always") == WayBack(
+    assert find_way_back(first, rendered(), Observed(), "always") == WayBack(
         None, "there is no earlier revision to go back to"
     )
 
 
 def test_a_start_that_never_came_about_goes_back_to_what_was_applied_before() -> None:
-    assert find_way_back(record(generation=2, target=GOOD), rendered(), "auto").to == GOOD
+    assert find_way_back(record(generation=2, target=GOOD), rendered(), Observed(), "auto").to == GOOD
 
 
 def test_with_rollback_off_the_person_is_told_how() -> None:
-    way = find_way_back(UPDATED, rendered(), "never")
+    way = find_way_back(UPDATED, rendered(), Observed(), "never")
     assert way == WayBack(None, "rollback is off; `homeport rollback web` goes back to generation 1")
 
 
 @pytest.mark.parametrize("keeps_data", [True, False])
 def test_another_image_on_a_service_that_keeps_data_is_not_taken_back_by_itself(keeps_data: bool) -> None:
     new = replace(service("web", keeps_data=keeps_data), image="image:2")
-    way = find_way_back(UPDATED, rendered(new), "auto")
+    way = find_way_back(UPDATED, rendered(new), Observed(), "auto")
     assert (way.to is None) is keeps_data
-    assert find_way_back(UPDATED, rendered(new), "always").to == GOOD
+    assert find_way_back(UPDATED, rendered(new), Observed(), "always").to == GOOD
     if keeps_data:
         assert "service web keeps data and got another image" in way.why_not
         assert "`homeport rollback web` goes back to generation 1" in way.why_not
 
 
-def test_a_tag_that_moved_is_another_image_too() -> None:
-    moved = replace(FAILED, services={"web": replace(FAILED.services["web"], image_ids=("sha256:i2",))})
-    way = find_way_back(replace(UPDATED, target=moved), rendered(service(keeps_data=True)), "auto")
-    assert way.to is None
+def test_a_tag_that_moved_is_another_image_once_a_container_of_it_has_run() -> None:
+    def way(started_at: str) -> WayBack:
+        seen = observed(replace(container(started_at=started_at), image_id="sha256:i2"))
+        return find_way_back(UPDATED, rendered(service(keeps_data=True)), seen, "auto")
+
+    assert way("2026-01-01T11:00:00Z").to is None
+    assert way("").to == GOOD
+
+
+def test_what_an_on_update_hook_did_in_a_provider_is_not_gone_back_behind_by_itself() -> None:
+    updated = replace(UPDATED, version="2.0.0", on_update={"db": replace(ledger(), version="2.0.0")})
+    assert (
+        "on_update for version 2.0.0 has run in db"
+        in find_way_back(updated, rendered(), Observed(), "auto").why_not
+    )
+    assert find_way_back(updated, rendered(), Observed(), "always").to == GOOD
 
 
 def test_the_history_keeps_the_newest_and_always_the_last_good_one() -> None:
@@ -71,7 +85,8 @@ def test_the_same_inputs_from_another_image_are_another_run() -> None:
 
 
 def test_a_person_names_a_revision_or_takes_the_last_good_one_before_the_present() -> None:
-    now = record(target=replace(target(revision="rev3")), history=(FAILED, GOOD))
+    now = record(target=target(revision="rev3"), revision="rev3", history=(FAILED, GOOD))
     assert find_revision(now, "") == GOOD
+    assert find_revision(now, "rev3") is None
     assert find_revision(now, "rev2") == FAILED
     assert find_revision(now, "rev9") is None

@@ -1,0 +1,59 @@
+"""History: what was applied of an app before the present target, newest first. Pure.
+
+Which of it is gone back to, and when, is decided in the planner room; how people name it is control's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controller.model.record import Record, Target
+
+KEPT = 5
+"""Earlier targets of an app that are kept, the last good one always among them."""
+
+
+def remember(record: Record, new: Target) -> Record:
+    """The record with a new target; the one before goes into the history."""
+    unique: dict[object, Target] = {}
+    for target in known(record):
+        unique.setdefault(_run_of(target), target)
+    unique.pop(_run_of(new), None)
+    kept = list(unique.values())
+    good = next((target for target in kept if target.good), None)
+    first = kept[:KEPT]
+    if good is not None and good not in first:
+        first[-1] = good
+    return replace(record, target=new, history=tuple(first))
+
+
+def known(record: Record) -> tuple[Target, ...]:
+    """All that is on record, the present target first."""
+    return (record.target, *record.history) if record.target is not None else record.history
+
+
+def is_same_run(one: Target, other: Target) -> bool:
+    """Whether both mean the same inputs running from the same images."""
+    return _run_of(one) == _run_of(other)
+
+
+def _run_of(target: Target) -> object:
+    return target.revision, tuple(sorted(images_of(target).items()))
+
+
+def images_of(target: Target) -> dict[str, str]:
+    """Service to the one image id it ran from; services of which that is not known are left out."""
+    return {name: s.image_ids[0] for name, s in target.services.items() if len(s.image_ids) == 1}
+
+
+def find_revision(record: Record, wanted: str) -> Target | None:
+    """What a person asks to go back to: a revision, or "" for the last good run before the present one.
+
+    Never the present run itself, unless the folder says something else by now.
+    """
+    earlier = [t for t in record.history if record.target is None or not is_same_run(t, record.target)]
+    if not wanted:
+        return next((target for target in earlier if target.good), None)
+    if record.target is not None and record.target.revision != record.revision:
+        earlier.append(record.target)
+    return next((target for target in earlier if target.revision == wanted), None)
