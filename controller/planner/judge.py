@@ -146,11 +146,8 @@ def unexpected_ends(record: Record, rendered: Rendered, observed: Observed) -> t
             names.append(f"container {short} (gone)")
         elif not is_done(service, container, record.completed):
             names.append(container.name)
-    names += [
-        c.name
-        for c in observed.containers
-        if c.state == "running" and c.restarts > 0 and c.incarnation not in then
-    ]
+    running = [c for c in observed.containers if c.state == "running" and c.restarts]
+    names += [c.name for c in running if c.incarnation not in then]
     return tuple(dict.fromkeys(names))
 
 

@@ -82,12 +82,18 @@ def said(home: Home, short: str) -> str:
     return f"{condition['reason']}: {condition['message']}"
 
 
-def inside(home: Home, short: str, *command: str, service: str = "main") -> str:
-    """What a command in the app's container prints."""
-    with api(home.engine) as client:
-        execution = client.exec_create(f"{home.name(short)}-{service}-1", list(command))
-        output: bytes = client.exec_start(execution["Id"])
-    return output.decode().strip()
+def inside(home: Home, short: str, *command: str) -> str:
+    """What a command in the app's container prints; a container started a moment ago may not take it yet."""
+    printed: list[str] = []
+
+    def done() -> bool:
+        with api(home.engine) as client:
+            execution = client.exec_create(f"{home.name(short)}-main-1", list(command))
+            printed.append(client.exec_start(execution["Id"]).decode().strip())
+            return bool(client.exec_inspect(execution["Id"])["ExitCode"] == 0)
+
+    wait_until(done, f"{command} in {short}")
+    return printed[-1]
 
 
 def count(home: Home, event: str, short: str) -> int:
