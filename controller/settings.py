@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     remove_timeout: Annotated[Period, Field(description="how long an on_remove hook may take")] = 60.0
     rollback: Annotated[
         Literal["auto", "always", "never"],
-        Field(description="when a failed update is taken back; an app's manifest wins (no effect yet)"),
+        Field(description="when a failed update is taken back; an app's manifest wins"),
     ] = "auto"
     stable_after: Annotated[
         Seconds, Field(description="how long Ready before a revision is the last good one")
