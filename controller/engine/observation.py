@@ -90,9 +90,14 @@ def seconds(text: str) -> float:
 
 
 def stop_timeout(inspected: Json) -> int:
-    """Seconds that the container gets to end by itself."""
+    """Seconds that the container gets to end by itself, one at least.
+
+    With none the engine sends both signals at once, and when the container ends by the first while the second is
+    on its way, engine 20.10 cleans up after it twice, the second time after the restart: its root's mount point is
+    gone then, and no exec (nor health check, nor hook) works in it any more.
+    """
     given = inspected["Config"].get("StopTimeout")
-    return 10 if given is None else int(given)
+    return 10 if given is None else max(1, int(given))
 
 
 def event(message: Json) -> EngineEvent:

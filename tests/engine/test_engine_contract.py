@@ -852,6 +852,17 @@ def test_the_document_alone_brings_profiles_and_secrets(docker_world: World) -> 
 
 
 @pytest.mark.engine
+def test_a_container_takes_commands_after_each_restart_though_it_is_given_no_time_to_stop(
+    docker_world: World,
+) -> None:
+    docker_world.apply(f"{WEB}    init: true\n")
+    one = docker_world.one()
+    for _ in range(5):
+        docker_world.engine.restart(docker_world.app, [one.id])
+        assert docker_world.engine.exec(one.id, b"echo here", {}, 10).stdout == b"here\n"
+
+
+@pytest.mark.engine
 def test_what_is_built_is_built_anew_with_the_app(docker_world: World) -> None:
     app = docker_world.app
     text = f"services:\n  web:{SLEEPER.replace('image: homeport/sample:1', 'build: .')}"
