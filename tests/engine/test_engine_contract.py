@@ -1020,6 +1020,18 @@ def test_no_secret_and_no_control_character_is_in_the_last_lines(docker_world: W
 
 
 @pytest.mark.engine
+def test_what_the_file_of_a_secret_holds_is_not_in_the_last_lines(docker_world: World) -> None:
+    say = "sed 's/^/key: /' /run/secrets/key; sleep 1000"
+    chatty = SLEEPER.replace('["sleep", "1000"]', json.dumps(["sh", "-c", say]))
+    text = f"services:\n  web:{chatty}    secrets: [key]\nsecrets: {{key: {{file: ./key}}}}\n"
+    (Path(docker_world.write(text).folder) / "key").write_text("hunter2-and-more\nhunter3-and-more\n")
+    rendered = docker_world.apply(text)
+    web = docker_world.one().id
+    wait_until(lambda: len(docker_world.engine.last_lines(web, rendered)) == 2, "web has spoken")
+    assert docker_world.engine.last_lines(web, rendered) == ("key: ***", "key: ***")
+
+
+@pytest.mark.engine
 def test_a_log_that_cannot_be_read_back_has_no_last_lines(docker_world: World) -> None:
     rendered = docker_world.apply(f"{WEB}    logging: {{driver: none}}\n")
     assert docker_world.engine.last_lines(docker_world.one().id, rendered) == ()

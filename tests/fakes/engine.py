@@ -377,6 +377,11 @@ class FakeEngine:
         with self._lock:
             self._put(app, replace(self.container(app, service, number), state="paused"), "pause")
 
+    def unpause(self, app: str, service: str, number: int = 1) -> None:
+        """Somebody lets it go on."""
+        with self._lock:
+            self._put(app, replace(self.container(app, service, number), state="running"), "unpause")
+
     def crash(self, app: str, service: str, code: int = 1, number: int = 1) -> None:
         """Its process ends by itself (with 0, too); the restart policy applies."""
         with self._lock:
@@ -411,12 +416,28 @@ class FakeEngine:
             self._images.add(to)
             self.absent_images.discard(image)
 
+    def lose_image(self, image: str) -> None:
+        """Somebody removes what the name stands for; the next pull of the name brings another image."""
+        with self._lock:
+            self._images.discard(self._image_id(image))
+            self._tags[image] = f"sha256:another {image}"
+            self.absent_images.add(image)
+
     def lose_network(self, app: str) -> None:
         """Somebody takes the app's network away; a new one gets another id."""
         with self._lock:
             self._networks.pop(app, None)
             for container in list(self._apps.get(app, {}).values()):
                 self._put(app, replace(container, networks=()), "update")
+
+    def plant_surplus(self, app: str, service: str) -> None:
+        """Somebody scales it up by hand."""
+        with self._lock:
+            one = self.container(app, service)
+            new = self._id("ctr")
+            self._folders[new], self._services[new] = self._folders[one.id], self._services[one.id]
+            self._volumes[new] = self._volumes[one.id]
+            self._put(app, replace(one, id=new, name=f"{app}-{service}-2", number=2), "create")
 
     def plant_leftover(self, app: str, service: str, state: str = "created") -> None:
         """What an `up` that was ended in the middle of a re-creation leaves behind."""

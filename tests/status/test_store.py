@@ -110,6 +110,15 @@ def test_a_fact_can_be_changed_and_forgotten(store: Store) -> None:
     assert store.get("k") is None
 
 
+def test_a_fact_that_was_said_anew_is_not_forgotten_with_what_it_said_before(store: Store) -> None:
+    store.put("k", "1")
+    store.put("k", "2")
+    store.forget_fact("k", "1")
+    assert store.get("k") == "2"
+    store.forget_fact("k", "2")
+    assert store.get("k") is None
+
+
 def test_events_are_told_in_order_and_can_be_narrowed(store: Store) -> None:
     for number in range(4):
         store.tell(event(number, "web" if number % 2 else "db"))
