@@ -36,6 +36,9 @@ from controller.status.transition import transition
 SETTLE_CAP = 10.0
 """Seconds after which an edit is acted on although its files still change."""
 
+LOOK_AGAIN = 1.0
+"""Seconds after which what failed behind invalid files is looked at again."""
+
 ENGINE_RETRY = 5.0
 """Seconds after which a run that did not reach the engine is made again."""
 
@@ -199,6 +202,9 @@ class Reconciler:
             return said
         if isinstance(desired, Unreadable):
             return Blocked("Unknown", "SourceUnavailable", desired.message)
+        if record.quarantine is not None and record.quarantine.by_person:
+            # Said while the files were as they are, valid or not.
+            return Blocked("RolledBack", "RolledBack", record.quarantine.message)
         if isinstance(desired, Invalid):
             return Blocked("Invalid", desired.reason, desired.message)
         if not isinstance(desired, Present):
@@ -479,11 +485,11 @@ class Reconciler:
         faults = looking.faults_of(work, rendered)
         closed = find_closed(target.requires if target else work.record.requires, providers)
         waits_for = closed.message if closed else ""
-        if blocked is not None and blocked.word == "Invalid" and blocked.reason != "NameConflict":
-            fallen = yield from self._fall_back(work, faults, waits_for, rendered)
+        judgement = self._judgement(work, blocked, faults, waits_for, providers)
+        if judgement.given_up and blocked is not None:
+            fallen = yield from recovery.fall_back(work, rendered, recovery.mode_of(work, self.policy))
             if fallen is not None:
                 return fallen
-        judgement = self._judgement(work, blocked, faults, waits_for, providers)
         verdict = judgement.verdict
         if rendered is not None and verdict.word in ("Failed", "Degraded") and blocked is None:
             told = yield from looking.last_words(work, faults, verdict.message, rendered)
@@ -494,7 +500,7 @@ class Reconciler:
             health_message="; ".join(fault.cause for fault in faults),
             dependencies=None if not work.record.requires else waits_for,
         )
-        if judgement.given_up:
+        if judgement.given_up and blocked is None:
             mode = recovery.mode_of(work, self.policy)
             back = yield from recovery.go_back(work, verdict, rendered, mode, self.memory)
             if isinstance(back, Result):
@@ -516,19 +522,6 @@ class Reconciler:
         word = last_word(work.record)
         return Result(word, (*work.done, *told_actions), judgement.after, pending=judgement.pending)
 
-    def _fall_back(
-        self, work: Work, faults: tuple[Fault, ...], closed: str, rendered: Rendered | None
-    ) -> Run[Result | None]:
-        """The files are not valid, and what was applied last never was good: if it fails as well, go back."""
-        target = work.record.target
-        if (
-            target is None
-            or target.good
-            or not self._judge_target(work, target, faults, closed, False).given_up
-        ):
-            return None
-        return (yield from recovery.fall_back(work, rendered, recovery.mode_of(work, self.policy)))
-
     def _judgement(
         self,
         work: Work,
@@ -543,15 +536,22 @@ class Reconciler:
             if blocked.word == "RolledBack" and faults:
                 message += "; and now: " + "; ".join(fault.cause for fault in faults)
             verdict = Verdict(blocked.word, blocked.reason, message)
-            failed = blocked.word == "Failed"
-            return Judgement(verdict, blocked.after, pending=blocked.pending, failed=failed)
+            judgement = Judgement(
+                verdict, blocked.after, pending=blocked.pending, failed=blocked.word == "Failed"
+            )
+            if blocked.word != "Invalid" or blocked.reason == "NameConflict" or target is None or target.good:
+                return judgement
+            # The files are of no use, and what was applied last was never good: it is watched until it is, or fails.
+            behind = self._judge_target(work, target, faults, closed, awaits=False)
+            after = blocked.after or behind.after or (LOOK_AGAIN if behind.failed else None)
+            return replace(judgement, after=after, given_up=behind.given_up)
         if target is None:
             verdict = Verdict("Progressing", "Progressing", "nothing was applied yet")
             return Judgement(verdict, after=1.0, pending=True)
-        return self._judge_target(work, target, faults, closed, self._awaits_hooks(work, providers))
+        return self._judge_target(work, target, faults, closed, awaits=self._awaits_hooks(work, providers))
 
     def _judge_target(
-        self, work: Work, target: Target, faults: tuple[Fault, ...], closed: str, awaits: bool
+        self, work: Work, target: Target, faults: tuple[Fault, ...], closed: str, *, awaits: bool
     ) -> Judgement:
         times = Times(self.policy.stable_after, health_timeout(work, self.policy))
         loops = crash_loops(work.record, work.observed)

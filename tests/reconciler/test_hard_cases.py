@@ -616,3 +616,16 @@ def test_a_plan_for_an_orphan_does_not_forget_it(world: World) -> None:
     fx.drive(world.reconciler.run("web", dry_run=True), world.host)
     look(world)
     assert world.word("web") == "Orphaned"
+
+
+def test_a_person_goes_back_though_the_files_are_broken(world: World) -> None:
+    good(world, OLD)
+    good(world, NEW)
+    world.tree.folders["web"].broken = "half a save"
+    look(world)
+    assert world.word("web") == "Invalid"
+    world.store.put(ROLLBACK + "web", "")
+    look(world)
+    world.until_quiet(limit=60)
+    assert world.word("web") == "RolledBack"
+    assert world.engine.container("web", "main").config_hash == "h-old"
