@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from controller.cli.options import APP_WRONG, FINE, Common, common, output
+
+if TYPE_CHECKING:
+    from controller.model.desired import Invalid, Present, Problem
 
 
 @click.command()
@@ -30,7 +33,8 @@ def validate(options: Common, paths: tuple[Path, ...], form: str) -> int:
     from controller.cli import offline, printing, serve
 
     wanted = paths or offline.folders(Path(options.settings().apps))
-    results = [_validated(path.absolute(), serve.load_folder(path.absolute())) for path in wanted]
+    found = [(path.absolute(), serve.load_folder(path.absolute())) for path in wanted]
+    results = [_validated(path, app, _model_problem(app)) for path, app in found]
     if form == "json":
         printing.as_json({"apps": results})
     else:
@@ -41,12 +45,25 @@ def validate(options: Common, paths: tuple[Path, ...], form: str) -> int:
     return APP_WRONG if any(not result["valid"] for result in results) else FINE
 
 
-def _validated(path: Path, found: Any) -> dict[str, Any]:
-    problems = getattr(found, "problems", ())
+def _model_problem(app: Present | Invalid) -> Problem | None:
+    """What Compose says to the files, where it can be asked yet: what `.env` will hold may still be missing."""
+    from controller.cli import serve
+    from controller.model.desired import Present, Problem
+
+    if not isinstance(app, Present) or app.seeds or app.unset:
+        return None
+    if any(requirement.on_install for requirement in app.manifest.requires):
+        return None
+    text = serve.model_problem(app)
+    return Problem(Path(app.compose_files[0]).name, "", text) if text else None
+
+
+def _validated(path: Path, found: Present | Invalid, problem: Problem | None) -> dict[str, Any]:
+    problems = (*getattr(found, "problems", ()), *([problem] if problem else []))
     return {
         "name": found.name,
         "folder": str(path),
-        "valid": not hasattr(found, "problems"),
+        "valid": not problems,
         "problems": [
             {"file": p.file, "line": p.line, "field": p.field, "rule": p.rule, "text": str(p)}
             for p in problems

@@ -148,7 +148,7 @@ def wait(options: Common, app: str, wanted: str, timeout: str) -> int:
     told = None
     for _ in _ticks(True, SOON):
         word, message = _word_now(settings, app, clock.now())
-        if word in words:
+        if word in words and not _is_behind(settings, app):
             click.echo(f"{app} is {word}.")
             return FINE
         text = printing.clean(f"{app} is {word}" + (f": {message}" if message else ""))
@@ -159,6 +159,19 @@ def wait(options: Common, app: str, wanted: str, timeout: str) -> int:
             click.echo(text, err=True)
         told = text
     return APP_WRONG
+
+
+def _is_behind(settings: Settings, app: str) -> bool:
+    """Whether the service runs and has not yet taken in what the app's folder says at this moment."""
+    from controller.cli import offline, serve
+    from controller.status.lock import StateLock
+
+    folder = Path(settings.apps) / app
+    if StateLock(Path(settings.state)).holder() is None or not folder.is_dir():
+        return False
+    with offline.looking(settings) as store:
+        record = store.record(app)
+    return record is not None and record.revision != serve.load_folder(folder).revision
 
 
 def _words(wanted: str) -> set[str]:
@@ -180,7 +193,7 @@ def _word_now(settings: Settings, app: str, now: datetime) -> tuple[str, str]:
     with offline.looking(settings) as store:
         record = store.record(app)
         if record is None:
-            return "Unknown", "it is not on record" + ("" if running else "; the service is not running")
+            return "Unknown", "it was not seen yet" + ("" if running else "; the service is not running")
         service = offline.describe(settings, store, running=running)
         word = summary_of(record, service, now, 2 * settings.resync)
     ready = record.condition("Ready")

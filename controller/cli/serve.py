@@ -102,5 +102,27 @@ def load_folder(path: Path) -> Present | Invalid:
     return load(path)
 
 
+def model_problem(app: Present) -> str:
+    """What Compose finds wrong with the files of an app, or "". It needs no engine; without a Compose: ""."""
+    import tempfile
+
+    from controller.clock import SystemClock
+    from controller.engine.docker_engine import DockerEngine
+    from controller.engine.endpoint import resolve_endpoint
+    from controller.model.errors import AppError, EngineUnreachable
+
+    with tempfile.TemporaryDirectory() as folder:
+        engine = DockerEngine(resolve_endpoint(), folder, SystemClock())
+        try:
+            engine.render(app)
+        except EngineUnreachable:
+            return ""
+        except AppError as error:
+            return str(error)
+        finally:
+            engine.close()
+    return ""
+
+
 def _note(text: str) -> None:
     print(f"homeport: {text}", file=sys.stderr)

@@ -181,12 +181,15 @@ def remember(service: Service, wish: Wish) -> None:
     now = service.clock.now().isoformat()
     match wish:
         case Stop():
+            _check_ours(store, app)
             store.put(STOPPED + app, "1")
         case Start():
             store.put(STOPPED + app, None)
         case Restart():
+            _check_cared_for(store, app)
             store.put(RESTART + app, now)
         case Update():
+            _check_cared_for(store, app)
             store.put(UPDATE + app, now)
         case Adopt():
             _check_adoptable(store, app)
@@ -200,10 +203,31 @@ def remember(service: Service, wish: Wish) -> None:
             raise TypeError(f"no such wish: {wish!r}")
 
 
-def _check_adoptable(store: Store, app: str) -> None:
+def _check_ours(store: Store, app: str) -> None:
+    if _reason(store, app) == "NameConflict":
+        raise Refused(
+            f"{app}: what runs under that name is another project's; `homeport adopt {app}` takes it over"
+        )
+
+
+def _check_cared_for(store: Store, app: str) -> None:
+    if store.get(STOPPED + app) is not None:
+        raise Refused(f"{app} is stopped; `homeport start {app}` starts it first")
+    record = store.record(app)
+    if store.get(SUSPENDED + app) is not None or (record is not None and record.suspended_by_manifest):
+        raise Refused(
+            f"{app} is suspended and left exactly as it is; `homeport resume {app}` takes it up first"
+        )
+
+
+def _reason(store: Store, app: str) -> str:
     record = store.record(app)
     ready = record.condition("Ready") if record is not None else None
-    if ready is None or ready.reason != "NameConflict":
+    return ready.reason if ready is not None else ""
+
+
+def _check_adoptable(store: Store, app: str) -> None:
+    if _reason(store, app) != "NameConflict":
         raise Refused(f"{app}: there is nothing to adopt; no project of that name runs from another folder")
 
 

@@ -151,13 +151,17 @@ class DockerEngine:
 
     def last_lines(self, container: str, rendered: Rendered, lines: int = 3) -> tuple[str, ...]:
         """See `Engine.last_lines`. Also () when the container's log cannot be read back (log driver `none`)."""
-        log = self._clients.read("reading a container's log", lambda api: _log(api, container))
+        check, log = self._clients.read(
+            "reading a container's log", lambda api: (_check_output(api, container), _log(api, container))
+        )
         secrets = (
             *rendered.env.values(),
             *documents.secret_values(rendered.document),
             *_lines_in(documents.secret_files(rendered.document)),
         )
-        return last_lines(log.decode("utf-8", "replace"), secrets, lines, LINE_LIMIT)
+        said = last_lines(log.decode("utf-8", "replace"), secrets, lines, LINE_LIMIT)
+        checked = last_lines(check, secrets, 1, LINE_LIMIT)
+        return (*said, *(f"its health check: {line}" for line in checked))[-lines:] if lines > 0 else ()
 
     # ---- what files mean ----
 
@@ -436,6 +440,18 @@ def _look(
             if volume["Name"] in volumes:
                 found[volume["Name"]] = str((volume.get("Labels") or {}).get(created, ""))
     return ours, tuple(sorted(foreign)), found
+
+
+def _check_output(api: Any, container: str) -> str:
+    """What the last health check of an unhealthy container printed."""
+    from docker.errors import NotFound
+
+    try:
+        health = api.inspect_container(container)["State"].get("Health") or {}
+    except NotFound:
+        return ""
+    looks = health.get("Log") or []
+    return str(looks[-1].get("Output") or "") if looks and health.get("Status") == "unhealthy" else ""
 
 
 def _log(api: Any, container: str) -> bytes:

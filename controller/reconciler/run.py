@@ -273,7 +273,8 @@ class Reconciler:
             if fallen is not None:
                 return fallen
         verdict = judgement.verdict
-        if rendered is not None and verdict.word in ("Failed", "Degraded") and blocked is None:
+        unhealthy = any(fault.kind == "unhealthy" for fault in faults)
+        if rendered is not None and blocked is None and (verdict.word in ("Failed", "Degraded") or unhealthy):
             told = yield from looking.last_words(work, faults, verdict.message, rendered)
             verdict = replace(verdict, message=told)
         verdict = replace(

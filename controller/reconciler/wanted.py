@@ -176,7 +176,13 @@ class Wanted:
         there is nothing to apply. The target moves on; a service that mounts what changed is restarted by a repair.
         """
         target, desired = work.record.target, work.desired
-        if target is None or not isinstance(desired, Present) or target.revision == rendered.revision:
+        if target is None or not isinstance(desired, Present):
+            return
+        if target.revision == rendered.revision:
+            if target.generation != work.record.generation and not target.detached:
+                # The files are again what was applied: it is the newest generation that runs.
+                target = replace(target, generation=work.record.generation)
+                work.record = replace(work.record, target=target)
             return
         if target.detached or work.record.applying or target.folder not in ("", desired.folder):
             return

@@ -153,7 +153,8 @@ def test_suspend_and_resume(client: ApiClient, service: Asked) -> None:
 def test_every_wish_travels_and_comes_back_as_what_was_done(
     client: ApiClient, service: Asked, kind: type[Wish]
 ) -> None:
-    conflict = Condition("Ready", "False", "NameConflict", "m", NOON, 1)
+    reason = "NameConflict" if kind is Adopt else "HealthCheckFailed"
+    conflict = Condition("Ready", "False", reason, "m", NOON, 1)
     service.store.save(
         record("web", conditions=(conflict,), target=target(), history=(target(revision="rev1"),))
     )

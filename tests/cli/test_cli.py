@@ -294,6 +294,19 @@ def test_validate(homeport: Homeport, apps: Path) -> None:
     assert document["apps"][0]["valid"] is False
 
 
+def test_validate_says_what_compose_finds_wrong(homeport: Homeport, tmp_path: Path) -> None:
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    manifest(folder)
+    (folder / "docker-compose.yaml").write_text("services: {web: {image: x, innit: true}}\n")
+    result = homeport("validate", str(folder))
+    assert result.exit_code == 1
+    assert "notes: docker-compose.yaml: " in result.stderr
+    assert "innit" in result.stderr
+    (folder / "docker-compose.yaml").write_text("services: {web: {image: x, init: true}}\n")
+    assert homeport("validate", str(folder)).exit_code == 0
+
+
 def test_validate_of_no_folder_is_2(homeport: Homeport, tmp_path: Path) -> None:
     assert homeport("validate", str(tmp_path / "nothing")).exit_code == 2
 

@@ -18,6 +18,7 @@ from click.testing import Result
 
 from controller.cli.questions import duration
 from controller.model.record import Quarantine
+from controller.source.reading import load_folder
 from controller.status.store import SqliteStore
 from fakes.build import record, target
 from rig.cleanup import EngineCleanup
@@ -43,11 +44,12 @@ def test_a_wait_that_is_over_time_says_what_there_is_instead(homeport: Homeport)
 
 
 def test_wait_sees_what_the_service_records_and_says_each_change_once(
-    homeport: Homeport, service: Any
+    homeport: Homeport, apps: Path, service: Any
 ) -> None:
     service.store.put("engine_reachable", "1")
     ready = service.store.record("web")
     assert ready is not None
+    ready = replace(ready, revision=load_folder(apps / "web").revision)
     why = replace(ready.conditions[0], status="False", reason="DependencyMissing", message="db is missing")
     service.store.save(replace(ready, conditions=(why,)))
     later = threading.Timer(1.0, lambda: service.store.save(ready))
@@ -62,7 +64,18 @@ def test_wait_sees_what_the_service_records_and_says_each_change_once(
 
 def test_an_app_that_is_not_on_record_yet_is_waited_for(homeport: Homeport) -> None:
     result = homeport("wait", "web", "--timeout", "0s")
-    assert (result.exit_code, "not on record" in result.stderr) == (1, True)
+    assert (result.exit_code, "not seen yet" in result.stderr) == (1, True)
+
+
+def test_what_was_edited_and_not_taken_in_yet_is_waited_for(
+    homeport: Homeport, apps: Path, service: Any
+) -> None:
+    service.store.put("engine_reachable", "1")
+    assert homeport("wait", "web", "--timeout", "0s").exit_code == 1
+    ready = service.store.record("web")
+    assert ready is not None
+    service.store.save(replace(ready, revision=load_folder(apps / "web").revision))
+    assert homeport("wait", "web", "--timeout", "0s").exit_code == 0
 
 
 @pytest.mark.usefixtures("recorded")

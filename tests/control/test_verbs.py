@@ -195,3 +195,22 @@ def test_one_wrong_volume_and_none_is_purged(service: Asked) -> None:
     with pytest.raises(Refused, match="What can be purged: p_gone_data"):
         verbs.purge(service, verbs.Purge("gone", ("data", "p_web_data")))
     assert service.purged == []
+
+
+def test_what_cannot_be_had_of_a_stopped_or_suspended_app_is_refused(service: Asked) -> None:
+    service.store.save(record("web"))
+    service.store.put(STOPPED + "web", "1")
+    for wish in (verbs.Restart("web"), verbs.Update("web")):
+        with pytest.raises(Refused, match="homeport start web"):
+            verbs.remember(service, wish)
+    service.store.put(STOPPED + "web", None)
+    service.store.put(SUSPENDED + "web", "1")
+    with pytest.raises(Refused, match="homeport resume web"):
+        verbs.remember(service, verbs.Update("web"))
+
+
+def test_a_foreign_project_of_that_name_is_not_stopped(service: Asked) -> None:
+    conflict = Condition("Ready", "False", "NameConflict", "m", NOON, 1)
+    service.store.save(record("web", conditions=(conflict,)))
+    with pytest.raises(Refused, match="homeport adopt web"):
+        verbs.remember(service, verbs.Stop("web"))

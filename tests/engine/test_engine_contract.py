@@ -852,6 +852,17 @@ def test_the_document_alone_brings_profiles_and_secrets(docker_world: World) -> 
 
 
 @pytest.mark.engine
+def test_what_a_failing_health_check_printed_is_among_the_last_lines(docker_world: World) -> None:
+    check = '{test: ["CMD-SHELL", "echo no way; exit 1"], interval: 1s, retries: 1}'
+    rendered = docker_world.apply(f"{WEB}    healthcheck: {check}\n")
+    one = docker_world.one()
+    wait_until(
+        lambda: docker_world.engine.last_lines(one.id, rendered) == ("its health check: no way",),
+        "what the check printed is told", 15,
+    )  # fmt: skip
+
+
+@pytest.mark.engine
 def test_a_container_takes_commands_after_each_restart_though_it_is_given_no_time_to_stop(
     docker_world: World,
 ) -> None:
