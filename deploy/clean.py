@@ -73,6 +73,10 @@ def _clean_engine(api: Any) -> None:
 
     folders = {folder.name for folder in APPS.iterdir() if folder.is_dir()} if APPS.exists() else set()
     projects = ({c["Labels"][PROJECT] for c in ours} | folders) - foreign
+    for image in api.images(filters={"reference": "homeport.local/keep/*"}):
+        for tag in image["RepoTags"] or ():
+            if tag.removeprefix("homeport.local/keep/").partition(":")[0] in projects:
+                api.remove_image(tag, noprune=True)
     for network in api.networks(filters={"label": PROJECT}):
         if network["Labels"][PROJECT] in projects:
             api.remove_network(network["Id"])

@@ -16,6 +16,9 @@ class Remedy(NamedTuple):
     advice: tuple[str, ...] = ()
 
 
+WENT_BACK = "WentBack"
+"""RolledBack, and not because anything failed: a person wants it so."""
+
 REMEDIES = {
     # The files of the app.
     "Incomplete": Remedy(
@@ -42,7 +45,13 @@ REMEDIES = {
         ("edit {folder}/.env, or `homeport set {app} KEY` (it asks for the value)",),
     ),
     # Steps that failed.
-    "HookFailed": Remedy("", ("mend the script, in the folder of that provider: an edit is tried at once",)),
+    "HookFailed": Remedy(
+        "",
+        (
+            "mend the script, in the folder of that provider: an edit is tried at once",
+            "what it printed is told nowhere, as it may hold secrets: let it write its troubles to a file in there",
+        ),
+    ),
     "HookTimeout": Remedy(
         "",
         (
@@ -128,6 +137,10 @@ REMEDIES = {
             "mend it in {folder}: an edit is tried at once",
             "`homeport reconcile {app}` tries generation {quarantined} once more",
         ),
+    ),
+    WENT_BACK: Remedy(
+        "stays there until a file in {folder} changes",
+        ("nothing; `homeport reconcile {app}` goes forward to generation {quarantined} again",),
     ),
     # The folder is gone.
     "RemovalHeld": Remedy(

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from controller.control.queries import parse_time, rfc3339
-from controller.control.remedies import OTHER, REMEDIES, START, Remedy
+from controller.control.remedies import OTHER, REMEDIES, START, WENT_BACK, Remedy
 from controller.model.record import Record
 from controller.status.summary import DEPENDENCY_REASONS, last_word, summarize
 
@@ -98,7 +98,7 @@ def explain(
     if summary == "Ready":
         return why
     names = _names(records, why, service)
-    return replace(why, next=_next(why, names), advice=_advice(why, culprit, names))
+    return replace(why, next=_next(why, culprit, names), advice=_advice(why, culprit, names))
 
 
 # -- the chain ----------------------------------------------------------------------------------------------
@@ -216,11 +216,11 @@ def _find_drift(record: Record) -> list[str]:
     return drift
 
 
-def _next(why: Why, names: Mapping[str, str]) -> str:
+def _next(why: Why, culprit: Record, names: Mapping[str, str]) -> str:
     if not why.live:
         return "nothing: the service is not running"
     root = why.chain[-1]
-    text = _remedy(root).next.format_map(names)
+    text = _remedy(root, culprit).next.format_map(names)
     if root.summary == "Failed":
         text = "waits for your choice, or for an edit"
     if why.next_try is not None:
@@ -236,7 +236,7 @@ def _next(why: Why, names: Mapping[str, str]) -> str:
 
 def _advice(why: Why, culprit: Record, names: Mapping[str, str]) -> tuple[str, ...]:
     root = why.chain[-1]
-    lines = list(_remedy(root).advice)
+    lines = list(_remedy(root, culprit).advice)
     if len(why.chain) == LONGEST and root.reason in DEPENDENCY_REASONS:
         lines = ["the chain is longer than this; `homeport why {app}` goes on"]
     if root.summary == "Suspended" and culprit.suspended_by_manifest:
@@ -251,8 +251,10 @@ def _advice(why: Why, culprit: Record, names: Mapping[str, str]) -> tuple[str, .
     return (*start, *(line.format_map(names) for line in lines))
 
 
-def _remedy(root: Link) -> Remedy:
+def _remedy(root: Link, culprit: Record) -> Remedy:
     reason = root.reason
+    if reason == "RolledBack" and culprit.quarantine is not None and culprit.quarantine.by_person:
+        reason = WENT_BACK
     if root.summary != "Missing" and reason == "DependencyMissing":
         reason = "DependencyNotReady"  # it is there by now
     return REMEDIES.get(reason, OTHER)

@@ -436,6 +436,8 @@ class Reconciler:
         yield from self._save(work, verdict)
         if verdict.word in _TOLD and (work.done or not self._was_told(work)):
             name, level = _TOLD[verdict.word]
+            if work.record.quarantine is not None and work.record.quarantine.by_person:
+                level = "info"  # no failure: a person wants it so
             yield from work.tell(name, verdict.message, level, reason=verdict.reason)
 
     def _save(self, work: Work, verdict: Verdict) -> Run[None]:
