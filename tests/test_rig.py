@@ -38,7 +38,7 @@ def run(client: Any, name: str, command: list[str], **host_config: Any) -> str:
 def test_the_engine_answers_and_has_the_sample_image(engine_host: str) -> None:
     assert answers(engine_host)
     with api(engine_host) as client:
-        assert client.inspect_image(SAMPLE_IMAGE)["RepoTags"] == [SAMPLE_IMAGE]
+        assert SAMPLE_IMAGE in client.inspect_image(SAMPLE_IMAGE)["RepoTags"]
 
 
 @pytest.mark.engine

@@ -127,7 +127,7 @@ def mounted_now(work: Work, rendered: Rendered) -> Run[dict[str, str]]:
 def files_changed(work: Work) -> str:
     """When an input on disk last changed, as the engine writes times."""
     quiet = work.desired.quiet if isinstance(work.desired, Present) else 0.0
-    return f"{work.moment.now - timedelta(seconds=quiet):%Y-%m-%dT%H:%M:%S.%f}000Z"
+    return f"{work.began - timedelta(seconds=quiet):%Y-%m-%dT%H:%M:%S.%f}000Z"
 
 
 def note_started(target: Target, observed: Observed, now: Mapping[str, str], changed: str) -> Target:

@@ -13,7 +13,7 @@ from typing import Any
 from controller.model import effects as fx
 from controller.model.desired import Absent, Invalid, Present
 from controller.model.effects import Run, ask
-from controller.model.errors import EngineUnreachable, InputInvalid, Interrupted
+from controller.model.errors import AppError, EngineUnreachable, InputInvalid, Interrupted
 from controller.model.facts import APPROVED, REMOVE
 from controller.model.observed import Rendered
 from controller.model.plan import Action, Plan, Result
@@ -365,6 +365,8 @@ class Reconciler:
         yield from work.tell(
             name, str(error), "error", kind=action.kind, target=action.target, reason=error.reason
         )
+        if action.kind == "pull":
+            return (yield from self._pull_failed(work, error, providers))
         verdict = Verdict("Failed", error.reason, str(error))
         if action.kind == "rollback":
             text = f"going back to an earlier revision failed: {error.reason}: {error}"
@@ -382,6 +384,16 @@ class Reconciler:
         return (
             yield from self._retry_later(work, verdict, providers, f"{action.kind} failed: {error.reason}")
         )
+
+    def _pull_failed(self, work: Work, error: AppError, providers: Providers) -> Run[Result]:
+        """The images that a person asked for cannot be had: the person is told, and the app is as it was."""
+        work.record = replace(work.record, conditions=work.before.conditions)
+        yield from self._heal_meanwhile(work, providers)
+        yield from work.save()
+        target = work.record.target
+        edited = target is None or target.revision != work.record.revision
+        told = Action("error", work.name, f"{error.reason}: {error}", app=work.name)
+        return Result(last_word(work.record), (*work.done, told), after=1.0 if edited else None, failed=True)
 
     def _heal_meanwhile(self, work: Work, providers: Providers) -> Run[None]:
         """The revision on disk cannot be started yet, for its hook or its pull fails: what ran before it is kept

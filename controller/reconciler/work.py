@@ -147,6 +147,10 @@ class Work:
     news: list[Event] = field(default_factory=list)
     """Told once the first thing is saved: a run that changes nothing says nothing."""
 
+    def __post_init__(self) -> None:
+        self.began = self.moment.now
+        """When the app's folder was read, or a moment before; `moment` moves on."""
+
     def event(self, name: str, message: str, level: str = "info", /, **fields: object) -> Event:
         return Event(self.moment.now, self.name, name, level, message, fields)
 

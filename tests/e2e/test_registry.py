@@ -238,7 +238,7 @@ def test_what_is_healed_runs_the_image_that_was_applied_though_its_tag_has_moved
             assert marker_of(home, "web") == "first"
 
 
-def test_an_update_from_a_registry_that_is_down_leaves_what_runs_and_goes_on_when_it_is_back(
+def test_an_update_from_a_registry_that_is_down_is_told_and_leaves_what_runs_until_it_is_asked_for_again(
     home: Home, registry: Registry
 ) -> None:
     registry.push("web:1", "first")
@@ -251,9 +251,10 @@ def test_an_update_from_a_registry_that_is_down_leaves_what_runs_and_goes_on_whe
     done = home.run("update", home.name("web"))
     assert done.returncode == 1
     assert "PullFailed" in done.stdout + done.stderr
-    home.wait("web", "Failed")
+    home.wait("web", "Ready")
     assert home.ids("web") == before
     registry.start()
+    assert home.run("update", home.name("web")).returncode == 0
     wait_until(lambda: image_of(home, "web") == second, "what a person asked for is done", 30)
     home.wait("web", "Ready")
 

@@ -1016,7 +1016,8 @@ def test_the_file_of_a_secret_and_of_a_config_can_be_replaced_and_comes_back(doc
 def test_no_secret_and_no_control_character_is_in_the_last_lines(docker_world: World, tty: str) -> None:
     say = (
         r"printf 'early\n\033[31mA=%s\033[0m\rdone \007\n' $$A; "
-        r"echo B is $$B >&2; sleep 0.5; head -c 40000 /dev/zero | tr '\0' y; echo; sleep 1000"
+        # The engine reads two streams: what is written to both at one moment may change places.
+        r"sleep 0.5; echo B is $$B >&2; sleep 0.5; head -c 40000 /dev/zero | tr '\0' y; echo; sleep 1000"
     )
     chatty = SLEEPER.replace('["sleep", "1000"]', json.dumps(["sh", "-c", say]))
     text = f"services:\n  web:{chatty}    tty: {tty}\n    environment: {{A: hunter2-and-more, B: '${{B}}'}}\n"

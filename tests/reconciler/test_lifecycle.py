@@ -665,6 +665,19 @@ def test_an_update_whose_pull_fails_is_told_and_what_runs_is_healed_all_the_same
     assert world.running_services("web") == ["main"]
 
 
+def test_an_update_that_cannot_be_pulled_is_told_once_and_changes_nothing(world: World) -> None:
+    good(world, OLD)
+    before = ids(world)
+    world.engine.fail("pull", "web", AppError("PullFailed", "the registry is down"))
+    wish(world, UPDATE)
+    assert (world.word("web"), ids(world)) == ("Ready", before)
+    assert [str(a) for a in world.results["web"][-1].actions] == [
+        "error          web (PullFailed: the registry is down)"
+    ]
+    assert world.told("web")[-1] == "action.failed"
+    assert world.store.get(UPDATE + "web") is None
+
+
 def test_an_update_to_a_bad_image_is_taken_back(world: World) -> None:
     good(world, OLD)
     world.engine.upstream["image:1"] = "sha256:bad"
