@@ -76,7 +76,7 @@ def test_stop_start_and_restart_do_that_and_nothing_else(home: Home) -> None:
     assert (home.word("app"), runs(home, "app")) == ("Stopped", False)
     (home.apps / name / "docker-compose.yaml").write_text(SLEEPER + "    labels: {edited: 'yes'}\n")
     wait_until(lambda: (home.status("app") or {})["generation"] == 2, "the edit was seen")
-    fine(home, "restart", name)
+    assert home.run("restart", name).returncode == 1, "it is to be started, not restarted"
     home.stop()
     home.start()
     home.wait("app", "Stopped")
@@ -181,7 +181,7 @@ def test_wait_logs_events_and_update_answer_with_the_codes_that_are_documented(h
         assert (done.returncode, f"Did you mean {name}" in done.stderr) == (2, True), command
     home.stop()
     home.engine = "unix:///nonexistent/docker.sock"
-    for command in ("stop", "restart", "reconcile", "logs"):
+    for command in ("restart", "stop", "reconcile", "logs"):
         assert home.run(command, name).returncode == 3, command
 
 
