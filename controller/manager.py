@@ -126,7 +126,7 @@ def _still_true(runs: Sequence[tuple[str, Result]]) -> list[Action]:
         action
         for index, (app, result) in enumerate(runs)
         for action in result.actions
-        if last[app] == index or action.kind not in ("wait", "skip", "error")
+        if last[app] == index or action.asked or action.kind not in ("wait", "skip", "error")
     ]
 
 

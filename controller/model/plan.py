@@ -36,7 +36,7 @@ class Action:
     mends: bool = False
     """For compose_up: what was applied is made whole again; it is no edit."""
     asked: bool = False
-    """For restart: a person asks for it, and the wish is fulfilled with it."""
+    """A person asks for it: a restart with which the wish is fulfilled, or the error of what is tried but once."""
 
     @property
     def changes_inputs(self) -> bool:

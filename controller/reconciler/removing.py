@@ -199,7 +199,9 @@ def _withdraw(work: Work, error: AppError) -> Run[Result]:
     yield from work.tell(
         "action.failed", message, "error", kind="remove", target=work.name, reason=error.reason
     )
-    return Result(last_word(work.record), (Action("error", work.name, message, app=work.name),), after=0.0)
+    return Result(
+        last_word(work.record), (Action("error", work.name, message, app=work.name, asked=True),), after=0.0
+    )
 
 
 def _note_down(work: Work) -> Run[None]:

@@ -392,7 +392,7 @@ class Reconciler:
         yield from work.save()
         target = work.record.target
         edited = target is None or target.revision != work.record.revision
-        told = Action("error", work.name, f"{error.reason}: {error}", app=work.name)
+        told = Action("error", work.name, f"{error.reason}: {error}", app=work.name, asked=True)
         return Result(last_word(work.record), (*work.done, told), after=1.0 if edited else None, failed=True)
 
     def _heal_meanwhile(self, work: Work, providers: Providers) -> Run[None]:

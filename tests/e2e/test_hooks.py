@@ -176,7 +176,7 @@ def test_new_containers_of_a_provider_run_on_start_and_restart_once_who_asks_for
         before, since, was = home.ids("app"), len(home.log(short="app")), len(home.log(short="calm"))
         with api(home.engine) as client:
             name = f"{home.name('db')}-main-1"
-            client.remove_container(name, force=True) if how == "removed" else client.restart(name, timeout=0)
+            client.remove_container(name, force=True) if how == "removed" else client.restart(name, timeout=1)
         wait_until(lambda s=since: "restart" in done(home, "app", s), f"it follows a provider {how}")
         wait_until(lambda w=was: done(home, "calm", w), "the hook runs for both")
         for short in ("db", "app", "calm"):

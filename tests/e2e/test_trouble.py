@@ -37,7 +37,7 @@ def test_a_container_removed_stopped_or_killed_is_brought_back(home: Home) -> No
             if trouble == "remove":
                 client.remove_container(name, force=True)
             elif trouble == "stop":
-                client.stop(name, timeout=0)
+                client.stop(name, timeout=1)
             else:
                 client.kill(name)
         wait_until(lambda old=before: running() and home.ids("heal") != old, f"back after {trouble}", 10)
@@ -140,7 +140,7 @@ def test_a_sidecar_follows_the_container_whose_network_it_shares(home: Home) -> 
     for how in ("remove", "restart"):
         before = home.ids("pair")
         with api(home.engine) as client:
-            client.remove_container(main, force=True) if how == "remove" else client.restart(main, timeout=0)
+            client.remove_container(main, force=True) if how == "remove" else client.restart(main, timeout=1)
         wait_until(lambda old=before: home.ids("pair")[side] != old[side] if together() else False, how, 15)
         home.wait("pair", "Ready")
 
