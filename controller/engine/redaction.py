@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import groupby
 
 MESSAGE_LIMIT = 600
 """Characters of a message that people read."""
@@ -47,8 +48,11 @@ def shorten(text: str, limit: int = MESSAGE_LIMIT) -> str:
 
 
 def last_lines(text: str, values: Iterable[str], lines: int, limit: int) -> tuple[str, ...]:
-    """The last lines of a log that are not empty, redacted, each at most `limit` characters long."""
+    """The last lines of a log that are not empty, redacted, each at most `limit` characters long.
+
+    A line that is there again and again, as after each start of a crash loop, is there once.
+    """
     # A bare carriage return is how a progress bar ends its line.
     clean = redact(text.replace("\r", "\n"), values)
-    said = [line.strip() for line in clean.splitlines() if line.strip()]
+    said = [line for line, _ in groupby(line.strip() for line in clean.splitlines() if line.strip())]
     return tuple(shorten(line, limit) for line in said[-lines:]) if lines > 0 else ()
