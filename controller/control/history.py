@@ -33,7 +33,7 @@ def find_revision(record: Record, wanted: str) -> str:
         if history.find_revision(record, "") is not None:
             return ""
         raise Refused(f"{name} has no earlier revision that was good. {_listing(record)}")
-    found = {known.revision for known in (target, *record.history) if _is_named(known, wanted)}
+    found = {known.revision for known in record.applied if _is_named(known, wanted)}
     if len(found) != 1:
         what = "may be several revisions" if found else "is no revision"
         raise Refused(f"{wanted} {what} of {name}. {_listing(record)}")

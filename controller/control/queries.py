@@ -45,7 +45,7 @@ def summary_of(record: Record, service: Mapping[str, Any], now: datetime, stale_
     """The word of one app, as the status has it. `stale_after` in seconds; None: age does not count."""
     engine = service.get("engine")
     reachable = not isinstance(engine, Mapping) or engine.get("reachable") is not False
-    seen = _seen(record, parse_time(service.get("lastResync")))
+    seen = as_seen(record, parse_time(service.get("lastResync")))
     return summarize(seen, now, engine_reachable=reachable, stale_after=stale_after)
 
 
@@ -92,7 +92,8 @@ def rfc3339(moment: datetime | None) -> str | None:
     return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _seen(record: Record, resync: datetime | None) -> Record:
+def as_seen(record: Record, resync: datetime | None) -> Record:
+    """The record, as fresh as its last reconcile or the service's last look at everything, whichever is later."""
     if resync is None or (record.last_reconcile is not None and record.last_reconcile >= resync):
         return record
     return replace(record, last_reconcile=resync)

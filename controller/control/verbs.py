@@ -222,8 +222,7 @@ def _check_cared_for(store: Store, app: str) -> None:
 
 def _reason(store: Store, app: str) -> str:
     record = store.record(app)
-    ready = record.condition("Ready") if record is not None else None
-    return ready.reason if ready is not None else ""
+    return record.reason if record is not None else ""
 
 
 def _check_adoptable(store: Store, app: str) -> None:

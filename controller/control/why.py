@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from controller.control.queries import parse_time, rfc3339
+from controller.control.queries import as_seen, parse_time, rfc3339
 from controller.control.remedies import OTHER, REMEDIES, START, WENT_BACK, Remedy
 from controller.model.record import Record
 from controller.status.summary import DEPENDENCY_REASONS, last_word, summarize
@@ -113,9 +113,9 @@ def _nothing_known(
         return (Link(record.name, "Unknown", "EngineUnreachable", "the container engine does not answer"),)
     if record.condition("Ready") is not None and last_word(record) == "Unknown":
         return ()  # it says itself what cannot be read
-    looks = [t for t in (record.last_reconcile, parse_time(service.get("lastResync"))) if t is not None]
-    seen = max(looks, default=None)
-    if summarize(replace(record, last_reconcile=seen), now, stale_after=stale_after) != "Unknown":
+    looked = as_seen(record, parse_time(service.get("lastResync")))
+    seen = looked.last_reconcile
+    if summarize(looked, now, stale_after=stale_after) != "Unknown":
         return ()
     ago = f"the last look at it was {_duration(seen, now)} ago" if seen else _NEVER
     if service.get("running"):

@@ -138,6 +138,17 @@ class SaveRecord(Effect[None]):
 
 
 @dataclass(frozen=True)
+class ForgetSaid(Effect[None]):
+    """All that people said of an app that is gone: it must not meet the next of that name."""
+
+    app: str
+
+    def perform(self, host: Host) -> None:
+        for said in SAID:
+            host.store.put(said + self.app, None)
+
+
+@dataclass(frozen=True)
 class ForgetRecord(Effect[None]):
     """An app is gone for good, with what a person said of it; its events stay.
 
@@ -147,8 +158,7 @@ class ForgetRecord(Effect[None]):
     app: str
 
     def perform(self, host: Host) -> None:
-        for said in SAID:
-            host.store.put(said + self.app, None)
+        ForgetSaid(self.app).perform(host)
         host.store.forget(self.app)
 
 

@@ -44,6 +44,11 @@ class AppliedService:
     """Digest of the configs and secrets that were copied into its containers."""
 
 
+def is_file(identity: str) -> bool:
+    """Whether what is mounted is known by its content: a file. A directory is known by device and inode."""
+    return identity.startswith("sha256:")
+
+
 @dataclass(frozen=True)
 class Target:
     """What the controller converges to: the last applied revision, with what it gave."""
@@ -62,6 +67,16 @@ class Target:
     """Of the manifest that was applied."""
     detached: bool = False
     """It was gone back to and runs from copies, not from what is in the folder now."""
+
+    @property
+    def mounts(self) -> dict[str, str]:
+        """What all its services mounted: path to digest or identity."""
+        return {path: was for service in self.services.values() for path, was in service.mounts.items()}
+
+    @property
+    def mounted_files(self) -> dict[str, str]:
+        """Of these the files: path to digest."""
+        return {path: was for path, was in self.mounts.items() if is_file(was)}
 
 
 @dataclass(frozen=True)
@@ -165,6 +180,17 @@ class Record:
     def condition(self, kind: str) -> Condition | None:
         """The condition of that type, or None (which means Unknown)."""
         return next((c for c in self.conditions if c.type == kind), None)
+
+    @property
+    def reason(self) -> str:
+        """Of the Ready condition, or ""."""
+        ready = self.condition("Ready")
+        return ready.reason if ready is not None else ""
+
+    @property
+    def applied(self) -> tuple[Target, ...]:
+        """All that was applied and is still known, the present target first."""
+        return (self.target, *self.history) if self.target is not None else self.history
 
 
 @dataclass(frozen=True)

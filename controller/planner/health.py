@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from controller.model.observed import Container, Observed, Rendered, Service
-from controller.model.record import AppliedService, Target
+from controller.model.record import AppliedService, Target, is_file
 
 FaultKind = Literal[
     "missing",
@@ -103,13 +103,13 @@ def _mount_faults(
 
 def _is_replaced(was: str, now: str) -> bool:
     """A folder on another device is no other folder: a disk came or went, and the container has what it mounted."""
-    if was.startswith("sha256:") or now.startswith("sha256:"):
+    if is_file(was) or is_file(now):
         return was != now
     return was != now and was.partition(":")[0] == now.partition(":")[0]
 
 
 def _kind(identity: str) -> str:
-    return "file" if identity.startswith("sha256:") else "directory"
+    return "file" if is_file(identity) else "directory"
 
 
 def _service_faults(

@@ -44,8 +44,7 @@ def find_way_back(record: Record, rendered: Rendered | None, observed: Observed,
 
 def last_good(record: Record) -> Target | None:
     """The newest revision that was good."""
-    known = (record.target, *record.history) if record.target else record.history
-    return next((target for target in known if target.good), None)
+    return next((target for target in record.applied if target.good), None)
 
 
 def _risks(record: Record, good: Target, rendered: Rendered | None, observed: Observed) -> list[str]:

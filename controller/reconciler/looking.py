@@ -14,7 +14,7 @@ from controller.model import effects as fx
 from controller.model.desired import Absent, Present
 from controller.model.effects import Run, ask
 from controller.model.observed import Container, Observed, Rendered
-from controller.model.record import LedgerEntry, Record, Target
+from controller.model.record import LedgerEntry, Record, Target, is_file
 from controller.planner.gates import Provider, choose_container
 from controller.planner.health import Fault, find_faults, incarnation_of, is_leftover, job_done, started
 from controller.planner.judge import is_unproven, unexpected_ends
@@ -99,7 +99,7 @@ def look_at_mounts(work: Work, rendered: Rendered | None) -> Run[None]:
         return
     now = yield from mounted_now(work, rendered)
     on_disk = isinstance(work.desired, Present) and work.desired.revision == rendered.revision
-    work.mounts = now if on_disk else {p: i for p, i in now.items() if not _is_file(i)}
+    work.mounts = now if on_disk else {p: i for p, i in now.items() if not is_file(i)}
     if target.revision == rendered.revision:
         # What an apply that was cut off has started mounts the files of another revision.
         changed = files_changed(work)
@@ -118,7 +118,7 @@ def mounted_now(work: Work, rendered: Rendered) -> Run[dict[str, str]]:
     now = dict((yield from ask(fx.FindIdentities(inside)))) if inside else {}
     quarantine = work.record.quarantine
     if quarantine is not None:
-        files = {p: i for s in quarantine.to.services.values() for p, i in s.mounts.items() if _is_file(i)}
+        files = quarantine.to.mounted_files
     else:
         files = dict(work.desired.mounted) if isinstance(work.desired, Present) else {}
     return now | {path: digest for path, digest in files.items() if path in paths}
@@ -142,15 +142,10 @@ def note_started(target: Target, observed: Observed, now: Mapping[str, str], cha
             continue
         late = any(c.started_at <= changed for c in observed.of(name))
         mounts = {
-            path: was if late and _is_file(was) else now.get(path, was)
-            for path, was in applied.mounts.items()
+            path: was if late and is_file(was) else now.get(path, was) for path, was in applied.mounts.items()
         }
         services[name] = replace(applied, started=running, mounts=mounts)
     return target if services == target.services else replace(target, services=services)
-
-
-def _is_file(identity: str) -> bool:
-    return identity.startswith("sha256:")
 
 
 # -- what the containers tell ---------------------------------------------------------------------------

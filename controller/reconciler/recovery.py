@@ -18,12 +18,12 @@ from controller.model.plan import Action, Result
 from controller.model.record import Quarantine, Target, Verdict
 from controller.planner.rollback import Mode, find_way_back, last_good
 from controller.reconciler.work import Memory, Policy, Work
-from controller.status.history import known, remember
+from controller.status.history import remember
 from controller.status.summary import last_word
 from controller.status.transition import transition
 
 
-def mode_of(work: Work, policy: Policy) -> Mode:
+def _mode_of(work: Work, policy: Policy) -> Mode:
     """Whether a failed update is taken back by itself: the manifest's word, else the service's."""
     if isinstance(work.desired, Present) and work.desired.manifest.rollback is not None:
         return work.desired.manifest.rollback
@@ -31,11 +31,11 @@ def mode_of(work: Work, policy: Policy) -> Mode:
 
 
 def go_back(
-    work: Work, verdict: Verdict, rendered: Rendered | None, mode: Mode, memory: Memory
+    work: Work, verdict: Verdict, rendered: Rendered | None, policy: Policy, memory: Memory
 ) -> Run[Result | Verdict]:
     """Put the newest generation into quarantine, so that the next run goes back; or answer with the verdict that
     says why the app stays as it is."""
-    way = find_way_back(work.record, rendered, work.observed, mode)
+    way = find_way_back(work.record, rendered, work.observed, _mode_of(work, policy))
     if way.to is None:
         if last_good(work.record) is not None:
             # A person's choice is awaited: it does not get better by itself.
@@ -80,11 +80,11 @@ def _running(observed: Observed) -> set[str]:
     return {c.id for c in observed.containers if c.state == "running" and not c.oneoff}
 
 
-def fall_back(work: Work, rendered: Rendered | None, mode: Mode) -> Run[Result | None]:
+def fall_back(work: Work, rendered: Rendered | None, policy: Policy) -> Run[Result | None]:
     """The files on disk are of no use, and what was applied last never was good and is failing: the last good
     revision becomes the target again. Nothing is put into quarantine; the next edit that means something is applied.
     """
-    way = find_way_back(work.record, rendered, work.observed, mode)
+    way = find_way_back(work.record, rendered, work.observed, _mode_of(work, policy))
     failed = work.record.target
     if way.to is None or failed is None:
         return None
@@ -105,7 +105,7 @@ def settle(work: Work) -> Run[None]:
         return
     if not target.good:
         try:
-            yield from ask(fx.KeepImages(work.name, _images(known(work.record))))
+            yield from ask(fx.KeepImages(work.name, _images(work.record.applied)))
         except AppError as error:
             message = f"its images cannot be kept for a rollback: {error}"
             work.news.append(work.event("app.warning", message, "warning"))

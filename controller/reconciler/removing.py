@@ -14,7 +14,7 @@ from controller.model import effects as fx
 from controller.model.desired import Absent, Desired, Present
 from controller.model.effects import Moment, Run, ask
 from controller.model.errors import AppError
-from controller.model.facts import APPROVED, LEFT, REMOVE, SAID, SUSPENDED
+from controller.model.facts import APPROVED, LEFT, REMOVE, SUSPENDED
 from controller.model.plan import Action, Result
 from controller.model.record import Record, Verdict
 from controller.planner import hooks
@@ -319,10 +319,7 @@ def find_orphan(name: str, moment: Moment, memory: Memory, dry_run: bool) -> Run
     """Containers of the apps tree of which nothing is on record and no folder is there: said, and left alone."""
     if dry_run:
         return Result()
-    for said in SAID:
-        # Of an app that is gone; it must not meet the next of that name.
-        if (yield from ask(fx.ReadFact(said + name))) is not None:
-            yield from ask(fx.WriteFact(said + name))
+    yield from ask(fx.ForgetSaid(name))
     folder = memory.take_orphan(name)
     if not folder:
         return Result()

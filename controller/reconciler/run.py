@@ -269,7 +269,7 @@ class Reconciler:
         waits_for = closed.message if closed else ""
         judgement = self._judgement(work, blocked, faults, waits_for, providers)
         if judgement.given_up and blocked is not None:
-            fallen = yield from recovery.fall_back(work, rendered, recovery.mode_of(work, self.policy))
+            fallen = yield from recovery.fall_back(work, rendered, self.policy)
             if fallen is not None:
                 return fallen
         verdict = judgement.verdict
@@ -284,8 +284,7 @@ class Reconciler:
             dependencies=None if not work.record.requires else waits_for,
         )
         if judgement.given_up and blocked is None:
-            mode = recovery.mode_of(work, self.policy)
-            back = yield from recovery.go_back(work, verdict, rendered, mode, self.memory)
+            back = yield from recovery.go_back(work, verdict, rendered, self.policy, self.memory)
             if isinstance(back, Result):
                 return back
             verdict = back
@@ -372,8 +371,7 @@ class Reconciler:
             text = f"going back to an earlier revision failed: {error.reason}: {error}"
             verdict = Verdict("Failed", "RollbackFailed", text)
         elif failed.touched and (yield from recovery.is_damaged(work)):
-            mode = recovery.mode_of(work, self.policy)
-            back = yield from recovery.go_back(work, verdict, rendered, mode, self.memory)
+            back = yield from recovery.go_back(work, verdict, rendered, self.policy, self.memory)
             if isinstance(back, Result):
                 return back
             verdict = replace(back, word="Failed")

@@ -23,7 +23,7 @@ from controller.planner.health import is_leftover, owner_of, started
 from controller.reconciler.looking import files_changed, mounted_now, note_started
 from controller.reconciler.wishes import PULLED
 from controller.reconciler.work import Policy, Work
-from controller.status.history import images_of, known, remember
+from controller.status.history import images_of, remember
 from controller.status.transition import transition
 
 
@@ -380,12 +380,12 @@ def keep_inputs(work: Work, rendered: Rendered) -> Run[None]:
     """Keep what it takes to go back to this revision later: its model, and copies of the files that it mounts."""
     record = work.record
     # What is on record now counts, too: cut off before the next save, it is what is gone on with.
-    targets = [*known(record), *known(work.before)]
+    targets = [*record.applied, *work.before.applied]
     targets += [record.quarantine.to] if record.quarantine else []
     keep = tuple(dict.fromkeys(target.revision for target in targets))
     yield from ask(fx.KeepModel(work.name, rendered, keep))
     mounted = work.desired.mounted if isinstance(work.desired, Present) else {}
-    kept = frozenset(d for t in targets for s in t.services.values() for d in s.mounts.values())
+    kept = frozenset(digest for target in targets for digest in target.mounted_files.values())
     if mounted or kept:
         yield from ask(fx.KeepMounted(work.name, mounted, kept))
 
@@ -395,11 +395,8 @@ def _copies(work: Work) -> Run[dict[str, str]]:
     to = work.record.quarantine.to if work.record.quarantine else work.record.target
     if to is None:
         return {}
-    then = {
-        path: was for s in to.services.values() for path, was in s.mounts.items() if was.startswith("sha256:")
-    }
     now = work.desired.mounted if isinstance(work.desired, Present) else {}
-    gone = {path: was for path, was in then.items() if now.get(path) != was}
+    gone = {path: was for path, was in to.mounted_files.items() if now.get(path) != was}
     copies = (yield from ask(fx.FindCopies(work.name, frozenset(gone.values())))) if gone else {}
     return {path: copies[was] for path, was in gone.items() if was in copies}
 

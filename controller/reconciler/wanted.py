@@ -75,7 +75,7 @@ class Wanted:
             self.memory.unsettled.pop(name, None)
             return 0.0
         new = work.before.target is None and (
-            work.before.generation == 0 or _reason(work.before) == "Incomplete"
+            work.before.generation == 0 or work.before.reason == "Incomplete"
         )
         since = self.memory.unsettled.setdefault(name, work.moment.monotonic)
         # A file that never comes to rest must not starve an app; a folder being copied may take its time.
@@ -191,10 +191,10 @@ class Wanted:
         applied = yield from ask(fx.ReadModel(work.name, target.revision))
         if applied is None or applied.document != rendered.document:
             return
-        mounts = {path: was for s in target.services.values() for path, was in s.mounts.items()}
-        if {path for path, was in mounts.items() if was.startswith("sha256:")} - desired.mounted.keys():
+        mounted = target.mounted_files
+        if mounted.keys() - desired.mounted.keys():
             return  # A mounted file is gone: what looks for it before an apply says so.
-        same = all(mounts.get(path, digest) == digest for path, digest in desired.mounted.items())
+        same = all(mounted.get(path, digest) == digest for path, digest in desired.mounted.items())
         new = replace(
             target,
             revision=rendered.revision,
@@ -276,8 +276,3 @@ def _said_by_person(record: Record) -> Blocked | None:
         message = f"stopped by `homeport stop`; `homeport start {record.name}` starts it again"
         return Blocked("Stopped", "Stopped", message)
     return None
-
-
-def _reason(record: Record) -> str:
-    ready = record.condition("Ready")
-    return ready.reason if ready else ""

@@ -16,7 +16,7 @@ KEPT = 5
 def remember(record: Record, new: Target) -> Record:
     """The record with a new target; the one before goes into the history."""
     unique: dict[object, Target] = {}
-    for target in known(record):
+    for target in record.applied:
         unique.setdefault(_run_of(target), target)
     unique.pop(_run_of(new), None)
     kept = list(unique.values())
@@ -25,11 +25,6 @@ def remember(record: Record, new: Target) -> Record:
     if good is not None and good not in first:
         first[-1] = good
     return replace(record, target=new, history=tuple(first))
-
-
-def known(record: Record) -> tuple[Target, ...]:
-    """All that is on record, the present target first."""
-    return (record.target, *record.history) if record.target is not None else record.history
 
 
 def is_same_run(one: Target, other: Target) -> bool:
