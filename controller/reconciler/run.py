@@ -295,9 +295,7 @@ class Reconciler:
             return (yield from self._retry_later(work, verdict, providers))
         if judgement.settled and target is not None:
             yield from recovery.settle(work)
-        yield from self._finish(work, verdict)
-        if blocked is not None and blocked.word == "Progressing" and not self._was_told(work):
-            yield from work.tell("app.progressing", verdict.message)
+        yield from self._finish(work, verdict, blocked)
         if judgement.settled:
             yield from ask(fx.ResetBackoff(work.name))
         told_actions = () if blocked is None else (blocked.action(work.name),)
@@ -414,15 +412,17 @@ class Reconciler:
         delay = yield from ask(fx.Backoff(work.name))
         self.memory.not_before[work.name] = work.moment.monotonic + delay
         self.memory.failed_against[work.name] = _failure_context(work, providers)
-        work.record = replace(
+        failed = replace(
             work.record,
             retries=work.record.retries + 1,
             next_try=work.moment.now + timedelta(seconds=delay),
             last_error=f"{verdict.reason}: {verdict.message}",
         )
-        yield from self._save(work, verdict)
+        work.record = self._concluded(failed, work, verdict)
         message = f"{said or verdict.message}; next try in {delay:.0f} s"
-        yield from work.tell("app.failed", message, "error", reason=verdict.reason, retry_in=round(delay, 2))
+        told = work.event("app.failed", message, "error", reason=verdict.reason, retry_in=round(delay, 2))
+        work.news.append(told)
+        yield from self._save(work)
         error = Action("error", work.name, f"{verdict.reason}: {verdict.message}", app=work.name)
         return Result("Failed", (*work.done, error), after=delay, failed=True)
 
@@ -437,28 +437,35 @@ class Reconciler:
 
     # -- what is remembered ---------------------------------------------------------------------------
 
-    def _finish(self, work: Work, verdict: Verdict) -> Run[None]:
+    def _finish(self, work: Work, verdict: Verdict, blocked: Blocked | None = None) -> Run[None]:
         """A run that did not fail: no retry is open, and a change that a person would see is told once."""
         good = work.record.target is not None and work.record.target.good
         still_trying = verdict.word == "Progressing" or (verdict.word != "Waiting" and not good)
         retries = work.record.retries if still_trying else 0
-        work.record = replace(work.record, retries=retries, next_try=None)
-        yield from self._save(work, verdict)
-        if verdict.word in _TOLD and (work.done or not self._was_told(work)):
+        work.record = self._concluded(replace(work.record, retries=retries, next_try=None), work, verdict)
+        told = self._was_told(work)
+        if verdict.word in _TOLD and (work.done or not told):
             name, level = _TOLD[verdict.word]
             if work.record.quarantine is not None and work.record.quarantine.by_person:
                 level = "info"  # no failure: a person wants it so
-            yield from work.tell(name, verdict.message, level, reason=verdict.reason)
+            work.news.append(work.event(name, verdict.message, level, reason=verdict.reason))
+        elif blocked is not None and blocked.word == "Progressing" and not told:
+            work.news.append(work.event("app.progressing", verdict.message))
+        yield from self._save(work)
 
-    def _save(self, work: Work, verdict: Verdict) -> Run[None]:
-        """Save what differs; a look that finds nothing new writes nothing (I10)."""
-        record = replace(
-            transition(work.record, verdict, work.moment.now),
+    @staticmethod
+    def _concluded(record: Record, work: Work, verdict: Verdict) -> Record:
+        """The record with this verdict and with what was seen last."""
+        return replace(
+            transition(record, verdict, work.moment.now),
             available=verdict.healthy is True,
             incarnation=incarnation_of(work.observed),
             observed_services=looking.observed_services(work.observed),
         )
-        work.record = record
+
+    def _save(self, work: Work) -> Run[None]:
+        """Save what differs; a look that finds nothing new writes nothing (I10)."""
+        record = work.record
         if replace(record, last_reconcile=work.before.last_reconcile) == work.before and not work.done:
             return
         yield from work.save()

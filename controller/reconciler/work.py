@@ -145,7 +145,7 @@ class Work:
     """What is at the mounted paths of the model that is converged to: digests of files, identities of directories."""
     done: list[Action] = field(default_factory=list)
     news: list[Event] = field(default_factory=list)
-    """Told once the first thing is saved: a run that changes nothing says nothing."""
+    """Told with the first thing that is saved: a run that changes nothing says nothing."""
 
     def __post_init__(self) -> None:
         self.began = self.moment.now
@@ -163,18 +163,18 @@ class Work:
         self.observed = yield from ask(fx.Observe(self.name, self.folders(), self.record.volumes))
 
     def save(self) -> Run[None]:
-        """Remember the record as it stands, and tell the news that it makes true."""
-        yield from ask(fx.SaveRecord(self.record))
+        """Remember the record as it stands. The news come first: cut off in between they are told twice, and not
+        never; and who sees a status finds in the log what led to it."""
         for event in self.news:
             yield from ask(fx.Tell(event))
         self.news.clear()
+        yield from ask(fx.SaveRecord(self.record))
 
     def tell(self, name: str, message: str, level: str = "info", /, **fields: object) -> Run[None]:
         """Say something now, after the news that came before it."""
-        for event in self.news:
+        for event in (*self.news, self.event(name, message, level, **fields)):
             yield from ask(fx.Tell(event))
         self.news.clear()
-        yield from ask(fx.Tell(self.event(name, message, level, **fields)))
 
 
 @dataclass(frozen=True)

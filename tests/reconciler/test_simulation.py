@@ -55,3 +55,23 @@ def history(seed: int) -> None:
 def test_200_interleavings_of_three_apps_each_cut_off_after_a_random_effect_end_alike() -> None:
     for seed in range(HISTORIES):
         history(seed)
+
+
+def test_cut_off_after_each_single_effect_the_story_is_told_whole() -> None:
+    cut = 0
+    while True:
+        with World() as world:
+            three_apps(world)
+            chance = Random(1)
+            for _ in range(cut):
+                if not world.step(chance):
+                    world.clock.advance(1.0)
+                    world.engine_moves()
+            ready = all(world.store.record(n) and world.word(n) == "Ready" for n in ("db", "app", "web"))
+            world.crash()
+            world.until_quiet(chance)
+            for name in ("db", "app", "web"):
+                assert {"app.discovered", "app.ready"} <= set(world.told(name)), (cut, name, world.told(name))
+        if ready:
+            return
+        cut += 1
