@@ -26,15 +26,19 @@ run: $(stamp) image var/apps ## the service on the sample apps, in the foregroun
 
 .PHONY: test
 test: $(stamp) dockerd ## all tests, those on a real Docker engine (one of their own) included
-	@$(pytest)
+	@$(pytest) -m 'not slow'
 
 .PHONY: unit
 unit: $(stamp) ## the tests that need no Docker engine
-	@$(pytest) -m 'not engine'
+	@$(pytest) -m 'not engine and not slow'
 
 .PHONY: e2e
 e2e: $(stamp) dockerd ## the tests on a real Docker engine
-	@$(pytest) -m engine
+	@$(pytest) -m 'engine and not slow'
+
+.PHONY: faults
+faults: $(stamp) dockerd ## the whole fault catalogue, the slow cases too
+	@$(pytest) -m 'fault or slow'
 
 .PHONY: check
 check: lint types imports test ## lint, types, imports and test: what the CI runs

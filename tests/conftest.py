@@ -27,6 +27,7 @@ import pytest
 
 from rig.cleanup import EngineCleanup
 from rig.engine import EngineError, PrivateEngine, answers, api, build_sample_image, children, sweep, unable
+from rig.service import Home
 from rig.waiting import wait_until
 
 CHOICE = "HOMEPORT_TEST_ENGINE"
@@ -210,3 +211,12 @@ def _describe(pid: int) -> str:
     except OSError:
         command = ""
     return f"process {pid} ({command or 'a zombie that nobody waited for'})"
+
+
+@pytest.fixture
+def home(tmp_path: Path, engine_host: str, app_prefix: str, engine_cleanup: EngineCleanup) -> Iterator[Home]:
+    """A home of its own on the engine that all tests share: an empty apps tree; the test starts the service when it
+    likes. Stopped at the end."""
+    home = Home(tmp_path, engine_host, app_prefix)
+    yield home
+    home.stop()
