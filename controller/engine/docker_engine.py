@@ -6,7 +6,7 @@ applied, restarted or removed is said by the caller.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -165,9 +165,9 @@ class DockerEngine:
 
     # ---- what files mean ----
 
-    def render(self, app: Present) -> Rendered:
+    def render(self, app: Present, unchanged: Callable[[], bool] = lambda: True) -> Rendered:
         """See `Engine.render`. Two children for a revision that is not known, none for one that is."""
-        return self._renderer.render(app)
+        return self._renderer.render(app, unchanged)
 
     # ---- changing what runs ----
 

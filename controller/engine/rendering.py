@@ -9,7 +9,7 @@ import errno
 import os
 import tempfile
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from threading import Lock
 from controller.engine import document as documents
 from controller.engine.compose import Compose
 from controller.model.desired import Present
-from controller.model.errors import AppError, InputInvalid
+from controller.model.errors import AppError, InputInvalid, Superseded
 from controller.model.observed import Rendered
 from controller.model.ports import Clock
 
@@ -78,7 +78,7 @@ class Renderer:
         self._lock = Lock()
         self._known: OrderedDict[tuple[str, str], Rendered | _Refusal] = OrderedDict()
 
-    def render(self, app: Present) -> Rendered:
+    def render(self, app: Present, unchanged: Callable[[], bool]) -> Rendered:
         """See `Engine.render`."""
         key = (app.name, app.revision)
         with self._lock:
@@ -89,13 +89,18 @@ class Renderer:
             return known
         if known is not None and self._clock.monotonic() < known.until:
             raise InputInvalid(known.reason, known.message)
+        answer: Rendered | _Refusal
         try:
-            rendered = self._render(app)
+            answer = self._render(app)
         except InputInvalid as error:
-            self._remember(key, _Refusal(error.reason, str(error), self._clock.monotonic() + _BAD_FOR))
-            raise
-        self._remember(key, rendered)
-        return rendered
+            answer = _Refusal(error.reason, str(error), self._clock.monotonic() + _BAD_FOR)
+        if not unchanged():
+            # Compose has read other bytes than those that the revision stands for.
+            raise Superseded(f"the files of {app.name} were edited while they were read")
+        self._remember(key, answer)
+        if isinstance(answer, _Refusal):
+            raise InputInvalid(answer.reason, answer.message)
+        return answer
 
     def _render(self, app: Present) -> Rendered:
         env_file = Path(app.folder) / ".env"

@@ -256,7 +256,12 @@ class Render(Effect[Rendered]):
     app: Present
 
     def perform(self, host: Host) -> Rendered:
-        return replace(host.engine.render(self.app), env=self.app.env)
+        rendered = host.engine.render(self.app, lambda: self._is_unchanged(host))
+        return replace(rendered, env=self.app.env)
+
+    def _is_unchanged(self, host: Host) -> bool:
+        now = host.tree.load(self.app.name)
+        return isinstance(now, Present) and now.revision == self.app.revision
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@
     ├── AppError               one app's step failed; `reason` is the condition's reason
     │   ├── InputInvalid       wrong input: no retry will help until a file changes
     │   └── WriteFailed        a file of the app could not be written
+    ├── Superseded             files were edited while they were read; look again
     └── Interrupted            the service is stopping; the step was ended, not failed
 
 Foreign exceptions are translated where they enter (engine, source, store) and nowhere else.
@@ -33,6 +34,10 @@ class EngineUnreachable(HomeportError):
 
 class Interrupted(HomeportError):
     """A step was ended because the service is stopping; the next start takes it up again."""
+
+
+class Superseded(HomeportError):
+    """An app's files were edited while they were being read: what came of it belongs to no revision."""
 
 
 class AppError(HomeportError):

@@ -6,7 +6,7 @@ contract tests. No other module of the project touches files, time, sqlite3, doc
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -75,8 +75,12 @@ class Engine(Protocol):
 
     def info(self) -> EngineInfo: ...
 
-    def render(self, app: Present) -> Rendered:
-        """What these files mean; cached by revision. Raises `InputInvalid("SourceInvalid", …)`."""
+    def render(self, app: Present, unchanged: Callable[[], bool] = ...) -> Rendered:
+        """What these files mean; cached by revision. Raises `InputInvalid("SourceInvalid", …)`.
+
+        `unchanged` is asked after the files were read: whether they still are that revision. If not, nothing is cached
+        and `Superseded` is raised.
+        """
 
     def observe(self, app: str, folders: Sequence[str], volumes: Sequence[str]) -> Observed:
         """Containers of that project name whose folder is one of `folders`, and which of `volumes` exist."""

@@ -13,7 +13,7 @@ from typing import Any
 from controller.model import effects as fx
 from controller.model.desired import Absent, Invalid, Present
 from controller.model.effects import Run, ask
-from controller.model.errors import AppError, EngineUnreachable, InputInvalid, Interrupted
+from controller.model.errors import AppError, EngineUnreachable, InputInvalid, Interrupted, Superseded
 from controller.model.facts import APPROVED, REMOVE
 from controller.model.observed import Rendered
 from controller.model.plan import Action, Plan, Result
@@ -57,6 +57,8 @@ class Reconciler:
         except EngineUnreachable:
             # When it is back everything is queued; this is for a single call that was lost.
             return Result("Unknown", after=ENGINE_RETRY, parked=True)
+        except Superseded:
+            return Result("Progressing", after=self.policy.settle, pending=True)
         except Interrupted:
             # The service stops; the record is as the last finished step left it.
             return Result("Progressing", pending=True)
@@ -161,14 +163,17 @@ class Reconciler:
         """What is due. Behind a block only repairs of the target; none when it is not ours to touch, or its
         own providers are not available (I14)."""
         record = work.record
-        if blocked is not None and blocked.reason == "Stopped":
+        if record.suspended or record.suspended_by_manifest:
+            return Plan()
+        if record.stopped:
+            # Whatever else holds it up, its folder being gone among them: what a person said goes on to count.
             return plan_stop(record, work.observed)
         back_to = (
             record.quarantine.to if record.quarantine and blocked and blocked.word == "RolledBack" else None
         )
         follows = back_to or record.target
         waits = find_closed(follows.requires, providers) if follows is not None else None
-        if waits is not None or (blocked is not None and blocked.reason in ("Suspended", "NameConflict")):
+        if waits is not None or (blocked is not None and blocked.reason == "NameConflict"):
             return Plan()
         app = work.desired if isinstance(work.desired, Present) else None
         return plan(
@@ -222,7 +227,10 @@ class Reconciler:
                     return (yield from self._judge(work, blocked, rendered, providers))
                 message = "; ".join(fault.cause for fault in faults) + ", soon after its start"
                 verdict = Verdict("Failed", "CrashLooping", message)
-                return (yield from self._retry_later(work, verdict, providers))
+                if not blocked.pending:
+                    # What holds the files up is for a person; what was applied before them is tried again beside it.
+                    verdict = Verdict(blocked.word, blocked.reason, f"{blocked.message}; and now: {message}")
+                return (yield from self._retry_later(work, verdict, providers, message))
             self.memory.retry_now(work.name)
             try:
                 yield from execute(work, steps, rendered, providers, self.policy)

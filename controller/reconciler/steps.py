@@ -51,7 +51,8 @@ def execute(
             yield from _preflight(work, action, rendered)
     yield from _begin(work, "; ".join(f"{' '.join(str(a).split())}: {a.cause}" for a in plan.actions))
     for action in plan.actions:
-        if any(done.ends_run for done in work.done) and not action.changes_inputs:
+        edited = not isinstance(work.desired, Present)  # by a person, while our own write was under way
+        if any(done.ends_run for done in work.done) and (edited or not action.changes_inputs):
             return
         started = yield from ask(fx.ReadClock())
         try:

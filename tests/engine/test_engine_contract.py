@@ -18,7 +18,7 @@ from controller.clock import SystemClock
 from controller.engine.docker_engine import DockerEngine
 from controller.engine.endpoint import Endpoint, resolve_endpoint
 from controller.model.desired import Present
-from controller.model.errors import AppError, EngineUnreachable, InputInvalid, Interrupted
+from controller.model.errors import AppError, EngineUnreachable, InputInvalid, Interrupted, Superseded
 from controller.model.manifest import Manifest
 from controller.model.observed import Container, EngineEvent, Observed, Rendered
 from fakes.engine import FakeEngine
@@ -342,6 +342,21 @@ def test_a_variable_that_must_be_there_and_is_not_is_named(world: World) -> None
 def test_a_revision_is_rendered_once(world: World) -> None:
     present = world.write(WEB)
     assert world.engine.render(present) is world.engine.render(present)
+
+
+@pytest.mark.parametrize("meanwhile", [WEB.replace("1000", "2000"), "services: [not a mapping\n"])
+def test_what_was_read_while_the_files_were_edited_is_not_taken_for_the_revision_before(
+    world: World, meanwhile: str
+) -> None:
+    before = world.write(WEB)
+    world.write(meanwhile)
+    with pytest.raises(Superseded):
+        world.engine.render(before, lambda: False)
+    wanted = world.engine.render(world.write(WEB.replace("1000", "3000"))).services[0].config_hash
+    world.write(WEB.replace("1000", "3000"))
+    assert world.engine.render(before).services[0].config_hash == wanted, (
+        "nothing was remembered: it is read anew"
+    )
 
 
 # ---- which image runs ----

@@ -20,7 +20,14 @@ from typing import Any, Literal
 import yaml
 
 from controller.model.desired import Present
-from controller.model.errors import AppError, EngineUnreachable, HomeportError, InputInvalid, Interrupted
+from controller.model.errors import (
+    AppError,
+    EngineUnreachable,
+    HomeportError,
+    InputInvalid,
+    Interrupted,
+    Superseded,
+)
 from controller.model.observed import (
     Bind,
     Container,
@@ -111,7 +118,7 @@ class FakeEngine:
         self._reach()
         return EngineInfo("fake", "0.0", "0.0")
 
-    def render(self, app: Present) -> Rendered:
+    def render(self, app: Present, unchanged: Callable[[], bool] = lambda: True) -> Rendered:
         known = self._rendered.get((app.name, app.revision))
         if known is not None:
             return known
@@ -119,10 +126,15 @@ class FakeEngine:
         self.children += 2
         keys = ((app.name, app.revision), app.name, app.folder)
         model: Any = next((self.models[key] for key in keys if key in self.models), None)
-        if callable(model):
-            model = model(app)
-        if model is None:
-            model = _from_yaml(app, self.compose_of(app) if self.compose_of else _read(app))
+        try:
+            if callable(model):
+                model = model(app)
+            if model is None:
+                model = _from_yaml(app, self.compose_of(app) if self.compose_of else _read(app))
+        except InputInvalid as error:
+            model = error
+        if not unchanged():
+            raise Superseded(f"the files of {app.name} were edited while they were read")
         if isinstance(model, Exception):
             raise model
         rendered = model if isinstance(model, Rendered) else _rendered(app, tuple(model))

@@ -1,0 +1,102 @@
+"""What the simulation has found, each as the shortest story that shows it. The seeds are in docs/reliability.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+
+import pytest
+
+from controller.model import effects as fx
+from controller.model.facts import STOPPED, SUSPENDED
+from controller.model.observed import Service
+from controller.reconciler import Policy
+from fakes.world import World
+
+FIRST, SECOND = Service("main", "h1", "image:1"), Service("main", "h2", "image:1")
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    policy = Policy(settle=0.1, settle_new=0.2, removal_settle=1.0, stable_after=2.0, health_timeout=20.0)
+    with World(policy) as made:
+        yield made
+
+
+def until_asks(world: World, app: str, effect: type[fx.Effect[object]]) -> None:
+    """Work until the run of that app is about to ask for this."""
+    while app not in world.running or not isinstance(world.running[app][1], effect):
+        assert world.step(Random(0), workers=1), f"{app} never asks for {effect.__name__}"
+
+
+def test_files_that_are_edited_while_they_are_rendered_are_not_taken_for_the_revision_before(
+    world: World,
+) -> None:
+    """seed 2413: an edit between reading and rendering; undone later, the edit ran on under the old revision's name."""
+    world.put("web", FIRST)
+    until_asks(world, "web", fx.Render)
+    world.put("web", SECOND)
+    world.until_quiet()
+    assert world.engine.container("web", "main").config_hash == "h2"
+    world.put("web", FIRST)
+    world.until_quiet()
+    assert world.engine.container("web", "main").config_hash == "h1"
+    assert world.word("web") == "Ready"
+
+
+def test_a_manifest_that_breaks_while_its_env_is_seeded_ends_the_run(world: World) -> None:
+    """seeds 9, 82: the run went on to the hook of an app that was none any more."""
+    world.put("db")
+    world.until_quiet()
+    folder = world.put("web", requires=["db"], example={"TITLE": "hello"})
+    until_asks(world, "web", fx.SeedEnv)
+    folder.broken = "is no JSON"
+    world.until_quiet()
+    assert world.word("web") == "Invalid"
+    folder.broken = ""
+    world.queue.add("web", world.clock.monotonic())
+    world.until_quiet()
+    assert world.word("web") == "Ready"
+
+
+def test_what_a_person_stopped_stays_stopped_when_its_folder_goes(world: World) -> None:
+    """seed 19: held for its consumers, it was healed, and so started."""
+    world.put("db")
+    world.put("web", requires=["db"])
+    world.until_quiet()
+    world.store.put(STOPPED + "db", "now")
+    world.queue.add("db", world.clock.monotonic())
+    world.until_quiet()
+    assert world.running_services("db") == []
+    del world.tree.folders["db"]
+    world.queue.add("db", world.clock.monotonic())
+    world.until_quiet()
+    assert world.word("db") == "RemovalBlocked"
+    assert world.running_services("db") == []
+
+
+def test_what_a_person_suspended_is_left_alone_when_its_folder_goes(world: World) -> None:
+    world.put("web")
+    world.until_quiet()
+    world.store.put(SUSPENDED + "web", "now")
+    del world.tree.folders["web"]
+    world.engine.kill("web", "main")
+    world.queue.add("web", world.clock.monotonic())
+    world.until_quiet()
+    assert world.word("web") == "Held"
+    assert world.running_services("web") == []
+
+
+def test_what_crashes_behind_files_that_are_no_use_is_said_beside_them(world: World) -> None:
+    """seeds 495, 1008: the word went to and fro between Invalid and Failed."""
+    world.engine.hash_behaviour["bad"] = "crash"
+    folder = world.put("web", Service("main", "bad", "image:1", restart="no"))
+    world.until_quiet(limit=5)
+    folder.broken = "is no JSON"
+    world.queue.add("web", world.clock.monotonic())
+    for _ in range(6):
+        world.until_quiet(limit=100)
+        world.clock.advance(50)
+        assert world.word("web") == "Invalid", world.message("web")
+    assert "is no JSON" in world.message("web")
+    assert "container exited (3)" in world.message("web")
