@@ -36,6 +36,12 @@ unit: $(stamp) ## the tests that need no Docker engine
 e2e: $(stamp) dockerd ## the tests on a real Docker engine
 	@$(pytest) -m 'engine and not slow'
 
+HISTORIES ?= 10000
+.PHONY: sim
+sim: $(stamp) ## 10,000 simulated lives (HISTORIES=n, MINUTES=n, or SEED=n to replay one)
+	@PYTHONPATH=tests $(bin)/python -m simulation \
+	    $(if $(SEED),--seed $(SEED),$(if $(MINUTES),--minutes $(MINUTES),--histories $(HISTORIES))) $(ARGS)
+
 .PHONY: faults
 faults: $(stamp) dockerd ## the whole fault catalogue, the slow cases too
 	@$(pytest) -m 'fault or slow'

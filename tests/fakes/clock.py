@@ -12,12 +12,14 @@ class SteppedClock:
 
     def __init__(self) -> None:
         self.seconds = 1000.0
+        self.offset = 0.0
+        """By how many seconds somebody set the wall clock ahead; timers do not see it."""
 
     def monotonic(self) -> float:
         return self.seconds
 
     def now(self) -> datetime:
-        return START + timedelta(seconds=self.seconds)
+        return START + timedelta(seconds=self.seconds + self.offset)
 
     def advance(self, seconds: float) -> None:
         """Let so many seconds pass."""

@@ -52,6 +52,8 @@ class FakeTree:
         self.folders: dict[str, Folder] = {}
         self.root = ROOT
         self.lost = ""
+        self.unreadable: set[str] = set()
+        """Apps whose folders are there and cannot be read."""
         self.missing: set[str] = set()
         self.directories: dict[str, str] = {}
         """Host paths that are directories: path to identity."""
@@ -75,6 +77,8 @@ class FakeTree:
         folder = self.folders.get(app)
         if folder is None:
             return Absent(app)
+        if app in self.unreadable:
+            return Unreadable(app, f"{self.root}/{app} cannot be read: Permission denied")
         quiet = self.clock.monotonic() - folder.changed_at
         revision = self._revision(folder)
         path = f"{self.root}/{app}"

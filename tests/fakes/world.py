@@ -48,10 +48,12 @@ class _Queue:
 class World:
     """The tree, the engine and the store live on; `boot` starts a new process on them."""
 
+    backoff_max = 300.0
+
     def __init__(self, policy: Policy | None = None) -> None:
         self.clock = SteppedClock()
         self.tree = FakeTree(self.clock)
-        self.engine = FakeEngine(self.clock)
+        self.engine = self.make_engine()
         self.store = SqliteStore.in_memory()
         self.policy = policy or Policy()
         self.events: list[Event] = []
@@ -59,6 +61,10 @@ class World:
         self.installs: list[str] = []
         self.engine.scripts = {INSTALL: self._install, START: lambda _env, _container: b""}
         self.boot()
+
+    def make_engine(self) -> FakeEngine:
+        """The engine of this world."""
+        return FakeEngine(self.clock)
 
     def close(self) -> None:
         self.store.close()
@@ -103,11 +109,13 @@ class World:
     def boot(self) -> None:
         """A new process: nothing is remembered but what the store has; every app is queued."""
         self.queue: QueueState[str] = QueueState()
-        self.backoffs: ExponentialBackoff[str] = ExponentialBackoff(1.0, 300.0)
+        self.backoffs: ExponentialBackoff[str] = ExponentialBackoff(1.0, self.backoff_max)
         self.memory = Memory()
         self.reconciler = Reconciler(self.policy, self.memory)
         self.host = Host(self.tree, self.engine, self.store, self.clock, _Queue(self), self.events.append)
         self.running: dict[str, tuple[Run[Result], Effect[Any]]] = {}
+        self.stuck: dict[str, float] = {}
+        """Keys whose worker hangs in an effect, and until when."""
         self.resync()
 
     def resync(self) -> None:
@@ -130,23 +138,32 @@ class World:
             key = self.queue.get(self.clock.monotonic())
             assert key is not None
             assert key not in self.running, "one reconcile for each app at a time"
-            run = self.reconciler.run(key)
+            run = self.begin(key)
             self._advance(key, run, lambda: run.send(None))
             return True
-        if not self.running:
+        movable = sorted(k for k in self.running if self.stuck.get(k, 0.0) <= self.clock.monotonic())
+        if not movable:
             return False
-        key = chance.choice(sorted(self.running))
+        key = chance.choice(movable)
         run, effect = self.running.pop(key)
         if check is not None:
             check(effect)
         try:
-            answer = effect.perform(self.host)
+            answer = self.perform(key, effect)
         except HomeportError as error:
             failure = error
             self._advance(key, run, lambda: run.throw(failure))
         else:
             self._advance(key, run, lambda: run.send(answer))
         return True
+
+    def begin(self, key: str) -> Run[Result]:
+        """A run for a key that was handed out."""
+        return self.reconciler.run(key)
+
+    def perform(self, _key: str, effect: Effect[Any]) -> Any:
+        """Perform one effect of the run of this key."""
+        return effect.perform(self.host)
 
     def _advance(self, key: str, run: Run[Result], resume: Callable[[], Effect[Any]]) -> None:
         try:
@@ -156,6 +173,10 @@ class World:
             self.results.setdefault(key, []).append(result)
             if result.after is not None:
                 self.queue.add_after(key, result.after, self.clock.monotonic())
+            self.queue.done(key, self.clock.monotonic())
+        except HomeportError:
+            # As a worker does: a state that cannot be written is no fault of the app; it is tried again.
+            self.queue.add_after(key, self.backoffs.when(key), self.clock.monotonic())
             self.queue.done(key, self.clock.monotonic())
 
     def rest(self, chance: Random | None = None, check: Callable[[Effect[Any]], None] | None = None) -> None:
@@ -173,10 +194,16 @@ class World:
         """Work and let time pass until no key waits for its time, at most `limit` seconds."""
         end = self.clock.monotonic() + limit
         self.rest(chance, check)
-        while (due := self.queue.tick(self.clock.monotonic())) is not None and due <= end:
+        while (due := self.next_due()) is not None and due <= end:
             self.clock.advance(max(0.0, due - self.clock.monotonic()))
             self.engine_moves()
             self.rest(chance, check)
+
+    def next_due(self) -> float | None:
+        """When the next key, or the next worker that hangs, goes on."""
+        due = self.queue.tick(self.clock.monotonic())
+        stuck = [until for key, until in self.stuck.items() if key in self.running]
+        return min([*stuck, *([due] if due is not None else [])], default=None)
 
     def engine_moves(self) -> None:
         """What starts becomes healthy; the engine's events queue the apps whose containers changed, no others."""
