@@ -172,6 +172,7 @@ class Manager:
         self.watcher: TreeWatcher | None = None
         self.api: ApiServer | None = None
         self._lost = ""
+        self._unwatched = ""
         self._seen: Mapping[str, object] = {}
         self._complaints: dict[str, str] = {}
         if service:
@@ -181,6 +182,7 @@ class Manager:
                 self.clock.monotonic,
             )
             self.watcher = TreeWatcher(self.tree.folders, self._tree_event, self.tree.is_input)
+            self.tree.on_other_paths = self.watcher.sync
             self.api = ApiServer(self, settings.socket)
 
     # -- life -----------------------------------------------------------------------------------------
@@ -251,6 +253,7 @@ class Manager:
 
     def resync(self) -> None:
         """Everything is looked at afresh."""
+        self.tree.doubt()
         self._find_orphans()
         for name in self.names():
             self.queue.add(name)
@@ -290,13 +293,19 @@ class Manager:
                 self.queue.add(name)
         self._seen = seen
         if self.watcher is not None:
-            self.watcher.sync()
-            trouble = self.watcher.healthy()
-            seconds = self.settings.rescan
-            self._complain(
-                "tree.overflow",
-                f"{trouble}; changes are found by a scan every {seconds:g} s" if trouble else "",
-            )
+            self._see_that_it_watches(self.watcher)
+
+    def _see_that_it_watches(self, watcher: TreeWatcher) -> None:
+        watcher.sync()
+        unheard, trouble, was = watcher.check(), watcher.healthy(), self._unwatched
+        self._unwatched = trouble
+        if trouble:
+            trouble += f"; changes are found by a scan every {self.settings.rescan:g} s"
+        elif unheard:
+            trouble = f"{unheard}; the whole tree is scanned for what was missed"
+        elif was:
+            self.tell("tree.watched", "the whole apps tree is watched again")
+        self._complain("tree.overflow", trouble)
 
     def _complain(self, name: str, message: str) -> None:
         """Say what is wrong when it begins or changes, not at every scan."""
@@ -313,6 +322,8 @@ class Manager:
             self.tell(
                 "tree.lost", f"apps tree {self.settings.apps}: {lost}. Nothing is stopped or removed", "error"
             )
+            for name in self.names():  # so that each says so, and not the last that it knew
+                self.queue.add(name)
         elif self._lost and not lost:
             self.tell("tree.back", f"apps tree {self.settings.apps} is back")
             self.resync()

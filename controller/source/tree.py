@@ -51,7 +51,8 @@ class _Kept:
     looked_at_time: float
     """Wall time at the start of the look."""
     fresh: bool
-    """Written so shortly before it was read that the next write may leave the same times."""
+    """Not to be given again: written so shortly before it was read that the next write may leave the same times, or
+    doubted."""
 
 
 class AppsTree:
@@ -78,6 +79,8 @@ class AppsTree:
         self._lock = threading.Lock()
         self._kept: dict[str, _Kept] = {}
         self._recorded: Collection[str] = ()
+        self.on_other_paths: Callable[[str], None] = lambda _app: None
+        """Called with an app of which other paths count than at its last reading."""
 
     # -- looking --------------------------------------------------------------------------------------
 
@@ -146,26 +149,41 @@ class AppsTree:
             self._recorded = frozenset(self._recorded) - {app}
         return Absent(app)
 
+    def doubt(self) -> None:
+        """Have every file read again at the next load of its app: what is written through a memory map may show in
+        no stat."""
+        with self._lock:
+            self._kept = {app: replace(kept, fresh=True) for app, kept in self._kept.items()}
+
     def signatures(self) -> Mapping[str, object]:
         """For each app folder what changes whenever an input of it may have changed, or another folder stands
         where one is mounted; costs stats only."""
         return {name: self._sign(self.root / name, *self._last(name)) for name in self.census().names}
 
-    def folders(self) -> Iterable[tuple[Path, str]]:
-        """The folders to watch, with the app each belongs to ("" for the root): never people's data.
+    def folders(self, app: str = "") -> Iterable[tuple[Path, str]]:
+        """The folders to watch of one app, or with "" of all and the root itself, with the app each belongs to ("" for
+        the root): never people's data.
 
         An input that lies in a mounted folder is left to the scan: whatever else is in there may change all the time.
         """
+        if app:
+            yield from self._folders(app)
+            return
         yield self.root, ""
         for name in sorted(self.census().names):
-            folder = self.root / name
-            yield folder, name
-            looked_at, places = self._last(name)
-            data = set(places) - {folder / SCRIPTS}
-            scripts = {path for path in looked_at if path.is_relative_to(folder / SCRIPTS)}
-            for parent in sorted({path.parent for path in looked_at} | scripts):
-                if folder in parent.parents and not data & {parent, *parent.parents} and parent.is_dir():
-                    yield parent, name
+            yield from self._folders(name)
+
+    def _folders(self, app: str) -> Iterable[tuple[Path, str]]:
+        folder = self.root / app
+        if not APP_NAME.fullmatch(app) or not _is_folder(folder):
+            return
+        yield folder, app
+        looked_at, places = self._last(app)
+        data = set(places) - {folder / SCRIPTS}
+        scripts = {path for path in looked_at if path.is_relative_to(folder / SCRIPTS)}
+        for parent in sorted({path.parent for path in looked_at} | scripts):
+            if folder in parent.parents and not data & {parent, *parent.parents} and _is_folder(parent):
+                yield parent, app
 
     def is_input(self, app: str, path: str) -> bool:
         """Whether a change of this path (relative to the app's folder) may change the app."""
@@ -318,6 +336,8 @@ class AppsTree:
         kept = _Kept(signature, places, desired, looked_at, inputs, first_seen, untimed, began, fresh)
         with self._lock:
             self._kept[app] = kept
+        if before is None or (looked_at, set(places)) != (before.looked_at, set(before.places)):
+            self.on_other_paths(app)
         return kept
 
     def _is_fresh(self, looked_at: Collection[Path]) -> bool:
@@ -405,6 +425,11 @@ def _may_be_app(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir() or (entry.is_symlink() and not os.path.exists(entry.path))  # noqa: PTH110 - never raises
     except OSError:
         return True  # `load` says what is the matter with it
+
+
+def _is_folder(path: Path) -> bool:
+    """Links are followed. What cannot be looked at is none: one app's disk that fails must not cost the others."""
+    return bool(files.place(path))
 
 
 def _is_missing(path: str) -> bool:

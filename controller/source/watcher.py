@@ -10,6 +10,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -46,6 +47,11 @@ _LIMITS: Final = {
     errno.EMFILE: "the kernel's limit of inotify instances (fs.inotify.max_user_instances) or of open files is reached",
 }
 
+_ECHO_FOLDER: Final = "/proc"
+_ECHO_MASK: Final = Mask(InotifyConstants.IN_OPEN | InotifyConstants.IN_ONLYDIR)
+ECHO_PATIENCE: Final = 5.0
+"""Seconds; what is queued before it may be much."""
+
 _Inode = tuple[int, int]
 
 
@@ -60,15 +66,15 @@ class _Watch:
 class TreeWatcher:
     """Calls `on_key` with the name of an app, or with "" for all, whenever something of it changes.
 
-    `folders` answers with the folders to watch now as (path, app); the root itself has the app "". `is_input`
-    says whether a path, relative to the folder of an app, counts. Both are called in the watcher's thread and in
-    the one that calls `sync`; `on_key` must not block. `_lock` guards all fields and is held for no callback but
-    `folders`.
+    `folders` answers with the folders to watch now as (path, app): those of one app, or with "" all, and then the
+    root itself has the app "". `is_input` says whether a path, relative to the folder of an app, counts. Both are
+    called in the watcher's thread and in the one that calls `sync`; `on_key` must not block. `_lock` guards all
+    fields and is held for no callback but `folders`.
     """
 
     def __init__(
         self,
-        folders: Callable[[], Iterable[tuple[Path, str]]],
+        folders: Callable[[str], Iterable[tuple[Path, str]]],
         on_key: Callable[[str], None],
         is_input: Callable[[str, str], bool],
     ) -> None:
@@ -82,16 +88,17 @@ class TreeWatcher:
         self._running = False
         self._watches: dict[Path, _Watch] = {}
         self._root: Path | None = None
-        self._unwatched: dict[Path, str] = {}
+        self._unwatched: dict[Path, tuple[str, str]] = {}
+        """With the app that the folder is of, and why it is not watched."""
         self._no_reader = ""
         self._unlisted = ""
-        self._failure = ""
+        self._unheard = ""
 
     def start(self) -> None:
         """Begin to watch. Where the kernel gives no watch, goes on without: `healthy` says so."""
         with self._lock:
             self._running = True
-            self._sync()
+            self._sync(EVERYTHING)
 
     def stop(self) -> None:
         """End the thread and wait for it. No key is told afterwards."""
@@ -103,12 +110,33 @@ class TreeWatcher:
             reader.stop()
             reader.join()
 
-    def sync(self) -> None:
-        """Watch what `folders` names, and nothing else; tell the keys of what begins or ceases to be watched."""
+    def sync(self, app: str = EVERYTHING) -> None:
+        """Watch what `folders` names for this app, or for all, and nothing else of it; tell the keys of what begins
+        or ceases to be watched."""
         with self._lock:
-            keys = self._sync() if self._running else set()
+            keys = self._sync(app) if self._running else set()
         for key in sorted(keys):
             self._tell(key)
+
+    def check(self) -> str:
+        """See that events still arrive, and begin anew where they do not.
+
+        Answers why changes may have gone unheard since the last call, for people; empty when none did. Waits a few
+        seconds at most; not for the watcher's own thread.
+        """
+        with self._lock:
+            reader = self._reader
+        if reader is not None and reader.is_alive() and not _hears(reader):
+            with self._lock:
+                self._reader = None
+                self._watches.clear()
+            reader.stop()  # not joined: it may hang
+            self._note_unheard("the watcher had gone deaf")
+            self.sync()
+            self._tell(EVERYTHING)
+        with self._lock:
+            unheard, self._unheard = self._unheard, ""
+        return unheard
 
     def healthy(self) -> str:
         """What is wrong, for people; empty when every folder is watched."""
@@ -132,20 +160,22 @@ class TreeWatcher:
                     f"{len(self._unwatched)} of {len(self._unwatched) + len(self._watches)} folders are not watched"
                     + (self._why_not())
                 )
-            return f"an event could not be handled: {self._failure}" if self._failure else ""
+            return ""
 
     def _why_not(self) -> str:
-        return "".join(f": {reason}" for reason in sorted(set(self._unwatched.values())))
+        return "".join(f": {reason}" for reason in sorted({why for _, why in self._unwatched.values()}))
 
     # -- with the lock held -------------------------------------------------------------------------------
 
-    def _sync(self) -> set[str]:
+    def _sync(self, app: str) -> set[str]:
         """Answers with the keys of the folders that were not watched before, or no longer are."""
         reader, missed = self._open()
         if reader is None:
             return missed
+        if not self._watches:
+            app = EVERYTHING  # a new reader begins with nothing
         try:
-            wanted = dict(self._folders())
+            wanted = dict(self._folders(app))
             self._unlisted = ""
         except OSError as error:
             self._unlisted = error.strerror or type(error).__name__
@@ -155,13 +185,19 @@ class TreeWatcher:
         stale = [
             path
             for path, watch in self._watches.items()
-            if (wanted.get(path), inodes.get(path)) != (watch.key, watch.inode)
+            if app in (EVERYTHING, watch.key)
+            and (wanted.get(path), inodes.get(path)) != (watch.key, watch.inode)
         ]
         gone = [self._watches.pop(path) for path in stale]
-        reader.remove_callbacks([(watch.descriptor, watch.id) for watch in gone])
+        with suppress(OSError):  # of a reader that has gone deaf: `check` finds it
+            reader.remove_callbacks([(watch.descriptor, watch.id) for watch in gone])
         # What was still to be told of them is lost with the watch.
         missed |= {watch.key for watch in gone}
-        self._unwatched.clear()
+        if any(watch.key == EVERYTHING for watch in gone):
+            self._note_unheard("the root of the apps tree was replaced")
+        self._unwatched = {
+            path: refused for path, refused in self._unwatched.items() if app not in (EVERYTHING, refused[0])
+        }
         for path, key in wanted.items():
             inode = inodes[path]
             if path not in self._watches and inode is not None and self._add(reader, path, key, inode):
@@ -174,6 +210,7 @@ class TreeWatcher:
             return self._reader, set()
         lost = self._reader is not None
         if self._reader is not None:
+            self._note_unheard("the thread of the watcher had ended")
             self._reader.stop()
         self._reader = None
         self._watches.clear()
@@ -193,11 +230,11 @@ class TreeWatcher:
             descriptor = reader.add_callback(os.fsencode(path), _MASK, self._callback, identity)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):  # gone since it was listed
-                self._unwatched[path] = _reason(error)
+                self._unwatched[path] = (key, _reason(error))
             return False
         if descriptor < 0:  # how watchdog says "permission denied"
             reader.remove_callbacks([(descriptor, identity)])
-            self._unwatched[path] = "permission denied"
+            self._unwatched[path] = (key, "permission denied")
             return False
         self._watches[path] = _Watch(key, inode, descriptor, identity)
         return True
@@ -213,9 +250,10 @@ class TreeWatcher:
             if event.is_delete_self:
                 self._on_gone(event.wd)  # now, as a new folder may have the same inode
         name = os.fsdecode(event.name)
-        if event.is_directory and any(key or not _hidden(name) for _, key in found):
+        if event.is_directory:
             # Before the keys are told: what is put into a new folder from then on is seen.
-            self.sync()
+            for app in {key or name for _, key in found if key or not _hidden(name)}:
+                self.sync(app)
         keys = [self._key(root, path, key, name, event.is_directory) for path, key in found]
         for told in {key for key in keys if key is not None}:
             self._tell(told)
@@ -240,9 +278,9 @@ class TreeWatcher:
         if self._running:
             self._on_key(key)
 
-    def _failed(self, error: Exception) -> None:
+    def _note_unheard(self, why: str) -> None:
         with self._lock:
-            self._failure = f"{type(error).__name__}: {error}"
+            self._unheard = self._unheard or why
 
 
 class _Events(WatchCallback):
@@ -259,6 +297,7 @@ class _Events(WatchCallback):
 
     def on_queue_overflow(self) -> None:
         """The kernel dropped events: anything may have changed, and folders may have come."""
+        self._watcher._note_unheard("the kernel dropped events, as there were too many at once")
         self._guard(self._watcher.sync)
         self._guard(lambda: self._watcher._tell(EVERYTHING))
 
@@ -266,7 +305,44 @@ class _Events(WatchCallback):
         try:
             call()
         except Exception as error:  # whatever it is: the others must go on being told
-            self._watcher._failed(error)
+            self._watcher._note_unheard(f"an event could not be handled ({type(error).__name__}: {error})")
+            with suppress(Exception):
+                self._watcher._tell(EVERYTHING)
+
+
+class _Echo(WatchCallback):
+    """Hears whether anything at all arrives."""
+
+    def __init__(self) -> None:
+        self.heard = threading.Event()
+
+    def on_event(self, event: InotifyEvent) -> None:
+        self.heard.set()
+
+    def on_watch_deleted(self, wd: WatchDescriptor) -> None:
+        pass
+
+    def on_queue_overflow(self) -> None:
+        self.heard.set()
+
+
+def _hears(reader: InotifyFD) -> bool:
+    """Whether an event still makes its way from the kernel to a callback. Watches a folder being opened for it: that
+    writes nothing, and nobody else's watch is on it."""
+    echo, identity = _Echo(), CallbackId(0)
+    try:
+        watch = reader.add_callback(os.fsencode(_ECHO_FOLDER), _ECHO_MASK, echo, identity)
+    except OSError as error:
+        # What else keeps a watch from being made, its limit above all, says nothing about the others.
+        return error.errno not in (errno.EBADF, errno.EINVAL)
+    if watch < 0:
+        return True
+    try:
+        os.scandir(_ECHO_FOLDER).close()
+        return echo.heard.wait(ECHO_PATIENCE)
+    finally:
+        with suppress(OSError):
+            reader.remove_callbacks([(watch, identity)])
 
 
 def _hidden(name: str) -> bool:

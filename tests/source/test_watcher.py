@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import queue
 import shutil
 import subprocess
@@ -32,7 +33,7 @@ class Tree:
         self.broken = False
         self.watcher = TreeWatcher(self.folders, self.keys.put, self.is_input)
 
-    def folders(self) -> list[tuple[Path, str]]:
+    def folders(self, _app: str = "") -> list[tuple[Path, str]]:
         if self.broken:
             raise PermissionError(errno.EACCES, "Permission denied")
         found = [(self.root, "")]
@@ -253,6 +254,7 @@ def test_no_inotify_instance_is_said(tree: Tree, monkeypatch: pytest.MonkeyPatch
     assert tree.watcher.healthy() == ""
 
 
+@pytest.mark.fault("A03")
 def test_a_dead_reader_is_said_and_replaced(tree: Tree) -> None:
     reader = readers()[0]
     assert isinstance(reader, InotifyFD)
@@ -263,19 +265,63 @@ def test_a_dead_reader_is_said_and_replaced(tree: Tree) -> None:
     tree.watcher.sync()
     tree.wait_for("")
     assert tree.watcher.healthy() == ""
+    assert tree.watcher.check() == "the thread of the watcher had ended"
     (tree.root / "one" / ".env").write_text("x=3\n")
     assert "one" in tree.told()
 
 
-def test_an_overflow_means_look_at_everything(tree: Tree) -> None:
+@pytest.mark.fault("A03")
+def test_a_reader_that_lost_its_descriptor_is_deaf_and_replaced(tree: Tree) -> None:
+    assert tree.watcher.check() == ""
+    (reader,) = readers()
+    assert isinstance(reader, InotifyFD)
+    # Closed under it, and the number given to another file; a mere close would let the new reader have that number.
+    with open(os.devnull, "rb") as other:  # noqa: PTH123
+        os.dup2(other.fileno(), reader._inotify_fd)
+    (tree.root / "one" / ".env").write_text("x=2\n")
+    assert reader.is_alive(), "nothing else shows it"
+
+    assert tree.watcher.check() == "the watcher had gone deaf"
+    tree.wait_for("")
+    assert (tree.watcher.check(), tree.watcher.healthy()) == ("", "")
+    (tree.root / "one" / ".env").write_text("x=3\n")
+    assert "one" in tree.told()
+
+
+@pytest.mark.fault("A03")
+def test_a_reader_that_hangs_is_replaced(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controller.source.watcher.ECHO_PATIENCE", 0.2)
+    hangs, go_on = threading.Event(), threading.Event()
+
+    def hang(_app: str, _path: str) -> bool:
+        hangs.set()
+        return go_on.wait(PATIENCE)
+
+    tree.watcher._is_input = hang
+    (tree.root / "one" / ".env").write_text("x=2\n")
+    assert hangs.wait(PATIENCE)
+    try:
+        assert tree.watcher.check() == "the watcher had gone deaf"
+        tree.watcher._is_input = tree.is_input
+        tree.wait_for("")
+        (tree.root / "two" / ".env").write_text("x=3\n")
+        assert "two" in tree.told()
+    finally:
+        go_on.set()
+
+
+def test_an_overflow_means_look_at_everything_and_is_said_once(tree: Tree) -> None:
     reader = readers()[0]
     assert isinstance(reader, InotifyFD)
     reader.handle_event(InotifyEvent(WatchDescriptor(-1), Mask(InotifyConstants.IN_Q_OVERFLOW), 0, b""))
 
     assert tree.keys.get(timeout=PATIENCE) == ""
     assert tree.keys.empty()
+    assert tree.watcher.check() == "the kernel dropped events, as there were too many at once"
+    assert tree.watcher.check() == ""
 
 
+@pytest.mark.fault("A03")
 def test_a_failing_listener_does_not_end_the_watch(tmp_path: Path) -> None:
     keys: queue.Queue[str] = queue.Queue()
 
@@ -284,13 +330,17 @@ def test_a_failing_listener_does_not_end_the_watch(tmp_path: Path) -> None:
         if key == "bad":
             raise RuntimeError("boom")
 
-    watcher = TreeWatcher(lambda: [(tmp_path, "")], listener, lambda app, path: True)
+    watcher = TreeWatcher(lambda _app: [(tmp_path, "")], listener, lambda app, path: True)
     watcher.start()
     try:
         (tmp_path / "bad").mkdir()
         (tmp_path / "good").mkdir()
-        assert [keys.get(timeout=PATIENCE), keys.get(timeout=PATIENCE)] == ["bad", "good"]
-        assert watcher.healthy() == "an event could not be handled: RuntimeError: boom"
+        assert [keys.get(timeout=PATIENCE) for _ in range(3)] == ["bad", "", "good"], (
+            "and all are to be looked at"
+        )
+        assert watcher.check() == "an event could not be handled (RuntimeError: boom)"
+        assert watcher.check() == "", "it is said once"
+        assert watcher.healthy() == ""
     finally:
         watcher.stop()
 
