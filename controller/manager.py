@@ -24,7 +24,7 @@ from controller.engine.docker_engine import DockerEngine
 from controller.engine.endpoint import resolve_endpoint
 from controller.model.desired import Census, Present
 from controller.model.effects import Host, drive
-from controller.model.errors import EngineUnreachable
+from controller.model.errors import EngineUnreachable, StateLocked
 from controller.model.facts import ENGINE_UP, LAST_RESYNC, ROOT_ID
 from controller.model.observed import EngineInfo, Observed
 from controller.model.plan import Action, Plan, Result
@@ -142,7 +142,7 @@ class Manager:
         with contextlib.ExitStack() as opened:
             # Closed in reverse by `close`, or here when one of them cannot be opened.
             opened.enter_context(StateLock(settings.state))
-            opened.enter_context(TreeLock(settings.apps))
+            self._tree_lock = opened.enter_context(TreeLock(settings.apps))
             self.store = opened.enter_context(SqliteStore(settings.state))
             self.engine = DockerEngine(resolve_endpoint(), settings.state / "compose", self.clock)
             opened.callback(self.engine.close)
@@ -280,7 +280,9 @@ class Manager:
         census = self.tree.census()
         self._say_lost_or_back(census)
         if census.lost:
+            self._tree_lock.let_go()
             return
+        self._hold_the_tree()
         self._complain(
             "tree.ignored", "; ".join(f"{entry} {rule}" for entry, rule in sorted(census.ignored.items()))
         )
@@ -294,6 +296,14 @@ class Manager:
         self._seen = seen
         if self.watcher is not None:
             self._see_that_it_watches(self.watcher)
+
+    def _hold_the_tree(self) -> None:
+        try:
+            self._tree_lock.follow()
+            trouble = ""
+        except StateLocked as error:
+            trouble = str(error)
+        self._complain("tree.shared", trouble)
 
     def _see_that_it_watches(self, watcher: TreeWatcher) -> None:
         watcher.sync()

@@ -22,10 +22,35 @@ class TreeLock:
 
     def __enter__(self) -> TreeLock:
         """Take the lock. Raises `StateLocked`, naming the holder's pid where the system tells."""
+        self._take()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Hold nothing: an open folder keeps the disk that it is on from being unmounted."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def follow(self) -> None:
+        """Hold the root that is there now, if it is another one than before. Raises `StateLocked`."""
+        try:
+            if self._descriptor is not None and os.path.samestat(
+                os.fstat(self._descriptor), self._root.stat()
+            ):
+                return
+        except OSError:
+            pass  # `_take` finds out
+        self.let_go()
+        self._take()
+
+    def _take(self) -> None:
         try:
             descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
-            return self
+            return
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -36,12 +61,6 @@ class TreeLock:
                 "Stop that one first: two would undo each other's work"
             ) from None
         self._descriptor = descriptor
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
 
 
 def _holder(info: os.stat_result) -> str:

@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from controller.model.desired import Absent, Census, Desired, Invalid, Present, Problem, Unreadable
@@ -53,6 +54,11 @@ class _Kept:
     fresh: bool
     """Not to be given again: written so shortly before it was read that the next write may leave the same times, or
     doubted."""
+
+    @cached_property
+    def on_the_way(self) -> frozenset[Path]:
+        """All paths that lead to an input or a place, inputs included: asked for at each event, however many."""
+        return self.looked_at.union(*(path.parents for path in (*self.looked_at, *self.places)))
 
 
 class AppsTree:
@@ -200,10 +206,7 @@ class AppsTree:
             return not is_dropping(changed.name)
         if kept is None:  # a folder not read yet may be any kind of app
             return True
-        return any(changed in (looked, *looked.parents) for looked in kept.looked_at) or any(
-            changed in place.parents or (changed == place and _may_be_new(place, was))
-            for place, was in places.items()
-        )
+        return changed in kept.on_the_way or (changed in places and _may_be_new(changed, places[changed]))
 
     def missing_paths(self, paths: Sequence[str]) -> tuple[str, ...]:
         """Those of these host paths that do not exist."""

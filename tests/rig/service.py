@@ -53,6 +53,8 @@ class Home:
         self.log_file = folder / "homeport.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.settings = dict(QUICK)
+        self.wrapper: tuple[str, ...] = ()
+        """A command that execs the service: other rights, other limits."""
 
     # -- the tree -------------------------------------------------------------------------------------
 
@@ -98,7 +100,7 @@ class Home:
         flags = [f"--{key}={value}" for key, value in self.settings.items()]
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "controller", "run", "--log-format=json", *flags, *extra],
+                [*self.wrapper, sys.executable, "-m", "controller", "run", "--log-format=json", *flags, *extra],
                 env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         wait_until(
