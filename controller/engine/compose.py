@@ -29,6 +29,7 @@ MODEL_CAP = 8 << 20
 _PARSING = Limits(memory=1 << 30, cpu=60)  # a small file of aliases can ask for everything there is
 _BROKE_OFF = b"\ngoroutine "  # the trace of a Go program that did not end but crashed
 _VERSION = re.compile(r"v?(\d+)\.(\d+)")
+_KEPT_VOLUME = re.compile(r'Volume "([^"]+)" exists but doesn\'t match configuration')
 
 
 def find_compose(path: str) -> tuple[str, ...]:
@@ -112,10 +113,12 @@ class Compose:
     def up(
         self, app: str, folder: str, document: Path, services: Sequence[str], *,
         text: str, force: bool, build: bool, deadline: float,
-    ) -> None:  # fmt: skip
+    ) -> tuple[str, ...]:  # fmt: skip
         """Make the document run; with no services named all of it, and nothing else of the project.
 
         `build`: what is made of the app's own files is built anew.
+        Answers with the volumes that exist with another definition. Compose asks whether to make them anew, without
+        their data; nobody answers, and so they stay.
         Raises `AppError` with the reason that Compose's words stand for.
         """
         flags = ["--no-deps"] if services else ["--remove-orphans"]
@@ -130,6 +133,7 @@ class Compose:
         )  # fmt: skip
         if outcome.code or outcome.timed_out:
             self._fail(f"compose up {app}", "ApplyFailed", outcome, deadline, text)
+        return tuple(dict.fromkeys(_KEPT_VOLUME.findall(outcome.stdout.decode("utf-8", "replace"))))
 
     def get_images(
         self, verb: str, app: str, folder: str, document: Path, services: Sequence[str], *,

@@ -200,7 +200,7 @@ class DockerEngine:
         deadline: float = 330.0,
         images: Mapping[str, str] | None = None,
         sources: Mapping[str, str] | None = None,
-    ) -> None:
+    ) -> tuple[str, ...]:
         """See `Engine.apply`."""
         due = self._clock.monotonic() + deadline
         wanted = {s: i for s, i in (images or {}).items() if not services or s in services}
@@ -209,7 +209,7 @@ class DockerEngine:
         path = self._folder.keep(app, text)
         self._remove_leftovers(app, folder)
         with self._blaming_the_engine():
-            self._compose.up(
+            kept = self._compose.up(
                 app, folder, path, services,
                 text=text, force=force, build=not services and not pins, deadline=deadline,
             )  # fmt: skip
@@ -223,6 +223,7 @@ class DockerEngine:
                 self._compose.up(
                     app, folder, path, misnamed, text=text, force=True, build=False, deadline=left
                 )
+        return kept
 
     def restart(self, app: str, containers: Sequence[str]) -> None:
         """Stop and start these containers (ids), each within its own stop time."""

@@ -423,8 +423,8 @@ class Pull(Effect[None]):
 
 
 @dataclass(frozen=True)
-class Apply(Effect[None]):
-    """Make a rendered model run."""
+class Apply(Effect[tuple[str, ...]]):
+    """Make a rendered model run; the volumes that are kept although they are defined otherwise."""
 
     mutates: ClassVar[bool] = True
     app: str
@@ -436,8 +436,8 @@ class Apply(Effect[None]):
     images: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
 
-    def perform(self, host: Host) -> None:
-        host.engine.apply(
+    def perform(self, host: Host) -> tuple[str, ...]:
+        return host.engine.apply(
             self.app, self.folder, self.rendered, self.services,
             force=self.force, deadline=self.deadline, images=self.images, sources=self.sources,
         )  # fmt: skip

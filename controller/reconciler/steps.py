@@ -5,8 +5,9 @@ What is due is the planner's decision; what the outcome means for the app is jud
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import combinations, product
 from pathlib import PurePosixPath
 
 from controller.model import effects as fx
@@ -155,10 +156,26 @@ def _preflight(work: Work, action: Action, rendered: Rendered) -> Run[None]:
 
 def _preflight_ports(work: Work, rendered: Rendered) -> Run[None]:
     ports = tuple(sorted({port for service in rendered.services for port in service.ports}))
+    twice = sorted(
+        f"host port {port} is published by service {one.name} and by service {other.name}"
+        for one, other in combinations([s for s in rendered.services if not s.is_job], 2)
+        for port in _clashing(one.ports, other.ports)
+    )
+    if twice:
+        raise AppError("PreflightFailed", f"{'; '.join(twice)}; nothing was touched")
     busy = (yield from ask(fx.FindBusyPorts(work.name, ports))) if ports else {}
     if busy:
         held = "; ".join(f"host port {port} is held by {holder}" for port, holder in sorted(busy.items()))
         raise AppError("PreflightFailed", f"{held}; nothing was touched")
+
+
+def _clashing(ones: Iterable[tuple[str, int, str]], others: Iterable[tuple[str, int, str]]) -> set[int]:
+    """Host ports that both want, at the same address or at all of them."""
+    return {
+        port
+        for (one, port, protocol), (other, *same) in product(ones, others)
+        if [port, protocol] == same and (one == other or {one, other} & {"", "0.0.0.0"})  # noqa: S104
+    }
 
 
 def _preflight_names(work: Work, rendered: Rendered) -> Run[None]:
@@ -316,11 +333,18 @@ def _apply(
     pinned = images_of(back_to) if back_to else _pins(work, rendered, action)
     detached = back_to is not None or (old is not None and old.detached and (action.mends or not whole))
     sources = (yield from _copies(work)) if detached else {}
-    yield from ask(
+    kept = yield from ask(
         fx.Apply(
             work.name, work.record.folder, rendered, action.services, action.force, deadline, pinned, sources
         )
     )
+    for volume in kept:
+        yield from work.tell(
+            "app.warning",
+            f"volume {volume} exists with another definition than the compose file's and is kept as it is, data and all. "
+            f"For a new one: save its data, take the app out of the tree, `homeport purge {work.name} {volume}`, put it back",
+            "warning",
+        )
     yield from work.observe()
     work.moment = yield from ask(fx.ReadClock())
     now = work.moment.now

@@ -57,6 +57,7 @@ def git_checkout(file: Path, text: str) -> None:
 SAVES: list[Callable[[Path, str], None]] = [in_place, write_and_rename, vim, sed_i, git_checkout]
 
 
+@pytest.mark.fault("A08")
 def test_each_way_to_save_is_picked_up_once(home: Home) -> None:
     home.settings["settle"] = "0.5"  # a busy machine may take a while between the truncation and the text
     home.start()
@@ -90,6 +91,7 @@ def test_each_way_to_save_is_picked_up_once(home: Home) -> None:
     assert len(ups) <= generation, "no edit is acted on twice"
 
 
+@pytest.mark.fault("A08")
 def test_what_changes_no_byte_makes_no_action(home: Home) -> None:
     home.settings["rescan"] = "0.5"
     home.start()
@@ -112,6 +114,7 @@ def test_what_changes_no_byte_makes_no_action(home: Home) -> None:
 
 
 @pytest.mark.parametrize("last", ["manifest.json", "html/index.html"])
+@pytest.mark.fault("A07")
 def test_a_folder_that_is_copied_slowly_is_never_started_half(home: Home, last: str) -> None:
     home.settings["settle-new"] = "0.6"
     home.start()

@@ -233,6 +233,7 @@ DATA = """\
 """
 
 
+@pytest.mark.fault("A09")
 def test_what_is_written_into_mounted_data_is_never_seen(home: Home) -> None:
     home.settings["rescan"] = "0.5"
     home.start()
@@ -294,6 +295,7 @@ def there_and_back_by_git(folder: Path) -> None:
         subprocess.run([*git, *arguments], check=True)
 
 
+@pytest.mark.fault("A11")
 def test_what_changes_nothing_in_the_end_touches_no_container(home: Home) -> None:
     home.settings |= {"rescan": "0.5", "settle": "1"}
     home.start()

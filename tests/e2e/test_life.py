@@ -76,6 +76,7 @@ def test_volumes_stay_when_an_app_is_removed(home: Home) -> None:
     assert volume["Labels"]["io.homeport.app"] == home.name("vol")
 
 
+@pytest.mark.fault("B01")
 def test_a_broken_manifest_leaves_the_app_running(home: Home) -> None:
     home.start()
     folder = home.put("torn")

@@ -144,6 +144,7 @@ def test_consumers_of_a_provider_that_cannot_start_wait_under_its_cause_and_go_o
     assert firsts == sorted(firsts)
 
 
+@pytest.mark.fault("B10")
 def test_consumers_of_a_provider_that_fails_later_run_on_degraded_under_its_cause(home: Home) -> None:
     folder = home.put("db", SLEEPER, {"scripts/start.sh": "true\n"}, rollback="never")
     put(home, "mid", "db")

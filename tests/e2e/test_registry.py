@@ -87,6 +87,7 @@ def test_an_image_that_is_not_here_is_pulled(home: Home, registry: Registry) -> 
     assert marker_of(home, "web") == "first"
 
 
+@pytest.mark.fault("B02")
 def test_a_tag_that_is_not_there_is_said_and_leaves_what_runs_untouched(
     home: Home, registry: Registry
 ) -> None:
@@ -108,6 +109,7 @@ def test_a_tag_that_is_not_there_is_said_and_leaves_what_runs_untouched(
     assert image_of(home, "web") == pushed, "when the tag is there it is tried again by itself"
 
 
+@pytest.mark.fault("B02")
 def test_a_registry_that_is_down_stops_nothing_and_is_tried_until_it_is_back(
     home: Home, registry: Registry
 ) -> None:
@@ -259,6 +261,7 @@ def test_an_update_from_a_registry_that_is_down_is_told_and_leaves_what_runs_unt
     home.wait("web", "Ready")
 
 
+@pytest.mark.fault("B02")
 def test_what_is_pulled_is_there_before_the_old_version_is_stopped(home: Home, registry: Registry) -> None:
     registry.push("web:1", "first")
     second = registry.push("web:2", "second")

@@ -14,6 +14,7 @@ from rig.waiting import wait_until
 pytestmark = pytest.mark.engine
 
 
+@pytest.mark.fault("B10")
 def test_a_consumer_that_comes_first_waits_and_gets_what_the_hook_made(home: Home) -> None:
     home.start()
     put_consumer(home)
@@ -97,6 +98,7 @@ def test_a_bad_hook_is_an_error_of_its_consumer_alone(home: Home, kind: str) -> 
     wait_until(lambda: not hook_processes(home), "no process of the hook is left")
 
 
+@pytest.mark.fault("B10")
 def test_a_provider_that_goes_away_is_kept_while_it_is_required(home: Home) -> None:
     put_provider(home)
     put_consumer(home)
@@ -115,6 +117,7 @@ def test_a_provider_that_goes_away_is_kept_while_it_is_required(home: Home) -> N
     )
 
 
+@pytest.mark.fault("B10")
 def test_a_cycle_is_named_in_full_and_everyone_else_goes_on(home: Home) -> None:
     home.start()
     home.put("x", requires=[{"app": home.name("y")}])

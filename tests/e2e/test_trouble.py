@@ -45,6 +45,7 @@ def test_a_container_removed_stopped_or_killed_is_brought_back(home: Home) -> No
     assert home.log("app.drift", "heal")
 
 
+@pytest.mark.fault("B04")
 def test_a_container_that_dies_at_once_goes_through_the_backoff(home: Home) -> None:
     home.settings["stable-after"] = "3"
     home.start()
@@ -160,6 +161,7 @@ def test_a_lost_state_changes_nothing_that_runs(home: Home) -> None:
 
 
 @pytest.mark.parametrize("how", ["renamed away", "emptied", "emptied but for its marker"])
+@pytest.mark.fault("A05")
 def test_a_root_that_is_lost_stops_nothing(home: Home, how: str) -> None:
     home.settings["removal-settle"] = "2"
     home.settings["rescan"] = "0.3"
@@ -240,6 +242,7 @@ def test_the_engine_killed_and_started_again_is_all_ready_with_no_hand(
         home.stop()
 
 
+@pytest.mark.fault("B08")
 def test_a_foreign_project_of_the_same_name_is_left_alone(home: Home, tmp_path: Path) -> None:
     elsewhere = home.put("twin", into=tmp_path)
     compose = elsewhere / "docker-compose.yaml"
@@ -258,6 +261,7 @@ def test_a_foreign_project_of_the_same_name_is_left_alone(home: Home, tmp_path: 
     assert home.ids("twin") == before
 
 
+@pytest.mark.fault("B05")
 def test_a_host_port_that_is_held_is_found_before_anything_is_touched(home: Home) -> None:
     home.start()
     compose = SLEEPER.replace("    network_mode: none\n", "    environment: {V: '1'}\n")

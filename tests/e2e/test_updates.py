@@ -111,6 +111,9 @@ def bystander(home: Home) -> Iterator[int]:
             client.remove_container(made["Id"], force=True)
 
 
+@pytest.mark.fault("B02")
+@pytest.mark.fault("B05")
+@pytest.mark.fault("B08")
 def test_an_edit_that_cannot_be_started_touches_nothing_until_it_is_mended(
     home: Home, bystander: int
 ) -> None:
@@ -160,6 +163,8 @@ BROKEN: dict[str, tuple[str, str, tuple[str, ...]]] = {
 """App to a command that does not work, what else its service says, and words that tell what is wrong."""
 
 
+@pytest.mark.fault("B03")
+@pytest.mark.fault("B04")
 def test_an_update_that_does_not_work_is_taken_back_with_its_data_and_not_tried_again(home: Home) -> None:
     home.settings["resync"] = "1"
     home.settings["stable-after"] = "4"  # on a busy machine a process takes a while to end
@@ -275,6 +280,7 @@ def test_an_edit_of_env_that_breaks_the_app_is_taken_back_and_no_value_is_told(h
     assert home.env_of("env")["TOKEN"] == "good-4713"
 
 
+@pytest.mark.fault("B04")
 def test_an_update_that_is_slow_to_become_healthy_is_not_taken_back(home: Home) -> None:
     folder = home.put("slow", health_timeout=15)
     home.start()
@@ -401,6 +407,7 @@ def running(home: Home, short: str) -> bool:
 # -- a first install, and services that come and go -------------------------------------------------------
 
 
+@pytest.mark.fault("B04")
 def test_a_first_install_that_fails_is_retried_and_says_that_there_is_nothing_to_go_back_to(
     home: Home,
 ) -> None:
@@ -428,6 +435,7 @@ def test_a_first_install_that_fails_is_retried_and_says_that_there_is_nothing_to
     wait_mended(home, "new", "loop", generation=2)
 
 
+@pytest.mark.fault("B12")
 def test_a_service_renamed_with_its_port_and_one_that_is_taken_out_arrive_whole(
     home: Home, free_port: int
 ) -> None:

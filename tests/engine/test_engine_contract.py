@@ -587,6 +587,7 @@ def test_a_volume_that_a_container_has_is_not_removed_and_who_has_it_is_named(wo
     world.engine.remove_volume(volume)
 
 
+@pytest.mark.fault("B11")
 def test_without_its_external_volume_nothing_is_started(world: World) -> None:
     volume = f"{world.prefix}none"
     text = f"{WEB}    volumes: [data:/data]\nvolumes: {{data: {{external: true, name: {volume}}}}}\n"
@@ -597,6 +598,7 @@ def test_without_its_external_volume_nothing_is_started(world: World) -> None:
     assert world.look().of("web") == ()
 
 
+@pytest.mark.fault("B02")
 def test_an_image_that_is_nowhere_is_missing_and_cannot_be_pulled(world: World) -> None:
     image = "localhost:1/nowhere:1"
     if world.fake:
@@ -616,6 +618,7 @@ def test_an_image_that_is_nowhere_is_missing_and_cannot_be_pulled(world: World) 
         assert world.fake or str(caught.value).count("refused") == 1
 
 
+@pytest.mark.fault("B05")
 def test_a_port_that_another_app_holds_is_named(world: World) -> None:
     port = _free_port()
     text = WEB.replace("network_mode: none", f'ports: ["{port}:80"]')
@@ -629,6 +632,7 @@ def test_a_port_that_another_app_holds_is_named(world: World) -> None:
     world.engine.remove(world.app, (str(world.folder / world.app),))
 
 
+@pytest.mark.fault("B08")
 def test_a_container_name_that_another_app_holds_is_named(world: World) -> None:
     name = f"{world.prefix}fixed"
     rendered = world.apply(f"{WEB}    container_name: {name}\n")
@@ -1089,6 +1093,7 @@ def test_a_foreign_container_keeps_its_network_when_ours_go(docker_world: World)
 
 
 @pytest.mark.engine
+@pytest.mark.fault("B05")
 def test_a_process_that_holds_a_port_is_named(docker_world: World) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         port = server.getsockname()[1]

@@ -224,7 +224,7 @@ class FakeEngine:
     def apply(
         self, app: str, folder: str, rendered: Rendered, services: Sequence[str] = (), *, force: bool = False,
         deadline: float = 330.0, images: Mapping[str, str] | None = None, sources: Mapping[str, str] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> tuple[str, ...]:  # fmt: skip
         with self._lock:
             self._mutate("apply", app, services)
             self.children += 1
@@ -250,6 +250,7 @@ class FakeEngine:
                     self._discard(app, container)
             for service in sorted(wanted, key=lambda s: (bool(s.shares_with), not s.is_job)):
                 self._ensure(app, folder, service, network, rendered.external_volumes, force)
+            return ()
 
     def restart(self, app: str, containers: Sequence[str]) -> None:
         with self._lock:

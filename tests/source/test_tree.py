@@ -149,6 +149,7 @@ def test_unknown_fields_are_warned_about_with_a_guess(apps: Apps) -> None:
 @pytest.mark.parametrize(
     "text", ["{", '{"name": "a", "name": "b"}', "[]", '{"a": 1}\n{"b": 2}', "\ufeffnope"]
 )
+@pytest.mark.fault("B01")
 def test_what_is_not_a_json_object_is_invalid(apps: Apps, text: str) -> None:
     apps.put()
     (apps.root / "web" / "manifest.json").write_text(text)
@@ -166,11 +167,13 @@ def test_what_is_not_a_json_object_is_invalid(apps: Apps, text: str) -> None:
         ("include: ['https://example.invalid/x.git']\nservices: {}\n", "include[0]"),
     ],
 )
+@pytest.mark.fault("B01")
 def test_a_broken_compose_file_is_invalid(apps: Apps, compose: str, expected: str) -> None:
     apps.put(files={"docker-compose.yaml": compose})
     assert expected in apps.invalid().message
 
 
+@pytest.mark.fault("B01")
 def test_two_base_files_are_invalid_and_both_are_named(apps: Apps) -> None:
     apps.put(files={"compose.yaml": COMPOSE})
     assert "compose.yaml: there is also docker-compose.yaml" in apps.invalid().message
@@ -290,6 +293,7 @@ def test_data_written_beside_a_known_apps_inputs_does_not_make_it_unquiet(apps: 
     assert apps.present().quiet >= 5
 
 
+@pytest.mark.fault("A07")
 def test_a_change_that_no_files_time_explains_is_timed_by_our_own_looks(
     apps: Apps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,6 +309,7 @@ def test_a_change_that_no_files_time_explains_is_timed_by_our_own_looks(
     assert apps.present().quiet >= 1
 
 
+@pytest.mark.fault("A12")
 def test_files_from_the_future_are_quiet_once_they_look_the_same_for_long_enough(apps: Apps) -> None:
     apps.put()
     apps.clock.ahead = -1000
@@ -411,6 +416,7 @@ def test_names_that_are_no_apps_are_left_out_and_said(apps: Apps) -> None:
 
 
 @pytest.mark.parametrize("how", ["gone", "replaced", "emptied", "another", "a file"])
+@pytest.mark.fault("A05")
 def test_a_root_that_is_not_surely_ours_is_lost_and_nothing_is_absent(apps: Apps, how: str) -> None:
     apps.put()
     apps.known.add("web")
@@ -441,6 +447,7 @@ def test_a_copy_of_the_tree_and_a_lost_marker_are_taken_for_ours(apps: Apps) -> 
     assert (apps.root / ".homeport").exists()
 
 
+@pytest.mark.fault("A12")
 def test_signatures_change_with_an_input_and_with_nothing_else(apps: Apps) -> None:
     folder = apps.put()
     apps.present()

@@ -166,6 +166,7 @@ def test_a_file_is_no_app_but_in_place_of_a_known_apps_folder_it_is_invalid_and_
 
 @pytest.mark.parametrize("name", ["manifest.json", "docker-compose.yaml", ".env"])
 @pytest.mark.parametrize("code", [errno.EIO, errno.EACCES, errno.ENOTCONN])
+@pytest.mark.fault("A06")
 def test_a_disk_that_fails_says_nothing_about_the_app_and_is_asked_again(
     apps: Apps, monkeypatch: pytest.MonkeyPatch, name: str, code: int
 ) -> None:
@@ -272,6 +273,7 @@ def test_wrong_types_missing_fields_and_bad_paths_are_one_report(apps: Apps) -> 
     assert folder.exists()
 
 
+@pytest.mark.fault("B10")
 def test_an_app_that_requires_itself_is_told_so_with_all_else_that_is_wrong(apps: Apps) -> None:
     apps.put(requires=[{"app": "db"}, {"app": "web"}], version=1)
     assert [(p.field, p.rule) for p in apps.invalid().problems] == [
@@ -465,6 +467,7 @@ def test_all_base_files_are_named_and_only_the_first_override_counts(apps: Apps)
 # -- what counts as a change ------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("A12")
 def test_edits_faster_than_the_clock_of_the_disk_are_seen(apps: Apps) -> None:
     folder = apps.put()
     seen = set()

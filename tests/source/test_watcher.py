@@ -87,6 +87,7 @@ def readers() -> list[threading.Thread]:
 # -- what people and tools do --
 
 
+@pytest.mark.fault("A08")
 def test_vim_saves_by_way_of_a_backup(tree: Tree) -> None:
     env = tree.root / "one" / ".env"
     (env.parent / "4913").touch()
@@ -101,12 +102,14 @@ def test_vim_saves_by_way_of_a_backup(tree: Tree) -> None:
     assert tree.told() == {"one"}
 
 
+@pytest.mark.fault("A08")
 def test_sed_replaces_a_file(tree: Tree) -> None:
     subprocess.run(["sed", "-i", "s/1/2/", "docker-compose.yml"], cwd=tree.root / "two", check=True)
 
     assert tree.told() == {"two"}
 
 
+@pytest.mark.fault("A08")
 def test_git_unlinks_and_writes_anew(tree: Tree) -> None:
     (tree.root / ".git").mkdir()
     (tree.root / ".git" / "index.lock").touch()
@@ -134,6 +137,7 @@ def test_a_folder_moved_in_is_watched(tree: Tree, tmp_path: Path) -> None:
     assert tree.told() == {"three"}
 
 
+@pytest.mark.fault("A04")
 def test_a_folder_moved_out_is_not_watched(tree: Tree, tmp_path: Path) -> None:
     (tree.root / "one").rename(tmp_path / "away")
     assert tree.told() == {"one"}
@@ -164,6 +168,7 @@ def test_an_app_removed_and_made_anew_is_watched(tree: Tree) -> None:
     assert tree.told() == {"one"}
 
 
+@pytest.mark.fault("A08")
 def test_reading_and_data_tell_nothing(tree: Tree) -> None:
     (tree.root / "one" / ".env").read_text()
     (tree.root / "one" / "data" / "db").write_text("rows")
@@ -191,6 +196,7 @@ def test_an_app_may_be_named_like_a_dropping(tree: Tree) -> None:
 # -- what breaks it --
 
 
+@pytest.mark.fault("A04")
 def test_a_root_removed_and_made_anew_is_picked_up_by_sync(tree: Tree) -> None:
     shutil.rmtree(tree.root)
     tree.wait_for("")
@@ -207,6 +213,7 @@ def test_a_root_removed_and_made_anew_is_picked_up_by_sync(tree: Tree) -> None:
     assert tree.told() == {"one"}
 
 
+@pytest.mark.fault("A04")
 def test_a_root_replaced_is_picked_up_by_sync(tree: Tree, tmp_path: Path) -> None:
     tree.broken = True
     tree.root.rename(tmp_path / "old")
@@ -223,6 +230,7 @@ def test_a_root_replaced_is_picked_up_by_sync(tree: Tree, tmp_path: Path) -> Non
     assert "one" not in tree.told()
 
 
+@pytest.mark.fault("A02")
 def test_the_limit_of_watches_is_said(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*args: object) -> int:
         ctypes.set_errno(errno.ENOSPC)
@@ -239,6 +247,7 @@ def test_the_limit_of_watches_is_said(tree: Tree, monkeypatch: pytest.MonkeyPatc
     assert tree.watcher.healthy() == ""
 
 
+@pytest.mark.fault("A02")
 def test_no_inotify_instance_is_said(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     def full() -> int:
         ctypes.set_errno(errno.EMFILE)
@@ -310,6 +319,7 @@ def test_a_reader_that_hangs_is_replaced(tree: Tree, monkeypatch: pytest.MonkeyP
         go_on.set()
 
 
+@pytest.mark.fault("A01")
 def test_an_overflow_means_look_at_everything_and_is_said_once(tree: Tree) -> None:
     reader = readers()[0]
     assert isinstance(reader, InotifyFD)
