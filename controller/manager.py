@@ -403,6 +403,7 @@ class Manager:
             "engine": {"reachable": info is not None, "version": info.version if info else None},
             "appsRoot": str(self.settings.apps),
             "lastResync": self.store.get(LAST_RESYNC),
+            "trouble": [message for message in tuple(self._complaints.values()) if message],
         }
 
 

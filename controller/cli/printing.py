@@ -92,6 +92,8 @@ def status_table(document: Mapping[str, Any], now: datetime, *, wide: bool = Fal
         click.echo("The service is not running; this is what it last recorded. Start it with `homeport run`.")
     elif (service.get("engine") or {}).get("reachable") is False:
         click.echo("The engine cannot be reached; what runs goes on running. See `homeport doctor`.")
+    for trouble in service.get("trouble") or ():
+        click.echo(f"Apps tree: {clean(trouble)}.")
     if service.get("held"):
         click.echo(f"Removals held: {', '.join(map(clean, service['held']))}. See `homeport prune`.")
     if not document["apps"]:

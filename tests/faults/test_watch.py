@@ -126,6 +126,7 @@ def test_without_inotify_every_edit_is_found_by_the_scan_until_the_limit_is_rais
     (line,) = home.log("tree.overflow")
     assert words in line["message"]
     assert "changes are found by a scan every 0.5 s" in line["message"]
+    assert words in home.run("status").stdout
     before = home.ids("a")
     for short in ("b", "d"):
         edit(folders[short], 2)
@@ -139,6 +140,7 @@ def test_without_inotify_every_edit_is_found_by_the_scan_until_the_limit_is_rais
     wait_until(lambda: home.log("tree.watched"), "the log says that all is watched")
     assert home.ids("a") == before
     assert len(home.log("tree.overflow")) == 1, "it is said once"
+    assert words not in home.run("status").stdout
 
 
 # -- the watcher breaks ----------------------------------------------------------------------------------
@@ -372,6 +374,7 @@ def test_an_app_that_cannot_be_read_is_unknown_and_all_others_go_on(
     home.wait("sick", "Ready")
     assert {name: who for name, who in home.ids().items() if name in before} == before
     assert not home.log("app.removing")
+    assert not said(home, "tree.overflow", "cannot be listed"), "the others are watched all the while"
     edit(folder, 2)
     arrives(home, "sick", 2)
 

@@ -521,6 +521,24 @@ def test_an_edit_of_a_mounted_file_is_told(watched: Watched) -> None:
     assert watched.told() == {"web"}
 
 
+def test_a_folder_that_a_new_reading_names_is_watched_at_once(watched: Watched) -> None:
+    watched.app.tree.on_other_paths = watched.watcher.sync
+    watched.app.write("late/late.conf", "a")
+    watched.app.mount("./late/late.conf:/etc/late.conf:ro")
+    watched.told()
+    watched.app.load()
+    assert watched.told() == {"web"}, "what was written before it was watched may have been missed"
+
+    watched.app.write("late/late.conf", "b")
+    assert watched.told() == {"web"}
+    watched.app.mount("./conf/app.conf:/etc/app.conf:ro")
+    watched.told()
+    watched.app.load()
+    watched.told()
+    watched.app.write("late/late.conf", "c")
+    assert watched.told() == set(), "it counts no more"
+
+
 def test_a_mounted_folder_in_anothers_place_is_told(watched: Watched) -> None:
     watched.app.replace_folder("conf.d")
     assert "web" in watched.told()
