@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from rig.service import QUICK, SLEEPER, Home, ready_of
 from rig.waiting import wait_until
 
 pytestmark = pytest.mark.engine
+
+until = partial(wait_until, timeout=40.0)
+"""A busy machine takes its time."""
 
 NEVER = "3600"
 """Seconds until a scan that is not to find anything before the test has ended."""
@@ -40,8 +44,8 @@ def edit(folder: Path, number: int | str) -> None:
     new.replace(folder / "docker-compose.yaml")
 
 
-def arrives(home: Home, short: str, number: int | str, timeout: float = 20) -> None:
-    wait_until(
+def arrives(home: Home, short: str, number: int | str, timeout: float = 40) -> None:
+    until(
         lambda: home.env_of(short).get("WORD") == str(number),
         f"{number} arrives in {short}; the log ends: {home.log()[-3:]}",
         timeout,
@@ -137,7 +141,7 @@ def test_without_inotify_every_edit_is_found_by_the_scan_until_the_limit_is_rais
     subprocess.run(["unshare", "--mount", "sh", "-c", script], check=True)
     arrives(home, "c", 2)
     raise_limit(home, name)
-    wait_until(lambda: home.log("tree.watched"), "the log says that all is watched")
+    until(lambda: home.log("tree.watched"), "the log says that all is watched")
     assert home.ids("a") == before
     assert len(home.log("tree.overflow")) == 1, "it is said once"
     assert words not in home.run("status").stdout
@@ -206,9 +210,9 @@ def test_a_watcher_that_breaks_is_replaced_said_and_nothing_is_missed(
         trouble(manager)
         edit(folder, 2)
         arrives(home, "web", 2)
-        wait_until(lambda: any(words in event.message for event in told), f"it is said: {words}")
+        until(lambda: any(words in event.message for event in told), f"it is said: {words}")
         assert manager.watcher is not None
-        wait_until(lambda: manager.watcher and not manager.watcher.healthy(), "all is watched")
+        until(lambda: manager.watcher and not manager.watcher.healthy(), "all is watched")
         assert sum(event.name == "tree.overflow" for event in told) == 1
         # By the watcher alone, and no scan:
         monkeypatch.setattr(manager, "rescan", lambda: None)
@@ -243,13 +247,13 @@ def test_a_root_that_is_renamed_and_made_anew_is_followed_by_its_path_and_restar
     ):  # what `rm -rf apps; cp -a` does, with the root gone for a moment, too
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     home.apps.rmdir()
-    wait_until(lambda: home.log("tree.lost"), "the log says so")
+    until(lambda: home.log("tree.lost"), "the log says so")
     new = home.apps.with_name("apps.new")
     shutil.copytree(old, new, symlinks=True)
     edit(new / home.name("a"), 1)
     edit(new / home.name("b"), 2)
     new.rename(home.apps)
-    wait_until(lambda: home.log("tree.back"), "the log says so")
+    until(lambda: home.log("tree.back"), "the log says so")
     edit(home.apps / home.name("c"), 3)
     arrives(home, "c", 3)
     edit(old / home.name("c"), "old")
@@ -285,18 +289,18 @@ def test_a_root_that_something_is_mounted_over_stops_nothing_and_every_app_says_
         arrives(home, short, 1)
     before = home.ids()
     with covered(home.apps):
-        wait_until(lambda: home.log("tree.lost"), "the log says so")
+        until(lambda: home.log("tree.lost"), "the log says so")
         for short in ("a", "b"):
             status = home.wait(short, "Unknown")
             assert ready_of(status)["reason"] == "SourceUnavailable"
             assert "is its disk mounted?" in ready_of(status)["message"]
         home.kill9()
         home.start()  # while it is covered, too
-        wait_until(lambda: len(home.log("tree.lost")) == 2, "the log says so again")
+        until(lambda: len(home.log("tree.lost")) == 2, "the log says so again")
         home.run("reconcile")
         assert home.ids() == before
         assert not list(home.apps.iterdir()), "nothing was written into what is not ours"
-    wait_until(lambda: home.log("tree.back"), "the log says so")
+    until(lambda: home.log("tree.back"), "the log says so")
     edit(home.apps / home.name("a"), 2)
     arrives(home, "a", 2)
     home.wait("b", "Ready")
@@ -390,10 +394,10 @@ def test_a_root_that_cannot_be_read_is_lost_and_stops_nothing(home: Home) -> Non
         home.wait(short, "Ready")
     before = home.ids()
     with mode(home.apps, 0):
-        wait_until(lambda: said(home, "tree.lost", "cannot be read; check its owner and mode"), "it is said")
+        until(lambda: said(home, "tree.lost", "cannot be read; check its owner and mode"), "it is said")
         for short in ("a", "b"):
             home.wait(short, "Unknown")
-    wait_until(lambda: home.log("tree.back"), "the log says so")
+    until(lambda: home.log("tree.back"), "the log says so")
     for short in ("a", "b"):
         home.wait(short, "Ready")
     assert home.ids() == before
@@ -430,7 +434,7 @@ def test_a_slow_save_is_acted_on_once_and_a_pause_in_it_takes_down_no_service(ho
     ended = next(at for at in range(0, cut, 16) if at + 16 > cut)
     text = text[:cut].ljust(ended + 16, "\n") + text[cut:]  # the piece ends where that app does
     written_in_pieces(folder / "docker-compose.yaml", text, {ended: 2.0})
-    wait_until(
+    until(
         lambda: (
             (home.status("slow") or {}).get("summary") == "Ready"
             and home.containers("slow")[f"{home.name('slow')}-one-1"]["Config"]["Cmd"][1] == "200000"
@@ -575,7 +579,7 @@ def test_edits_while_an_edit_is_applied_end_at_the_last_one_and_one_compose_runs
     home.wait("other", "Ready")
     other, most = home.ids("other"), 0
     put(2)
-    wait_until(is_applied, "2 is being applied")
+    until(is_applied, "2 is being applied")
     put(3)
     put(4)
 
@@ -584,12 +588,12 @@ def test_edits_while_an_edit_is_applied_end_at_the_last_one_and_one_compose_runs
         most = max(most, composes(home))
         return home.env_of("web").get("WORD") == str(number) and home.word("web") == "Ready"
 
-    wait_until(lambda: ended(4), "4 runs", 30)
+    until(lambda: ended(4), "4 runs")
     put(5)
-    wait_until(is_applied, "5 is being applied")
+    until(is_applied, "5 is being applied")
     put(4)
-    wait_until(lambda: len(home.log("app.changed", "web")) == 4, "back to 4 is seen", 30)
-    wait_until(lambda: ended(4), "4 runs again", 30)
+    until(lambda: len(home.log("app.changed", "web")) == 4, "back to 4 is seen")
+    until(lambda: ended(4), "4 runs again")
     before, done = home.ids("web"), ups(home, "web")
     put(6)
     put(4)  # within the quiet period: nothing happened

@@ -160,6 +160,10 @@ def test_what_is_not_a_json_object_is_invalid(apps: Apps, text: str) -> None:
     ("compose", "expected"),
     [
         ("services: [\n", "is not YAML"),
+        ("services:\n\tmain: {image: i}\n", "docker-compose.yaml: line 2: is not YAML"),
+        ("services: {}\n\0", "holds a NUL byte"),
+        ("hello\n", "must be a mapping"),
+        ("", "docker-compose.yaml: is empty"),
         ("a: 1\na: 2\n", "the key 'a' is there twice"),
         ("- a\n", "must be a mapping"),
         ("a: 1\n---\nb: 2\n", "more than one document"),
