@@ -24,7 +24,7 @@ from controller.engine.docker_engine import DockerEngine
 from controller.engine.endpoint import resolve_endpoint
 from controller.model.desired import Census, Present
 from controller.model.effects import Host, drive
-from controller.model.errors import EngineUnreachable, StateLocked
+from controller.model.errors import EngineUnreachable, StateLocked, StateUnusable
 from controller.model.facts import ENGINE_UP, LAST_RESYNC, ROOT_ID
 from controller.model.observed import EngineInfo, Observed
 from controller.model.plan import Action, Plan, Result
@@ -47,7 +47,11 @@ if TYPE_CHECKING:
 
 
 LOST_RESCAN = 2.0
-"""Seconds between two looks at an apps tree that is lost."""
+"""Seconds between two looks at an apps tree that is lost, or at a state that cannot be written."""
+
+
+_STATE_LOST = "Until it can, nothing is begun; what runs goes on running"
+_STATE_BACK = "what happens can be remembered again; everything is looked at afresh"
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -158,7 +162,7 @@ class Manager:
         self.reconciler = Reconciler(policy_of(settings), self.memory)
         self.host = Host(self.tree, self.engine, self.store, self.clock, self.queue, self.listen)
         self.progress = Progress()
-        self.crew = Crew(settings.workers, self.queue, self.reconciler.run, self.host, self.progress.report)
+        self.crew = Crew(settings.workers, self.queue, self.reconciler.run, self.host, self._ran)
         self.engine_events = EngineEvents(
             self.engine,
             self._engine_event,
@@ -173,12 +177,15 @@ class Manager:
         self.api: ApiServer | None = None
         self._lost = ""
         self._unwatched = ""
+        self._forgets = False
+        """Whether it was said that nothing can be remembered."""
+        self._engine_up = False
         self._seen: Mapping[str, object] = {}
         self._complaints: dict[str, str] = {}
         if service:
             self.ticker = Ticker(
                 "homeport-scanner",
-                [self._scan, Task(settings.resync, self.resync)],
+                [Task(settings.resync, self.store.check), self._scan, Task(settings.resync, self.resync)],
                 self.clock.monotonic,
             )
             self.watcher = TreeWatcher(self.tree.folders, self._tree_event, self.tree.is_input)
@@ -220,9 +227,10 @@ class Manager:
         self._opened.close()
 
     def tell(self, name: str, message: str, level: str = "info", **fields: Any) -> None:
-        """Say something about the service itself, once."""
+        """Say something about the service itself, once. In the log also when it cannot be remembered."""
         event = Event(self.clock.now(), "", name, level, message, fields)
-        self.store.tell(event)
+        with contextlib.suppress(StateUnusable):
+            self.store.tell(event)
         self.listen(event)
 
     # -- what makes a key look again --------------------------------------------------------------------
@@ -245,11 +253,22 @@ class Manager:
             self.queue.add(app)
 
     def _engine_connected(self) -> None:
-        self.store.put(ENGINE_UP, "1")
+        self._engine_up = True
         self.resync()
 
     def _engine_lost(self) -> None:
-        self.store.put(ENGINE_UP, None)
+        self._engine_up = False
+        self._note(ENGINE_UP, None)
+
+    def _note(self, fact: str, value: str | None) -> None:
+        # A state that cannot be written must not cost the engine's events or the scan; `_check_state` says it.
+        with contextlib.suppress(StateUnusable):
+            self.store.put(fact, value)
+
+    def _ran(self, app: str, result: Result) -> None:
+        self.progress.report(app, result)
+        if self.store.trouble and not self._forgets and self.ticker is not None:
+            self.ticker.poke()
 
     def resync(self) -> None:
         """Everything is looked at afresh."""
@@ -257,7 +276,8 @@ class Manager:
         self._find_orphans()
         for name in self.names():
             self.queue.add(name)
-        self.store.put(LAST_RESYNC, self.clock.now().isoformat())
+        self._note(ENGINE_UP, "1" if self._engine_up else None)
+        self._note(LAST_RESYNC, self.clock.now().isoformat())
 
     def _find_orphans(self) -> None:
         """Containers that were started from the apps tree, of which neither the tree nor the store knows anything."""
@@ -277,6 +297,7 @@ class Manager:
 
     def rescan(self, *, quiet: bool = False) -> None:
         """Find what the watcher missed, and see that it still watches. `quiet`: only learn what is there."""
+        self._check_state()
         census = self.tree.census()
         self._say_lost_or_back(census)
         if census.lost:
@@ -323,6 +344,27 @@ class Manager:
             self.tell(name, message, "warning")
         self._complaints[name] = message
 
+    def _check_state(self) -> None:
+        """See that what is remembered is on disk; say when it cannot be, and when it can again."""
+        was, self._forgets = self._forgets, False
+        try:
+            if rebuilt := self.store.mend():
+                self.tell("state.rebuilt", rebuilt, "error")
+            if was:
+                event = Event(self.clock.now(), "", "state.back", "info", _STATE_BACK)
+                self.store.tell(event)
+                self.listen(event)
+                for name in self.names():
+                    self.queue.forget(name)
+                self.resync()
+        except StateUnusable:
+            pass  # `trouble` says why
+        self._forgets = bool(self.store.trouble)
+        if self._forgets and not was:
+            self.tell(
+                "state.lost", f"nothing can be remembered: {self.store.trouble}. {_STATE_LOST}", "error"
+            )
+
     def _say_lost_or_back(self, census: Census) -> None:
         installed = len(self.store.records())
         lost = census.lost
@@ -339,7 +381,8 @@ class Manager:
             self.resync()
         self._lost = lost
         # A tree that is lost gives no events; somebody may be waiting for it to be found again.
-        self._scan.interval = min(self.settings.rescan, LOST_RESCAN) if lost else self.settings.rescan
+        hurry = lost or self._forgets
+        self._scan.interval = min(self.settings.rescan, LOST_RESCAN) if hurry else self.settings.rescan
 
     # -- what the verbs act on --------------------------------------------------------------------------
 
@@ -402,6 +445,7 @@ class Manager:
             "version": __version__,
             "engine": {"reachable": info is not None, "version": info.version if info else None},
             "appsRoot": str(self.settings.apps),
+            "state": {"writable": not self.store.trouble, "message": self.store.trouble or None},
             "lastResync": self.store.get(LAST_RESYNC),
             "trouble": [message for message in tuple(self._complaints.values()) if message],
         }
@@ -430,7 +474,7 @@ def serve(settings: Settings, once: bool) -> int:
     manager = Manager(settings, service=not once)
     with contextlib.closing(manager), _stopped_by_signals(manager.stopped):
         if manager.store.notice:
-            manager.tell("state.rebuilt", manager.store.notice, "warning")
+            manager.tell("state.rebuilt", manager.store.notice, "error")
         manager.tell(
             "service.started",
             f"Homeport {__version__} keeps {settings.apps}",

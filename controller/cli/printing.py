@@ -92,6 +92,10 @@ def status_table(document: Mapping[str, Any], now: datetime, *, wide: bool = Fal
         click.echo("The service is not running; this is what it last recorded. Start it with `homeport run`.")
     elif (service.get("engine") or {}).get("reachable") is False:
         click.echo("The engine cannot be reached; what runs goes on running. See `homeport doctor`.")
+    elif (state := service.get("state") or {}).get("writable") is False:
+        click.echo(
+            f"Nothing can be remembered, so nothing is begun; what runs goes on running: {clean(state['message'])}"
+        )
     for trouble in service.get("trouble") or ():
         click.echo(f"Apps tree: {clean(trouble)}.")
     if service.get("held"):

@@ -43,10 +43,22 @@ def status_document(
 
 def summary_of(record: Record, service: Mapping[str, Any], now: datetime, stale_after: float | None) -> str:
     """The word of one app, as the status has it. `stale_after` in seconds; None: age does not count."""
-    engine = service.get("engine")
-    reachable = not isinstance(engine, Mapping) or engine.get("reachable") is not False
     seen = as_seen(record, parse_time(service.get("lastResync")))
-    return summarize(seen, now, engine_reachable=reachable, stale_after=stale_after)
+    known = engine_answers(service) and not forgets(service)
+    return summarize(seen, now, known=known, stale_after=stale_after)
+
+
+def engine_answers(service: Mapping[str, Any]) -> bool:
+    """Whether the engine answers, as far as the `service` object of the status knows."""
+    engine = service.get("engine")
+    return not isinstance(engine, Mapping) or engine.get("reachable") is not False
+
+
+def forgets(service: Mapping[str, Any]) -> str:
+    """Why the running service can remember nothing, so that the records are of an earlier time; or ""."""
+    state = service.get("state")
+    lost = isinstance(state, Mapping) and state.get("writable") is False
+    return str(state.get("message") or "the state cannot be written") if lost and state else ""
 
 
 def events_list(

@@ -169,6 +169,10 @@ REMEDIES = {
         "looks at everything as soon as the engine answers",
         ("`homeport doctor` names the cause; `systemctl status docker` shows the engine",),
     ),
+    "StateUnavailable": Remedy(
+        "begins nothing until it can be written, and then goes on by itself; what runs goes on running",
+        ("make room on the disk of the state folder; `homeport doctor` checks it",),
+    ),
     "SourceUnavailable": Remedy(
         "stops and removes nothing; goes on as soon as it can be read",
         ("mount {tree} or put it back; `homeport doctor` checks it",),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from controller.control.queries import as_seen, parse_time, rfc3339
+from controller.control.queries import as_seen, engine_answers, forgets, parse_time, rfc3339
 from controller.control.remedies import OTHER, REMEDIES, START, WENT_BACK, Remedy
 from controller.model.record import Record
 from controller.status.summary import DEPENDENCY_REASONS, last_word, summarize
@@ -108,9 +108,10 @@ def _nothing_known(
     record: Record, now: datetime, service: Mapping[str, Any], stale_after: float | None
 ) -> tuple[Link, ...]:
     """The one link of an app of which nothing is known at this moment, or none."""
-    engine = service.get("engine")
-    if isinstance(engine, Mapping) and engine.get("reachable") is False:
+    if not engine_answers(service):
         return (Link(record.name, "Unknown", "EngineUnreachable", "the container engine does not answer"),)
+    if trouble := forgets(service):
+        return (Link(record.name, "Unknown", "StateUnavailable", f"nothing can be remembered: {trouble}"),)
     if record.condition("Ready") is not None and last_word(record) == "Unknown":
         return ()  # it says itself what cannot be read
     looked = as_seen(record, parse_time(service.get("lastResync")))

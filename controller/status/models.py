@@ -69,6 +69,10 @@ class ModelFiles:
             self._latest.setdefault(app, {})[revision] = rendered
         return rendered
 
+    def any(self) -> bool:
+        """Whether a model of any app was kept."""
+        return self._folder is not None and next(self._folder.glob("*/*.json"), None) is not None
+
     def forget(self, app: str) -> None:
         """Drop all models of the app."""
         with self._lock:

@@ -6,6 +6,7 @@ database; rendered models, which hold secrets, are files of their own (`models`)
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -31,6 +32,13 @@ EVENTS_KEPT = 10_000
 _PRUNE_EVERY = 500
 _BUSY = 5.0
 """Seconds to wait for another process; only readers and short writes are expected."""
+
+_FORGOTTEN = (
+    "Apps go on running and are found again; what was said by command (suspend, stop, a rollback, a removal let go) is "
+    "forgotten: say it again"
+)
+_PARTS = ("", "-wal", "-shm")
+_Identity = tuple[int, ...]
 
 _TABLES = """
 CREATE TABLE records (app TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
@@ -71,6 +79,8 @@ class SqliteStore:
         self.path = path
         self.notice = ""
         """What a person should know of how it was opened: a damaged database that was set aside, or ""."""
+        self.trouble = ""
+        """Why the last write of a record, an event or a fact failed; "" when it did not."""
         self._models = models
         self._lock = threading.Lock()
         self._view = threading.Lock()
@@ -79,6 +89,8 @@ class SqliteStore:
         self._told = 0
         self._readonly = False
         self._connection: sqlite3.Connection | None = None
+        self._damaged = False
+        self._opened: _Identity = ()
 
     @classmethod
     def in_memory(cls) -> SqliteStore:
@@ -121,6 +133,45 @@ class SqliteStore:
             store._connection = _connect(":memory:")
             store._connection.executescript(_TABLES)
         return store
+
+    def check(self) -> None:
+        """Read the whole database afresh from disk; what is damaged there is mended by `mend`."""
+        try:
+            with contextlib.closing(_connect_readonly(self.path)) as reader:
+                sound = _is_sound(reader)
+        except sqlite3.OperationalError:
+            return  # locked or gone: no damage
+        except sqlite3.DatabaseError:
+            sound = False
+        with self._lock:
+            self._damaged = self._damaged or not sound
+
+    def mend(self) -> str:
+        """See that what is written goes into the file that stands there; one that was taken away, replaced or
+        damaged since is written anew from memory, without the events. Answers with what a person should know,
+        or "". Raises `StateUnusable`; it is mended by a later call then.
+        """
+        with self._lock:
+            if self._connection is None:
+                return ""
+            if not self._damaged and _identity(self.path) == self._opened:
+                return ""
+            prepare_folder(self.path.parent)
+            aside = _set_aside(self.path)
+            try:
+                fresh = _open(self.path)
+                _fill(fresh, self._records, self._facts)
+            except (sqlite3.Error, StateUnusable) as error:
+                _unlink(self.path)
+                raise self._failed(error) from error
+            self._connection.close()
+            self._connection, self._damaged, self.trouble = fresh, False, ""
+            self._opened = _identity(self.path)
+        was = f"what stood there was set aside as {aside.name}" if aside else "it was gone"
+        return (
+            f"the recorded state was damaged or taken away while the service ran; {was}, and it was written anew "
+            "from memory: nothing but the list of events is lost"
+        )
 
     def close(self) -> None:
         """Let go of the file. May be called twice."""
@@ -286,8 +337,8 @@ class SqliteStore:
             self.close()
             aside = _set_aside(path)
             self.notice = (
-                f"the recorded state was damaged ({error}); it was set aside as {aside.name} and begun anew. "
-                "Apps go on running and are found again"
+                f"the recorded state was damaged ({error}); it was set aside as {aside.name if aside else '-'} and "
+                f"begun anew. {_FORGOTTEN}"
             )
             try:
                 self._load(path)
@@ -295,25 +346,10 @@ class SqliteStore:
                 raise StateUnusable(f"state {path}: {again}; {_damaged_advice(path)}") from again
 
     def _load(self, path: Path) -> None:
-        try:
-            # Made by us first: SQLite would follow the umask, and gives -wal and -shm the rights of this file.
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-            try:
-                os.fchmod(fd, 0o600)
-            finally:
-                os.close(fd)
-        except OSError as error:
-            raise unusable(path, error) from error
-        self._connection = connection = _connect(str(path))
-        version = _version(connection)
-        if version > SCHEMA:
-            raise _too_new(path, version)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        if version == 0:
-            connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
-        elif (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-            raise sqlite3.DatabaseError(str(found).splitlines()[-1])
+        self._connection = connection = _open(path)
+        if not _is_sound(connection):
+            raise sqlite3.DatabaseError("it does not hold together")
+        self._opened = _identity(path)
         self._records, lost = _decoded(connection.execute("SELECT app, record FROM records").fetchall())
         self._facts = dict(connection.execute("SELECT key, value FROM facts").fetchall())
         if lost:
@@ -321,6 +357,8 @@ class SqliteStore:
                 f"the recorded state of {', '.join(sorted(lost))} cannot be read and is taken as lost; "
                 "what runs goes on and is found again"
             )
+        elif not self._records and not self._facts and not self.notice and self._models.any():
+            self.notice = f"the recorded state is gone; it was begun anew. {_FORGOTTEN}"
         self._prune()
 
     def _check_writable(self) -> None:
@@ -338,7 +376,19 @@ class SqliteStore:
         try:
             self._connection.execute(statement, values)
         except sqlite3.Error as error:
-            raise StateUnusable(f"state {self.path}: {error}; {_damaged_advice(self.path)}") from error
+            raise self._failed(error) from error
+        self.trouble = ""
+
+    def _failed(self, error: sqlite3.Error | StateUnusable) -> StateUnusable:
+        """The error for a write that failed. The caller holds `_lock`."""
+        if isinstance(error, StateUnusable):
+            failed = error
+        else:
+            # What is operational passes by itself: no room, locked, a disk that fails. Anything else is in the file.
+            self._damaged = self._damaged or not isinstance(error, sqlite3.OperationalError)
+            failed = StateUnusable(f"state {self.path}: {error}; {_damaged_advice(self.path)}")
+        self.trouble = str(failed)
+        return failed
 
     def _ask(self, query: str, values: Sequence[int | str] = ()) -> list[tuple[Any, ...]]:
         with self._lock:
@@ -353,6 +403,62 @@ class SqliteStore:
 def _connect(database: str, *, uri: bool = False) -> sqlite3.Connection:
     # isolation_level None: each statement is its own transaction, and no implicit one is left open.
     return sqlite3.connect(database, timeout=_BUSY, isolation_level=None, check_same_thread=False, uri=uri)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """The database to write to; made where there is none. Raises `StateUnusable` and `sqlite3.Error`."""
+    try:
+        # Made by us first: SQLite would follow the umask, and gives -wal and -shm the rights of this file.
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            os.fchmod(fd, 0o600)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise unusable(path, error) from error
+    connection = _connect(str(path))
+    try:
+        version = _version(connection)
+        if version > SCHEMA:
+            raise _too_new(path, version)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise sqlite3.DatabaseError("it is not ours")
+        if version == 0:
+            connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _fill(connection: sqlite3.Connection, records: Mapping[str, Record], facts: Mapping[str, str]) -> None:
+    """Write all that is remembered, or nothing."""
+    try:
+        connection.execute("BEGIN")
+        connection.executemany(
+            "INSERT INTO records VALUES (?, ?)", [(app, to_json(record)) for app, record in records.items()]
+        )
+        connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _identity(path: Path) -> _Identity:
+    """Device and inode of the database and of its log: others as soon as somebody takes one of them away."""
+    found: list[int] = []
+    for part in (path, path.with_name(path.name + "-wal")):
+        with contextlib.suppress(OSError):
+            status = part.stat()
+            found += [status.st_dev, status.st_ino]
+    return tuple(found)
+
+
+def _is_sound(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
 
 
 def _version(connection: sqlite3.Connection) -> int:
@@ -388,22 +494,32 @@ def _decoded(rows: Sequence[tuple[str, str]]) -> tuple[dict[str, Record], list[s
     return records, lost
 
 
-def _set_aside(path: Path) -> Path:
-    """Move the damaged database out of the way; its name says when it was last written."""
-    written = datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y%m%dT%H%M%SZ")
+def _set_aside(path: Path) -> Path | None:
+    """Move the database out of the way, its log with it; the new name says when it was last written. None: there
+    was none."""
+    try:
+        written = datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y%m%dT%H%M%SZ")
+    except FileNotFoundError:
+        _unlink(path)  # a log without its database must not meet the next one
+        return None
     aside = path.with_name(f"{path.name}.damaged-{written}")
     number = 1
     while aside.exists():
         number += 1
         aside = path.with_name(f"{path.name}.damaged-{written}-{number}")
     try:
-        for ending in ("", "-wal", "-shm"):
+        for ending in _PARTS:
             part = path.with_name(path.name + ending)
             if part.exists():
                 part.rename(aside.with_name(aside.name + ending))
     except OSError as error:
         raise unusable(path, error) from error
     return aside
+
+
+def _unlink(path: Path) -> None:
+    for ending in _PARTS:
+        path.with_name(path.name + ending).unlink(missing_ok=True)
 
 
 def _damaged_advice(path: Path) -> str:

@@ -27,14 +27,13 @@ _BY_REASON = {
 DEPENDENCY_REASONS = frozenset({"DependencyMissing", "DependencyNotReady"})
 
 
-def summarize(
-    record: Record, now: datetime, *, engine_reachable: bool = True, stale_after: float | None = None
-) -> str:
+def summarize(record: Record, now: datetime, *, known: bool = True, stale_after: float | None = None) -> str:
     """The word for this record at this moment.
 
+    `known`: whether what happens now can be seen and noted at all: the engine answers, the state can be written.
     `stale_after` (seconds): a record whose last reconcile is older is Unknown; None: age does not count.
     """
-    if not engine_reachable:
+    if not known:
         return "Unknown"
     if stale_after is not None and (
         record.last_reconcile is None or (now - record.last_reconcile).total_seconds() > stale_after

@@ -488,6 +488,7 @@ def test_no_word_and_no_reason_is_without_a_text() -> None:
         "DependencyMissing",
         "DependencyNotReady",
         "EngineUnreachable",
+        "StateUnavailable",
         "ServiceNotRunning",
         "NotReconciled",
         "Stopped",
@@ -681,6 +682,14 @@ def test_ready_tells_restarts_and_drift_in_one_line() -> None:
 def test_an_app_of_jobs_that_are_done_is_ready_with_nothing_running() -> None:
     done = app("Ready", "ReconciliationSucceeded", observed_services={"job": {"state": "exited"}})
     assert to_text(why(done)).endswith("generation 1 (rev2), the newest: job exited")
+
+
+def test_while_nothing_can_be_remembered_nothing_is_known_but_what_was_noted_last() -> None:
+    state = {"writable": False, "message": "state /s/homeport.db: database or disk is full"}
+    told = to_text(why(app("Ready", "ReconciliationSucceeded", "runs"), service={"state": state}))
+    assert "is Unknown: nothing can be remembered: state /s/homeport.db: database or disk is full" in told
+    assert "was Ready" in told
+    assert "make room on the disk of the state folder" in told
 
 
 def test_without_an_engine_nothing_is_known_but_what_was_seen_last() -> None:

@@ -86,7 +86,7 @@ def test_a_second_look_with_the_same_verdict_shows_no_difference() -> None:
 def test_a_record_is_unknown_without_an_engine_or_when_it_is_old() -> None:
     ready = transition(record(), verdict("Ready"), at(0))
     assert summarize(ready, at(1)) == "Ready"
-    assert summarize(ready, at(1), engine_reachable=False) == "Unknown"
+    assert summarize(ready, at(1), known=False) == "Unknown"
     assert summarize(ready, at(700), stale_after=600) == "Unknown"
 
 
