@@ -6,6 +6,10 @@ How sure it is that they are gone, and for how long, is known elsewhere.
 
 from __future__ import annotations
 
+from datetime import datetime
+
+from controller.model.record import Record
+
 BRAKE_COUNT = 3
 BRAKE_SHARE = 0.3
 BRAKE_WINDOW = 300.0
@@ -15,7 +19,7 @@ BRAKE_WINDOW = 300.0
 def brake_holds(missing: int, removed_lately: int, installed: int) -> str:
     """Why these removals wait for a person's yes, or "" when they may go on.
 
-    `installed` counts the apps on record, the missing ones among them; `removed_lately` those removed within
+    `installed` counts the apps that were there before, the missing ones among them; `removed_lately` those removed within
     `BRAKE_WINDOW`, so that a slow trickle counts as one accident.
     """
     gone, before = missing + removed_lately, installed + removed_lately
@@ -24,3 +28,14 @@ def brake_holds(missing: int, removed_lately: int, installed: int) -> str:
     if gone > BRAKE_COUNT and gone > BRAKE_SHARE * before:
         return f"{gone} of {before} apps are gone from the apps tree within {BRAKE_WINDOW / 60:.0f} minutes"
     return ""
+
+
+def was_there(record: Record, moment: datetime) -> bool:
+    """Whether the app was known before that moment.
+
+    What came after the first of others went is no sign that they were meant to go: one stray folder must not make
+    "all of them" into "some of them".
+    """
+    known = [target.applied_at for target in record.applied]
+    known += [record.last_change] if record.last_change is not None else []
+    return not known or min(known) < moment

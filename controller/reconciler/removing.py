@@ -6,7 +6,7 @@ Volumes are never removed here, nor anywhere else but by a command that names th
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -19,7 +19,7 @@ from controller.model.plan import Action, Result
 from controller.model.record import Record, Verdict
 from controller.planner import hooks
 from controller.planner.gates import Provider, find_cycle
-from controller.planner.removal import BRAKE_WINDOW, brake_holds
+from controller.planner.removal import BRAKE_WINDOW, brake_holds, was_there
 from controller.reconciler.looking import look_at_provider
 from controller.reconciler.steps import run_hook, who_runs
 from controller.reconciler.work import Blocked, Memory, Policy, Work
@@ -63,8 +63,8 @@ def reconcile_absent(
 
 def _wait_for_its_folder(
     work: Work, records: tuple[Record, ...], policy: Policy, memory: Memory, dry_run: bool
-) -> Run[Result | Collection[str]]:
-    """All apps whose folders are gone, once this one's has been for the quiet period; or when to look again."""
+) -> Run[Result | Mapping[str, float]]:
+    """All apps whose folders are gone and since when, once this one's has been for the quiet period; or when to look again."""
     name, record, moment = work.name, work.record, work.moment
     census = yield from ask(fx.TakeCensus())
     if census.lost:
@@ -89,6 +89,13 @@ def _with_folders(records: tuple[Record, ...]) -> tuple[Record, ...]:
     return tuple(r for r in records if not _is_orphan(r))
 
 
+def _there_before(work: Work, records: tuple[Record, ...], missing: Mapping[str, float]) -> list[str]:
+    """The apps that there were when the first of the missing ones went, these among them."""
+    ago = work.moment.monotonic - min(missing.values(), default=work.moment.monotonic)
+    first = work.moment.now - timedelta(seconds=ago)
+    return [r.name for r in _with_folders(records) if r.name in missing or was_there(r, first)]
+
+
 def _required(work: Work, records: tuple[Record, ...], missing: Collection[str]) -> Blocked | None:
     """Consumers hold a removal; those that are being removed themselves do so until their hooks have run."""
     name = work.name
@@ -104,7 +111,7 @@ def _required(work: Work, records: tuple[Record, ...], missing: Collection[str])
 
 
 def _find_hold(
-    work: Work, records: tuple[Record, ...], missing: Collection[str], policy: Policy, memory: Memory
+    work: Work, records: tuple[Record, ...], missing: Mapping[str, float], policy: Policy, memory: Memory
 ) -> Run[Blocked | None]:
     """Why a removal that is due does not happen."""
     name, record = work.name, work.record
@@ -122,7 +129,7 @@ def _find_hold(
         message = "the service runs with --no-prune; `homeport prune --approve` removes it"
         return Blocked("Held", "RemovalHeld", message)
     lately = memory.removed_lately(work.moment.monotonic, BRAKE_WINDOW)
-    why = brake_holds(len(missing), lately, len(_with_folders(records)))
+    why = brake_holds(len(missing), lately, len(_there_before(work, records, missing)))
     if not why and record.held:
         # Putting one folder of many back mends an accident half; it is no yes to the other half.
         why = "it went together with many others"

@@ -65,6 +65,21 @@ def test_one_of_two_apps_that_were_all_is_held_when_the_other_is_back(world: Wor
     assert (world.word("n1"), removed(world)) == ("Held", [])
 
 
+@pytest.mark.fault("G03")
+@pytest.mark.parametrize(("count", "strays"), [(2, 1), (3, 1), (4, 20)])
+def test_a_stray_folder_that_comes_as_the_others_go_does_not_unlock_their_removal(
+    world: World, count: int, strays: int
+) -> None:
+    names = apps(world, count)
+    take_out(world, *names)
+    for number in range(strays):
+        world.put(f"stray{number}")
+    look(world)
+    assert [world.word(name) for name in names] == ["Held"] * count
+    assert removed(world) == []
+    assert world.word("stray0") == "Ready"
+
+
 def test_neither_new_apps_nor_time_release_what_is_held(world: World) -> None:
     apps(world, 12)
     take_out(world, "n0", "n1", "n2", "n3")
