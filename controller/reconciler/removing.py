@@ -89,10 +89,15 @@ def _with_folders(records: tuple[Record, ...]) -> tuple[Record, ...]:
     return tuple(r for r in records if not _is_orphan(r))
 
 
-def _there_before(work: Work, records: tuple[Record, ...], missing: Mapping[str, float]) -> list[str]:
-    """The apps that there were when the first of the missing ones went, these among them."""
+def _there_before(
+    work: Work, records: tuple[Record, ...], missing: Mapping[str, float], settle: float
+) -> list[str]:
+    """The apps that there were before the first of the missing ones went, these among them.
+
+    What came within `settle` seconds before it came with the same stroke: which of the two is seen first is chance.
+    """
     ago = work.moment.monotonic - min(missing.values(), default=work.moment.monotonic)
-    first = work.moment.now - timedelta(seconds=ago)
+    first = work.moment.now - timedelta(seconds=ago + settle)
     return [r.name for r in _with_folders(records) if r.name in missing or was_there(r, first)]
 
 
@@ -129,7 +134,8 @@ def _find_hold(
         message = "the service runs with --no-prune; `homeport prune --approve` removes it"
         return Blocked("Held", "RemovalHeld", message)
     lately = memory.removed_lately(work.moment.monotonic, BRAKE_WINDOW)
-    why = brake_holds(len(missing), lately, len(_there_before(work, records, missing)))
+    before = _there_before(work, records, missing, policy.settle_new)
+    why = brake_holds(len(missing), lately, len(before))
     if not why and record.held:
         # Putting one folder of many back mends an accident half; it is no yes to the other half.
         why = "it went together with many others"
