@@ -115,7 +115,7 @@ def parse_output(result: ExecResult, who: str) -> HookOutput:
     never quoted in a message.
     """
     try:
-        text = result.stdout.decode("utf-8")
+        text = result.stdout.decode("utf-8-sig")  # a byte order mark must not cost the first key
     except UnicodeDecodeError:
         raise _refused(who, "it is not UTF-8") from None
     if "\0" in text:

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import os
 import stat
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,6 +31,7 @@ Place = tuple[int, ...]
 
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
 _AT_FDCWD, _RENAME_NOREPLACE, _RENAME_EXCHANGE = -100, 1, 2
+_STATX_BTIME, _BTIME_AT = 0x800, 80  # linux/stat.h: the flag, and the place of stx_btime in struct statx
 # What a plain rename is fallen back on for: an old kernel or C library, and file systems that cannot.
 _NO_FLAGS = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -156,6 +158,19 @@ def place(path: Path) -> Place | None:
     except (OSError, ValueError):
         return None
     return (status.st_dev, status.st_ino) if stat.S_ISDIR(status.st_mode) else ()
+
+
+def birth(path: Path) -> int:
+    """When the folder or file was made, in nanoseconds; 0 where the system cannot tell.
+
+    A rename keeps it, and what is made in the place of something deleted has its own: inode numbers are used again.
+    """
+    statx, found = getattr(_libc, "statx", None), ctypes.create_string_buffer(256)
+    if statx is None or statx(_AT_FDCWD, os.fsencode(path), 0, _STATX_BTIME, found) != 0:
+        return 0
+    (mask,) = struct.unpack_from("=I", found, 0)
+    seconds, nanoseconds = struct.unpack_from("=qI", found, _BTIME_AT)
+    return int(seconds * 10**9 + nanoseconds) if mask & _STATX_BTIME else 0
 
 
 def _signature(s: os.stat_result) -> Signature:

@@ -136,7 +136,7 @@ def load_folder(path: Path) -> Present | Invalid:
         _, desired = read_app(folder, folder.name)
     except files.Unreadable as error:
         return Invalid(folder.name, str(folder), revision_of({}), (Problem(folder.name, "", str(error)),))
-    desired = replace(desired, identity=identity_of(folder))
+    desired = replace(desired, identity=app_identity(folder))
     if isinstance(desired, Present):
         unset = environment.unset(desired.manifest, desired.env, Path("/nonexistent"))
         desired = replace(desired, unset=unset)
@@ -155,6 +155,11 @@ def read_app(folder: Path, name: str) -> tuple[Reading, Present | Invalid]:
 def identity_of(folder: Path) -> str:
     """Device and inode of a folder, as text; "" when there is no folder."""
     return ":".join(map(str, files.place(folder) or ()))
+
+
+def app_identity(folder: Path) -> str:
+    """What an app's folder keeps when it is renamed, and no other folder ever has."""
+    return ":".join(map(str, (*found, files.birth(folder)))) if (found := files.place(folder)) else ""
 
 
 def _read(reading: Reading, name: str) -> Present | Invalid:

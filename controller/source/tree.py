@@ -21,7 +21,15 @@ from controller.model.observed import MountedFile
 from controller.model.ports import Clock
 from controller.source import dotenv, environment, files
 from controller.source.droppings import is_dropping
-from controller.source.reading import EXAMPLE, FIXED, SCRIPTS, identity_of, read_app, revision_of
+from controller.source.reading import (
+    EXAMPLE,
+    FIXED,
+    SCRIPTS,
+    app_identity,
+    identity_of,
+    read_app,
+    revision_of,
+)
 from controller.source.root import RootGuard
 
 FRESH = 0.05
@@ -128,7 +136,7 @@ class AppsTree:
         except files.Unreadable as error:
             return Unreadable(app, str(error))
         desired: Present | Invalid = replace(
-            kept.desired, quiet=self._quiet(app, folder, kept), identity=identity_of(folder)
+            kept.desired, quiet=self._quiet(app, folder, kept), identity=app_identity(folder)
         )
         if isinstance(desired, Present):
             # Not kept: whether the folder that a `path` setting names exists is no part of the inputs.

@@ -558,7 +558,7 @@ def test_what_happens_in_a_mounted_folder_and_to_data_is_not_told(watched: Watch
 def test_a_renamed_folder_keeps_its_identity_and_a_copy_has_its_own(app: App) -> None:
     identity = app.load().identity
     status = app.folder.stat()
-    assert identity == f"{status.st_dev}:{status.st_ino}"
+    assert identity.startswith(f"{status.st_dev}:{status.st_ino}:")
     app.folder.rename(app.root / "www")
     renamed = app.tree.load("www")
     assert isinstance(renamed, Invalid), "its manifest still says web"
@@ -566,6 +566,20 @@ def test_a_renamed_folder_keeps_its_identity_and_a_copy_has_its_own(app: App) ->
     shutil.copytree(app.root / "www", app.folder)
     assert app.load().identity not in ("", identity)
     assert load_folder(app.folder).identity == app.load().identity
+
+
+def test_a_folder_made_in_the_place_of_a_deleted_one_is_another_though_its_inode_is_the_same(
+    app: App,
+) -> None:
+    identity, status = app.load().identity, app.folder.stat()
+    shutil.rmtree(app.folder)
+    for number in range(100):  # the disk gives the inode away again when it likes
+        other = app.root / f"other{number}"
+        other.mkdir()
+        assert app.tree.load(other.name).identity not in ("", identity)
+        if (other.stat().st_dev, other.stat().st_ino) == (status.st_dev, status.st_ino):
+            return
+    pytest.skip("this disk uses no inode again")
 
 
 def test_only_directories_have_an_identity_that_counts(app: App) -> None:
