@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ ENVIRONMENT = "x-homeport-environment"
 """Where the document keeps the variables that its secrets and configs are taken from at each start."""
 _NO = frozenset({"", "0", "false", "no", "off"})
 _COPIED = (("secrets", "/run/secrets/"), ("configs", "/"))  # and the folder each is in when none is named
+_ESCAPED = re.compile(r"\\(?:u(d[89ab][0-9a-f]{2})\\ud[c-f][0-9a-f]{2}|.)")
+"""An escape of JSON; a pair of surrogates, which stands for one character, as a whole."""
 
 Json = Mapping[str, Any]
 
@@ -40,7 +43,7 @@ def complete(text: str, env: Mapping[str, str]) -> str:
     )
     if names:
         document[ENVIRONMENT] = {name: env[name] for name in names if name in env}
-    return json.dumps(document, separators=(",", ":"))
+    return _written(document)
 
 
 def parse(app: str, revision: str, document: str, hashes: Mapping[str, str]) -> Rendered:
@@ -99,7 +102,16 @@ def redirected(document: str, pins: Mapping[str, str], sources: Mapping[str, str
         for name, source in _top(model, kind).items():
             if str(source.get("file")) in sources:
                 _replace_file(model, kind, where, name, sources[str(source["file"])])
-    return json.dumps(model, separators=(",", ":"))
+    return _written(model)
+
+
+def _written(model: Mapping[str, Any]) -> str:
+    """The model as JSON that Compose reads: it takes JSON for YAML, in which a pair of surrogates is no character."""
+
+    def plain(match: re.Match[str]) -> str:
+        return str(json.loads(f'"{match[0]}"')) if match[1] else match[0]
+
+    return _ESCAPED.sub(plain, json.dumps(model, separators=(",", ":")))
 
 
 def images(document: str) -> dict[str, list[str]]:

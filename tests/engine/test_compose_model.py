@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +228,35 @@ def test_the_document_needs_no_other_file() -> None:
     document = documents.complete(text, {"TOKEN": "hunter2", "OTHER": "x"})
     assert documents.environment(document) == {"TOKEN": "hunter2"}
     assert "profiles" not in json.loads(document)["services"]["web"]
+
+
+@pytest.mark.fault("C05")
+def test_compose_reads_every_character_of_a_document_as_it_was(tmp_path: Path) -> None:
+    points = [
+        *range(1, 0x250),
+        0x2028,
+        0x2029,
+        0xD7FF,
+        0xE000,
+        0xFEFF,
+        0xFFFD,
+        0xFFFE,
+        0xFFFF,
+        0x1F600,
+        0x10FFFF,
+    ]
+    values = {f"V{point:X}": f"a{chr(point)}b" for point in points} | {
+        "TEXT": "\\ud83d\\ude00 \\\\ud83d\\ude00"
+    }
+    model = {"name": "app", "services": {"web": {"image": "i:1", "environment": values}}}
+    file = tmp_path / "document.json"
+    file.write_text(documents.complete(json.dumps(model).replace("$", "$$"), {}))
+    compose = Path(sys.executable).with_name("docker-compose")
+    done = subprocess.run(
+        [compose, "-p", "app", "-f", file, "config", "--format", "json"], capture_output=True, check=True
+    )
+    read = json.loads(done.stdout)["services"]["web"]["environment"]
+    assert {key: value.replace("$$", "$") for key, value in read.items()} == values
 
 
 def test_secrets_of_a_document_are_all_values_but_paths_that_are_mounted() -> None:
