@@ -46,6 +46,12 @@ sim: $(stamp) ## 10,000 simulated lives (HISTORIES=n, MINUTES=n, or SEED=n to re
 faults: $(stamp) dockerd ## the whole fault catalogue, the slow cases too
 	@$(pytest) -m 'fault or slow'
 
+MINUTES ?= 30
+
+.PHONY: soak
+soak: $(stamp) dockerd ## the service under edits and faults for MINUTES=30 or any number; the last line is the result
+	@PYTHONPATH=tests $(bin)/python -m rig.soak --minutes=$(MINUTES) $(ARGS)
+
 .PHONY: check
 check: lint types imports test ## lint, types, imports and test: what the CI runs
 

@@ -171,6 +171,16 @@ class PrivateEngine:
         self._end(lambda command: command.startswith((b"containerd\0", b"containerd ")))
         wait_until(lambda: not answers(self.host), "the killed engine is gone")
 
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Within this block dockerd lives and answers nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
     def shut_down(self) -> None:
         """Ends dockerd as a stop of its service does: it first stops every container."""
         if self.running:
