@@ -196,6 +196,8 @@ class Manager:
 
     def start(self) -> None:
         """Start all parts; nothing is reconciled before the tree was read once and the engine was tried once."""
+        self.tree.tidy()
+        self.engine.tidy()
         self.queue.start()
         if self.watcher is not None:
             self.watcher.start()

@@ -266,6 +266,7 @@ class DockerEngine:
             self._remove_each(app, inspected)
             self._remove_networks(app, networks)
         self._folder.forget(app)
+        self._renderer.forget(app)
 
     def ensure_volume(self, name: str, app: str) -> bool:
         """Create the volume when it is absent, labelled with who made it. True when created."""
@@ -323,6 +324,10 @@ class DockerEngine:
     def close_events(self) -> None:
         """End all event streams, from any thread and for good: later calls of `events` yield nothing."""
         self._events.close()
+
+    def tidy(self) -> None:
+        """Take away what killed processes left in the work folder. To be called before anything else is."""
+        self._folder.tidy()
 
     def interrupt(self, grace: float) -> None:
         """See `Engine.interrupt`. Returns at once; the interrupted calls raise `Interrupted`."""

@@ -22,7 +22,8 @@ from controller.model.errors import AppError, InputInvalid, Superseded
 from controller.model.observed import Rendered
 from controller.model.ports import Clock
 
-_KEPT = 4096
+_KEPT = 4
+"""Revisions of each app: the one on disk, and those that an edit is taken back to."""
 _BAD_FOR = 900.0  # seconds; a file outside the folder, which no revision covers, may have been the reason
 
 
@@ -44,12 +45,20 @@ class WorkFolder:
         with suppress(OSError):
             (self._path / f"{app}.json").unlink(missing_ok=True)
 
+    def tidy(self) -> None:
+        """Take away the temporary documents of processes that were killed: they hold secrets."""
+        for path in self._path.glob(".*.json"):
+            owner = path.name[1:].partition("-")[0]
+            if owner == str(os.getpid()) or not Path("/proc", owner).exists():
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
+
     @contextmanager
     def temporary(self, document: str) -> Iterator[Path]:
         """The document for the length of a block. Raises `AppError`."""
         with _writing():
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=".", suffix=".json", dir=self._path)
+            handle, name = tempfile.mkstemp(prefix=f".{os.getpid()}-", suffix=".json", dir=self._path)
         path = Path(name)
         try:
             with _writing(), os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -76,15 +85,15 @@ class Renderer:
         self._folder = folder
         self._clock = clock
         self._lock = Lock()
-        self._known: OrderedDict[tuple[str, str], Rendered | _Refusal] = OrderedDict()
+        self._known: dict[str, OrderedDict[str, Rendered | _Refusal]] = {}
 
     def render(self, app: Present, unchanged: Callable[[], bool]) -> Rendered:
         """See `Engine.render`."""
-        key = (app.name, app.revision)
         with self._lock:
-            known = self._known.get(key)
+            of_app = self._known.get(app.name, OrderedDict())
+            known = of_app.get(app.revision)
             if known is not None:
-                self._known.move_to_end(key)
+                of_app.move_to_end(app.revision)
         if isinstance(known, Rendered):
             return known
         if known is not None and self._clock.monotonic() < known.until:
@@ -97,10 +106,15 @@ class Renderer:
         if not unchanged():
             # Compose has read other bytes than those that the revision stands for.
             raise Superseded(f"the files of {app.name} were edited while they were read")
-        self._remember(key, answer)
+        self._remember(app, answer)
         if isinstance(answer, _Refusal):
             raise InputInvalid(answer.reason, answer.message)
         return answer
+
+    def forget(self, app: str) -> None:
+        """Nothing of the app is remembered."""
+        with self._lock:
+            self._known.pop(app, None)
 
     def _render(self, app: Present) -> Rendered:
         env_file = Path(app.folder) / ".env"
@@ -120,11 +134,12 @@ class Renderer:
             kind = type(error).__name__
             raise AppError("SourceInvalid", f"Compose's model is not understood ({kind}: {error})") from error
 
-    def _remember(self, key: tuple[str, str], value: Rendered | _Refusal) -> None:
+    def _remember(self, app: Present, value: Rendered | _Refusal) -> None:
         with self._lock:
-            self._known[key] = value
-            while len(self._known) > _KEPT:
-                self._known.popitem(last=False)
+            of_app = self._known.setdefault(app.name, OrderedDict())
+            of_app[app.revision] = value
+            while len(of_app) > _KEPT:
+                of_app.popitem(last=False)
 
 
 @contextmanager

@@ -254,8 +254,18 @@ def move(path: Path, new: Path) -> bool:
     return True
 
 
+def forget_unfinished(path: Path) -> None:
+    """Take away what a process left that was killed while it replaced the file: it holds the old or the new content."""
+    with suppress(OSError):
+        _beside(path).unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".homeport-{path.name}.new")
+
+
 def _write_beside(path: Path, data: bytes, owner: os.stat_result | None, mode: int) -> Path:
-    new = path.with_name(f".homeport-{path.name}.new")
+    new = _beside(path)
     new.unlink(missing_ok=True)  # a crash left it; it may be a link to elsewhere, so it is not opened
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:

@@ -275,6 +275,11 @@ class AppsTree:
 
     # -- writing `.env` -------------------------------------------------------------------------------
 
+    def tidy(self) -> None:
+        """Take away what a killed process left beside an `.env`. Nobody else may be writing."""
+        for app in self.census().names:
+            files.forget_unfinished(self.root / app / ".env")
+
     def seed_env(self, app: Present) -> tuple[str, ...]:
         """Make or complete `.env`; answers with the keys written. Raises `WriteFailed`."""
         before: dict[str, str] = {}

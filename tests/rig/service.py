@@ -55,6 +55,7 @@ class Home:
         self.settings = dict(QUICK)
         self.wrapper: tuple[str, ...] = ()
         """A command that execs the service: other rights, other limits."""
+        self.program = ["-m", "controller"]
 
     # -- the tree -------------------------------------------------------------------------------------
 
@@ -100,7 +101,7 @@ class Home:
         flags = [f"--{key}={value}" for key, value in self.settings.items()]
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.wrapper, sys.executable, "-m", "controller", "run", "--log-format=json", *flags, *extra],
+                [*self.wrapper, sys.executable, *self.program, "run", "--log-format=json", *flags, *extra],
                 env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         wait_until(
