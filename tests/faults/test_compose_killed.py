@@ -64,10 +64,7 @@ def test_an_up_that_is_killed_at_any_moment_leaves_nobody_down_and_no_container_
         with contextlib.suppress(ProcessLookupError):
             os.killpg(up, chance.choice((signal.SIGKILL, signal.SIGTERM)))
             killed += 1
-        wait_until(
-            lambda: [home.env_of("two", s).get("EDIT") for s in ("main", "slow")] == [str(edit)] * 2,
-            f"edit {edit} runs", 30,
-        )  # fmt: skip
+        wait_until(lambda e=str(edit): edits(home) == [e, e], f"edit {edit} runs", 30)
         status = home.wait("two", "Ready")
         assert status["generation"] == status["observedGeneration"] == edit + 1
         containers = home.containers("two")
@@ -77,6 +74,11 @@ def test_an_up_that_is_killed_at_any_moment_leaves_nobody_down_and_no_container_
     assert killed >= times // 2, "the moments fell into the time that an `up` takes"
     assert home.ids("by") == bystander
     assert not home.log("reconcile.crashed")
+
+
+def edits(home: Home) -> list[str | None]:
+    """What runs of each service."""
+    return [home.env_of("two", service).get("EDIT") for service in ("main", "slow")]
 
 
 def ups(home: Home) -> list[int]:

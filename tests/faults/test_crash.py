@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ import pytest
 
 from controller.api.client import ApiClient, ServiceUnreachable
 from controller.control.verbs import Remove, Rollback, Start, Stop, Wish
+from controller.model import effects as fx
 from controller.model.record import Record
 from controller.status.store import SqliteStore
 from controller.status.summary import last_word
@@ -49,8 +51,23 @@ services:
 volumes: {{own: }}
 """
 SLEEP, CRASH = '["sleep", "100000"]', '["sh", "-c", "exit 3"]'
-LONG, LONGEST, SHORT = 5, 44, 20
-"""The first so many stages have at most so many steps; the others so many."""
+NEVER = 10**6
+
+
+@dataclass(frozen=True)
+class Most:
+    """How many steps a stage has at most: one of the first `LONG`, and one of the others."""
+
+    long: int
+    short: int
+
+
+LONG = 5
+COARSE, FINE = Most(36, 16), Most(240, 170)
+STRIDE, SEED = 4, int(os.environ.get("HOMEPORT_TEST_SEED", "0"))
+"""Of all effects, reads too, every fourth is tried; four seeds try all."""
+AGAIN = "another is installed"
+"""The same as the stage before it, and so not cut off."""
 TEMPORARY = re.compile(r"^\.|\.new$|\.tmp$|~$")
 QUICKER = {
     "settle": "0.05",
@@ -101,7 +118,7 @@ class Life:
         apps |= {"one": ("Ready", 1)}
         yield "a consumer is installed", lambda: self.put_consumer("one"), Then(apps, hooks(1, 0, 1, 0), 0)
         apps |= {"two": ("Ready", 1)}
-        yield "another is installed", lambda: self.put_consumer("two"), Then(apps, hooks(2, 0, 2, 0), 0)
+        yield AGAIN, lambda: self.put_consumer("two"), Then(apps, hooks(2, 0, 2, 0), 0)
         apps |= {"one": ("RolledBack", 2)}
         yield "an update fails", lambda: self.edit(1, CRASH), Then(apps, hooks(2, 0, 4, 0), 0)
         apps |= {"one": ("Ready", 3)}
@@ -183,7 +200,7 @@ class Life:
         else:
             self.cuts[stage] = steps[-1]
         self.seen |= {word for text in steps for word in text.split()}
-        concerned = "two" if "another" in stage or "command" in stage else "one"
+        concerned = "two" if stage == AGAIN or "command" in stage else "one"
         same = {n: i for n, i in before.items() if f"{self.home.prefix}{concerned}-" not in n}
         if stage not in ("a stop", "a start", "a removal by command"):
             assert self.home.ids().items() >= same.items(), f"{stage}: others were touched"
@@ -289,38 +306,64 @@ def hooks(install: int, update: int, start: int, remove: int) -> dict[str, int]:
 
 
 @pytest.fixture
-def life(tmp_path: Path, engine_host: str, app_prefix: str, engine_cleanup: EngineCleanup) -> Iterator[Life]:
-    home = CutHome(tmp_path, engine_host, app_prefix)
+def life(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    engine_host: str,
+    app_prefix: str,
+    engine_cleanup: EngineCleanup,
+) -> Iterator[Life]:
+    home = CutHome(tmp_path, engine_host, app_prefix, fine=getattr(request, "param", False))
     yield Life(home)
     home.stop()
 
 
-def test_a_life_that_is_not_cut_off_takes_every_kind_of_step_and_no_stage_takes_more_than_are_cut_off(
-    life: Life,
+@pytest.mark.parametrize(
+    ("life", "most"),
+    [(False, COARSE), pytest.param(True, FINE, marks=pytest.mark.slow)],
+    indirect=["life"],
+    ids=["coarse", "fine"],
+)
+def test_a_life_that_is_not_cut_off_takes_every_kind_of_step_and_no_stage_more_than_are_tried(
+    life: Life, most: Most
 ) -> None:
     life.begin()
     for stage, act, then in life.stages():
-        life.pass_through(stage, act, then, 10**6)
+        life.pass_through(stage, act, then, NEVER)
         life.check(stage, then)
     print(life.counts)
     assert not life.cuts
-    changes = {effect.__name__ for effect in every_effect() if effect not in READS}
+    changes = {effect.__name__ for effect in every_effect() if effect not in (*READS, fx.Tell)}
     assert changes - life.seen == {"Pull"}, "nothing is pulled here: that takes a registry"
     counts = list(life.counts.values())
-    assert max(counts) <= LONGEST
-    assert max(counts[LONG:]) <= SHORT
+    assert max(counts) <= most.long
+    assert max(counts[LONG:]) <= most.short
 
 
-@pytest.mark.parametrize("step", range(1, LONGEST + 1))
-def test_killed_at_the_nth_step_of_each_stage_it_goes_on_as_if_nothing_had_been(
+@pytest.mark.parametrize("step", range(1, COARSE.long + 1))
+def test_killed_after_the_nth_change_of_each_stage_it_goes_on_as_if_nothing_had_been(
     life: Life, step: int
 ) -> None:
+    live(life, step, COARSE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("life", [True], indirect=True, ids=["fine"])
+@pytest.mark.parametrize("step", range(1 + SEED % STRIDE, FINE.long + 1, STRIDE))
+def test_killed_after_the_nth_effect_be_it_a_read_it_goes_on_as_if_nothing_had_been(
+    life: Life, step: int
+) -> None:
+    live(life, step, FINE)
+
+
+def live(life: Life, step: int, most: Most) -> None:
+    """A whole life, each stage of it cut off at this step."""
     life.begin()
     for number, (stage, act, then) in enumerate(life.stages()):
-        if step > SHORT and number >= LONG:
+        if step > most.short and number >= LONG:
             break  # there are none of that number
-        life.pass_through(stage, act, then, step if stage != "another is installed" else 10**6)
+        life.pass_through(stage, act, then, NEVER if stage == AGAIN else step)
         life.check(stage, then)
     print(life.cuts)
-    assert life.cuts or step > SHORT
+    assert life.cuts or step > most.long // 2
     assert not life.home.log("reconcile.crashed")

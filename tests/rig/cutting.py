@@ -24,7 +24,7 @@ from rig.service import Home
 FOLDER = "HOMEPORT_TEST_CUT"
 """Where `at` says after how many steps to end, and `trace` what the steps were."""
 FINE = "HOMEPORT_TEST_CUT_FINE"
-"""Set: reads are steps, too, and what happens to temporary files; and lasting changes are cut off in more ways."""
+"""Set: reads are steps, too, and what is told, and what happens to temporary files; lasting changes end in more ways."""
 
 READS = (
     fx.ReadClock, fx.Load, fx.TakeCensus, fx.ReadRecord, fx.ReadRecords, fx.ReadFact, fx.ReadModel, fx.FindCopies,
@@ -82,7 +82,7 @@ class Steps:
 def install(steps: Steps, *, fine: bool) -> None:
     """Make a step of every effect that changes something, and of every moment at which a file of ours changes places."""
     for effect in every_effect():
-        if fine or effect not in READS:
+        if fine or effect not in (*READS, fx.Tell):
             effect.perform = _cut(effect.perform, steps, fine)  # type: ignore[assignment, method-assign]
 
     def changing(event: str, arguments: tuple[Any, ...]) -> None:

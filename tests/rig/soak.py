@@ -55,6 +55,8 @@ class Sample:
 
     seconds: float
     rss: int
+    own: int
+    """Of it what is no page of a file: those come and go with the needs of other programs."""
     fds: int
     threads: int
     children: int
@@ -71,6 +73,7 @@ def sample(home: Home, began: float) -> Sample:
     return Sample(
         seconds=round(time.monotonic() - began, 1),
         rss=int(status["VmRSS"].split()[0]),
+        own=int(status["RssAnon"].split()[0]),
         fds=len(handles),
         threads=int(status["Threads"]),
         children=len(children(home.process.pid)),
@@ -292,12 +295,12 @@ class Soak:
         return self.samples[int(len(self.samples) * WARM_UP) : -1]
 
     def slope(self) -> float:
-        """KiB an hour by which the memory grows."""
+        """KiB an hour by which its own memory grows."""
         warm = self.warm()
         if len({one.seconds for one in warm}) < 2:
             return 0.0
         return (
-            statistics.linear_regression([s.seconds for s in warm], [float(s.rss) for s in warm]).slope * 3600
+            statistics.linear_regression([s.seconds for s in warm], [float(s.own) for s in warm]).slope * 3600
         )
 
     def count(self, *events: str) -> int:
