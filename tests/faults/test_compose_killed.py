@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -90,3 +91,28 @@ def ups(home: Home) -> list[int]:
             if b"\0up\0" in Path("/proc", str(pid), "cmdline").read_bytes():
                 found.append(pid)
     return found
+
+
+def test_a_compose_that_outlives_a_killed_service_and_the_next_service_do_not_spoil_each_others_work(
+    home: Home,
+) -> None:
+    home.put("by")
+    folder = home.put("two", TWO.replace("@EDIT", "0").replace("sleep 0.3; exit", "sleep 2; exit"))
+    home.start()
+    home.wait("by", "Ready")
+    home.wait("two", "Ready")
+    bystander = home.ids("by")
+    for edit in range(1, 4):
+        compose = (folder / "docker-compose.yaml").read_text()
+        (folder / "docker-compose.yaml").write_text(compose.replace(f'EDIT: "{edit - 1}"', f'EDIT: "{edit}"'))
+        (up,) = wait_until(lambda: ups(home), "Compose runs")
+        home.kill9()
+        home.start()
+        wait_until(lambda e=str(edit): edits(home) == [e, e], f"edit {edit} runs", 60)
+        status = home.wait("two", "Ready")
+        assert status["generation"] == status["observedGeneration"] == edit + 1
+        assert sorted(home.containers("two")) == [home.name("two-main-1"), home.name("two-slow-1")], edit
+        assert not Path("/proc", str(up)).exists()
+    assert home.ids("by") == bystander
+    print(*[json.dumps(line) for line in home.log()], sep="\n")
+    assert not home.log("app.failed")

@@ -154,12 +154,12 @@ class Life:
         )  # fmt: skip
 
     def edit(self, edit: int, command: str = SLEEP, version: str = "1.0.0") -> None:
-        """Edit `one` in one moment: the folder is exchanged for another."""
-        folder = self.folder("one")
-        manifest = json.loads((folder / "manifest.json").read_text()) | {"version": version}
-        self.save("one", "app.conf", f"conf {edit}")
-        self.save("one", "manifest.json", json.dumps(manifest))
-        self.save("one", "docker-compose.yaml", CONSUMER.format(command=command, edit=edit))
+        """Edit `one`; the service does not see the half of it, which would be a generation of its own."""
+        manifest = json.loads((self.folder("one") / "manifest.json").read_text()) | {"version": version}
+        with self.home.frozen():
+            self.save("one", "app.conf", f"conf {edit}")
+            self.save("one", "manifest.json", json.dumps(manifest))
+            self.save("one", "docker-compose.yaml", CONSUMER.format(command=command, edit=edit))
 
     def edit_mounted(self) -> None:
         self.save("one", "app.conf", "conf of its own")
