@@ -108,7 +108,11 @@ class _Output:
 
 
 class Hooks:
-    """Runs scripts in containers. `_wakes` and `_stopping` change only under `_lock`."""
+    """Runs scripts in containers. `_wakes` and `_stopping` change only under `_lock`.
+
+    `_entered` changes only under `_entering`, which is held while what an earlier service left is ended: nobody
+    starts a script in that container meanwhile.
+    """
 
     def __init__(self, endpoint: Endpoint, clients: Clients, clock: Clock) -> None:
         self._endpoint = endpoint
@@ -117,6 +121,8 @@ class Hooks:
         self._lock = Lock()
         self._wakes: set[int] = set()
         self._stopping = False
+        self._entering = Lock()
+        self._entered: set[str] = set()
 
     def run(self, container: str, script: bytes, env: Mapping[str, str], timeout: float) -> ExecResult:
         """Run a script to its end, at most `timeout` seconds. See `Engine.exec`.
@@ -127,6 +133,7 @@ class Hooks:
         marker = uuid4().hex
         output = _Output()
         with self._attended() as wake:
+            self._enter(container)
             exec_id = self._create(container, _SHELL, {**env, MARKER: marker}, stdin=True)
             stream = self._start(exec_id)
             try:
@@ -167,6 +174,14 @@ class Hooks:
                     self._wakes.discard(wake)
         finally:
             os.close(wake)
+
+    def _enter(self, container: str) -> None:
+        """Before our first script in a container: those of a service that was killed run on there, and the same
+        script a second time beside itself may spoil what it sets up."""
+        with self._entering:
+            if container not in self._entered:
+                self._end_all(container, "")
+                self._entered.add(container)
 
     def _create(self, container: str, argv: list[str], env: Mapping[str, str], *, stdin: bool) -> str:
         from docker.errors import NotFound
@@ -257,6 +272,7 @@ class Hooks:
             poll.poll(20)  # the stream ends a moment before the engine knows the exit status
 
     def _end_all(self, container: str, marker: str) -> None:
+        """End every process of the script with this marker; of any script, when it is empty."""
         # A container that died or is frozen cannot be entered; then there is nothing to end, or no way to.
         with suppress(HomeportError, OSError):
             exec_id = self._create(container, ["sh", "-c", _ENDER], {"HOMEPORT_END": marker}, stdin=False)

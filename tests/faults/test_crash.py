@@ -26,7 +26,8 @@ from controller.status.summary import last_word
 from rig.cleanup import EngineCleanup
 from rig.cutting import READS, CutHome, every_effect
 from rig.engine import api
-from rig.pair import PROVIDER, hook_processes
+from rig.pair import INSTALL, PROVIDER, hook_processes, in_provider, put_consumer, put_provider
+from rig.service import Home
 from rig.waiting import wait_until
 
 pytestmark = [pytest.mark.engine, pytest.mark.fault("E01")]
@@ -303,6 +304,28 @@ class Life:
 
 def hooks(install: int, update: int, start: int, remove: int) -> dict[str, int]:
     return {"install": install, "update": update, "start": start, "remove": remove}
+
+
+def test_a_hook_that_outlives_a_killed_service_is_ended_before_it_is_run_once_more(home: Home) -> None:
+    hangs_once = "echo begun >> /data/begun\n[ -e /data/go ] || sleep 4321\necho ended >> /data/ended\n"
+    put_provider(home, install=hangs_once + INSTALL)
+    put_consumer(home)
+    home.start()
+    wait_until(lambda: any("sleep 4321" in one for one in running_hooks(home)), "the hook runs", 20)
+    home.kill9()
+    in_provider(home, "touch", "/data/go")
+    assert hook_processes(home), "it outlives the service"
+    home.start()
+    home.wait("app", "Ready")
+    assert hook_processes(home) == []
+    assert home.inside("db", "/data/begun").split() == ["begun"] * 2
+    assert home.inside("db", "/data/ended").split() == ["ended"]
+    assert home.env_of("app")["USER_"] == home.name("app")
+
+
+def running_hooks(home: Home) -> list[str]:
+    """As `hook_processes`; none while there is no provider."""
+    return hook_processes(home) if home.word("db") == "Ready" else []
 
 
 @pytest.fixture
