@@ -467,6 +467,7 @@ def free_port() -> int:
 # -- crashes ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("E01")
 def test_kill_9_in_the_middle_of_an_update_and_of_a_rollback_ends_in_the_same_state(home: Home) -> None:
     folder = home.put("web", SLEEPER + "    environment: {V: '0'}\n")
     home.start()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+import pytest
+
 from controller.model.effects import Apply, Effect
 from controller.model.observed import Service
 from fakes.world import World
@@ -52,11 +54,13 @@ def history(seed: int) -> None:
         assert (len(world.engine.mutations), world.engine.children) == (changes, children), (seed, "no-op")
 
 
+@pytest.mark.fault("E01")
 def test_200_interleavings_of_three_apps_each_cut_off_after_a_random_effect_end_alike() -> None:
     for seed in range(HISTORIES):
         history(seed)
 
 
+@pytest.mark.fault("E01")
 def test_cut_off_after_each_single_effect_the_story_is_told_whole() -> None:
     cut = 0
     while True:
