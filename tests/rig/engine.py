@@ -108,8 +108,8 @@ class PrivateEngine:
         """True while dockerd lives."""
         return self._process is not None and self._process.poll() is None
 
-    def start(self) -> PrivateEngine:
-        """Starts dockerd, over what an earlier one left, and returns when it answers.
+    def start(self, timeout: float = 30) -> PrivateEngine:
+        """Starts dockerd, over what an earlier one left, and returns when it answers, within `timeout` seconds.
 
         After `kill9` it first stops the containers that still run, each within its stop time: give them
         `stop_grace_period: 0s`, or it takes 10 s.
@@ -156,7 +156,7 @@ class PrivateEngine:
             return answers(self.host) or process.poll() is not None
 
         try:
-            wait_until(settled, "the private engine answers", timeout=30)
+            wait_until(settled, "the private engine answers", timeout)
         except AssertionError as error:
             raise EngineError(f"{error}\n{self.log_tail()}") from None
         if process.poll() is not None:

@@ -36,6 +36,7 @@ EDIT_EVERY = 1.5  # seconds, on average
 FAULT_EVERY = 10.0
 SAMPLE_EVERY = 10.0
 FREEZE = (1.0, 12.0)  # seconds that the engine says nothing
+PATIENCE = 180.0  # seconds: a busy machine, and an engine that first cleans up after the one that was killed
 WARM_UP = 0.2  # of the time: what is loaded once and kept is no leak
 JUDGED_FROM = 20.0  # minutes from which on the slope says something
 MAX_SLOPE = 8 * 1024  # KiB an hour
@@ -165,7 +166,7 @@ class Soak:
             client.start(made["Id"])
             self.bystander = made["Id"]
         self.home.start()
-        wait_until(lambda: not self.unsettled(), "all apps are Ready", 180, interval=0.5)
+        wait_until(lambda: not self.unsettled(), "all apps are Ready", PATIENCE, interval=0.5)
         for volume in ("db_data", *(f"{vault}_files" for vault in VAULTS)):
             token = self.engine.directory / f"data/volumes/furtka_{self.home.prefix}{volume}/_data/token"
             self.tokens[token] = str(self.chance.random())
@@ -224,12 +225,12 @@ class Soak:
     def kill_engine(self) -> str:
         self.engine.kill9()
         time.sleep(self.chance.uniform(0, 3))
-        self.engine.start()
+        self.engine.start(PATIENCE)
         return "engine killed"
 
     def restart_engine(self) -> str:
         self.engine.shut_down()
-        self.engine.start()
+        self.engine.start(PATIENCE)
         return "engine restarted"
 
     # -- after ----------------------------------------------------------------------------------------
@@ -256,7 +257,7 @@ class Soak:
         try:
             wait_until(
                 lambda: not differing(self.wanted(), self.of_editor()) and not self.unsettled(),
-                "what runs is what the tree asks for", 180, interval=1,
+                "what runs is what the tree asks for", PATIENCE, interval=1,
             )  # fmt: skip
         except AssertionError as error:
             self.wrong.append(
