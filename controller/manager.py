@@ -148,7 +148,7 @@ class Manager:
             opened.enter_context(StateLock(settings.state))
             self._tree_lock = opened.enter_context(TreeLock(settings.apps))
             self.store = opened.enter_context(SqliteStore(settings.state))
-            self.engine = DockerEngine(resolve_endpoint(), settings.state / "compose", self.clock)
+            self.engine = engine_of(settings, self.clock)
             opened.callback(self.engine.close)
             self._opened = opened.pop_all()
         self.tree = tree_of(settings, self.store, self.clock)
@@ -462,7 +462,13 @@ def tree_of(settings: Settings, store: SqliteStore, clock: Clock, *, look_only: 
         known=lambda: {record.name for record in store.records()},
         root_id=lambda: store.get(ROOT_ID),
         remember_root_id=None if look_only else (lambda value: store.put(ROOT_ID, value)),
+        trust=settings.trust,
     )
+
+
+def engine_of(settings: Settings, clock: Clock) -> DockerEngine:
+    """The engine that `DOCKER_HOST` or the context names. Raises `EngineUnreachable` when that makes no sense."""
+    return DockerEngine(resolve_endpoint(), settings.state / "compose", clock, trust=settings.trust)
 
 
 # -- the ways in --------------------------------------------------------------------------------------------
@@ -576,7 +582,7 @@ def plans(
     """
     clock = SystemClock()
     store = SqliteStore.open_readonly(settings.state)
-    engine = DockerEngine(resolve_endpoint(), settings.state / "compose", SystemClock())
+    engine = engine_of(settings, clock)
     try:
         tree = tree_of(settings, store, clock, look_only=True)
         look: Engine = engine
@@ -638,7 +644,7 @@ class _NoQueue:
 
 def engine_info(settings: Settings) -> EngineInfo:
     """Which engine answers. Raises `EngineUnreachable`."""
-    engine = DockerEngine(resolve_endpoint(), settings.state / "compose", SystemClock())
+    engine = engine_of(settings, SystemClock())
     try:
         return engine.info()
     finally:

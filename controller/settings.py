@@ -23,6 +23,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from controller.model.desired import Trust
 from controller.model.errors import HomeportError
 
 DEFAULT_CONFIG = Path("/etc/homeport/homeport.toml")
@@ -103,6 +104,16 @@ class Settings(BaseSettings):
     prune: Annotated[
         bool, Field(description="remove apps whose folder is gone; many at once are held in any case")
     ] = True
+    allow_providers: Annotated[
+        bool,
+        Field(description="compose files may name a `provider:`, a program that runs on the host as root"),
+    ] = False
+    allow_remote_include: Annotated[
+        bool, Field(description="compose files may include files from elsewhere, fetched at each start")
+    ] = False
+    check_rights: Annotated[
+        bool, Field(description="refuse an app whose files everyone, or a stranger, can write")
+    ] = True
     volume_prefix: Annotated[
         str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", description="what the names of all volumes begin with")
     ] = "furtka"
@@ -128,6 +139,11 @@ class Settings(BaseSettings):
     def socket(self) -> Path:
         """Where the service listens."""
         return self.listen or self.state / "homeport.sock"
+
+    @property
+    def trust(self) -> Trust:
+        """What the apps tree is trusted with."""
+        return Trust(self.allow_providers, self.allow_remote_include, not self.check_rights)
 
     @model_validator(mode="after")
     def _fit_together(self) -> Settings:

@@ -16,6 +16,7 @@ from typing import Final
 
 from controller.source import environment, files
 from controller.source.droppings import is_dropping
+from controller.source.reading import FIXED, SCRIPTS
 
 REPOSITORY: Final = ".git"
 """A folder, or in a work tree of git a file."""
@@ -81,7 +82,7 @@ def copy(contents: Contents, target: Path) -> None:
     """Make the folder `target` with these contents, all of it on disk when this returns. Raises `OSError`.
 
     The files belong to whoever calls; a file never keeps its setuid and setgid bits, because they would then
-    give the caller's rights away. `.env` is only for its owner.
+    give the caller's rights away. Not everyone may write to them. `.env` is only for its owner.
     """
     target.mkdir(mode=0o700)
     for path in contents.folders:
@@ -89,23 +90,32 @@ def copy(contents: Contents, target: Path) -> None:
     for path in contents.links:
         (target / path).symlink_to((contents.folder / path).readlink())
     for path in contents.files:
-        _copy_file(contents.folder / path, target / path, private=path == environment.FILE)
+        _copy_file(contents.folder, path, target)
     # Innermost first, once nothing has to be written into them: a folder may be read-only.
     for path in ("", *contents.folders)[::-1]:
-        (target / path).chmod(stat.S_IMODE((contents.folder / path).stat().st_mode))
+        (target / path).chmod(_mode(path, (contents.folder / path).stat().st_mode))
         files.sync_folder(target / path)
 
 
-def _copy_file(source: Path, target: Path, *, private: bool) -> None:
+def _mode(path: str, mode: int) -> int:
+    """The mode of a copy: the tree takes no app whose own files everyone can write. Data is the app's affair."""
+    if path == environment.FILE:
+        return 0o600
+    kept = mode & (0o7777 if stat.S_ISDIR(mode) else 0o777)
+    own = path in ("", *FIXED) or path.partition("/")[0] == SCRIPTS
+    return kept & ~stat.S_IWOTH if own else kept
+
+
+def _copy_file(folder: Path, path: str, target: Path) -> None:
     # It was a regular file when it was looked at; a link or a pipe in its place is neither followed nor waited for.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with os.fdopen(os.open(source, flags), "rb") as old:
+    with os.fdopen(os.open(folder / path, flags), "rb") as old:
         status = os.fstat(old.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "is no longer a regular file", str(source))
-        made = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            raise OSError(errno.EINVAL, "is no longer a regular file", str(folder / path))
+        made = os.open(target / path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(made, "wb") as new:
             shutil.copyfileobj(old, new, files.LIMIT)
-            os.fchmod(new.fileno(), 0o600 if private else status.st_mode & 0o777)
+            os.fchmod(new.fileno(), _mode(path, status.st_mode))
             new.flush()
             os.fsync(new.fileno())

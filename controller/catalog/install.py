@@ -23,7 +23,7 @@ from typing import Final
 from controller.catalog.contents import Contents, copy, survey
 from controller.catalog.errors import Refused, WrongUse
 from controller.catalog.order import Order, order
-from controller.model.desired import Invalid, Present, Problem
+from controller.model.desired import LEAST_TRUST, Invalid, Present, Problem, Trust
 from controller.model.manifest import steers_tools
 from controller.source import dotenv, environment, files
 from controller.source.reading import EXAMPLE, load_folder
@@ -64,6 +64,7 @@ class Installation:
     there: tuple[str, ...]
     """Providers that are in the tree."""
     notes: tuple[str, ...]
+    trust: Trust = LEAST_TRUST
 
 
 def parse_values(texts: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -90,13 +91,15 @@ def prepare(
     values: Mapping[str, Mapping[str, str]] | None = None,
     *,
     state: Path,
+    trust: Trust = LEAST_TRUST,
 ) -> Installation:
     """What installing an app, by name or by path, would do. Writes nothing.
 
-    `values` as `parse_values` gives them; `state` is the service's folder, which no `path` setting may name.
+    `values` as `parse_values` gives them; `state` is the service's folder, which no `path` setting may name;
+    `trust`: what compose files may ask for.
     Raises `WrongUse`, `Refused` with all that speaks against it, `OSError` for a folder that cannot be read.
     """
-    found = order(wanted, root, catalogs)
+    found = order(wanted, root, catalogs, trust)
     given = _given(found, values or {})
     notes, refused = list(found.notes), list[str]()
     steps: list[Step] = []
@@ -110,7 +113,7 @@ def prepare(
     if refused:
         raise Refused(refused)
     _check_room(root, steps)
-    return Installation(root, tuple(steps), found.there, tuple(notes))
+    return Installation(root, tuple(steps), found.there, tuple(notes), trust)
 
 
 def _given(found: Order, values: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
@@ -182,18 +185,18 @@ def install(installation: Installation) -> None:
     _sweep(installation.root)
     with _staging(installation.root) as staging:
         for step in installation.steps:
-            _copy(step, staging / step.name)
+            _copy(step, staging / step.name, installation.trust)
         for step in installation.steps:
             _place(staging / step.name, installation.root / step.name)
 
 
-def _copy(step: Step, target: Path) -> None:
+def _copy(step: Step, target: Path, trust: Trust) -> None:
     copy(step.contents, target)
     if step.env is not None:
         path = target / environment.FILE
         files.replace_private(path, step.env.encode(), files.signature(path, follow=False))
     # Somebody may have been editing it in the catalog: half an edit must not get into the tree.
-    copied = load_folder(target)
+    copied = load_folder(target, trust)
     if isinstance(copied, Invalid):
         raise Refused([f"{step.name}: it changed while it was copied: {copied.message}; try again"])
 

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from controller.catalog.errors import Refused, WrongUse
-from controller.model.desired import Invalid, Present
+from controller.model.desired import LEAST_TRUST, Invalid, Present, Trust
 from controller.model.manifest import APP_NAME
 from controller.source.manifest import FILE
 from controller.source.reading import load_folder
@@ -31,7 +31,7 @@ class Order:
     """What a person may want to know before a yes."""
 
 
-def order(wanted: str, root: Path, catalogs: Sequence[Path]) -> Order:
+def order(wanted: str, root: Path, catalogs: Sequence[Path], trust: Trust = LEAST_TRUST) -> Order:
     """The order for one app, by name or by path (whatever has a slash in it), and all providers that are missing.
 
     For a path, providers are looked for beside it and then in the catalogs. Raises `WrongUse` when the app
@@ -51,7 +51,7 @@ def order(wanted: str, root: Path, catalogs: Sequence[Path]) -> Order:
     name = folder.name if folder is not None else wanted
     if name and os.path.lexists(root / name):
         raise Refused([_in_the_way(root / name)])
-    resolver = _Resolver(root, shelves)
+    resolver = _Resolver(root, shelves, trust)
     folder = folder or resolver.named(name)
     resolver.visit(folder.name, (), folder)
     if resolver.problems:
@@ -68,8 +68,9 @@ def _in_the_way(place: Path) -> str:
 class _Resolver:
     """One walk from an app to its providers, depth first; collects what is wrong instead of raising it."""
 
-    def __init__(self, root: Path, shelves: Sequence[Path]) -> None:
+    def __init__(self, root: Path, shelves: Sequence[Path], trust: Trust) -> None:
         self._root = root
+        self._trust = trust
         self._shelves = list(dict.fromkeys(shelves))
         self._done: set[str] = set()
         self.chosen: list[Present] = []
@@ -120,18 +121,18 @@ class _Resolver:
             hint = "" if self._shelves else "; name a catalog with --catalog or HOMEPORT_CATALOG"
             self.problems.append(f"{needs}: no app {name} in {where}{hint}")
             return
-        app = load_folder(folder)
+        app = load_folder(folder, self._trust)
         if isinstance(app, Invalid):
             self.problems += [f"{name}: {problem}" for problem in app.problems]
             return
-        self.notes += [f"{name}: {warning}" for warning in app.warnings]
+        self.notes += [f"{name}: {line}" for line in (*app.warnings, *app.reaches)]
         for provider in _providers(app):
             self.visit(provider, (*chain, name))
         self.chosen.append(app)
 
     def _visit_there(self, name: str, chain: tuple[str, ...]) -> None:
         """An app in the tree counts as there, whatever it lacks itself; only a circle through it matters."""
-        app = load_folder(self._root / name)
+        app = load_folder(self._root / name, self._trust)
         if isinstance(app, Invalid):
             self.notes.append(
                 f"{name} is in the tree, but not in order: see `homeport validate {self._root / name}`"

@@ -88,7 +88,14 @@ def install(
 
     settings = options.settings(catalog=catalog)
     with _refusals() as refused:
-        prepared = prepare(app, settings.apps, settings.catalog, parse_values(values), state=settings.state)
+        prepared = prepare(
+            app,
+            settings.apps,
+            settings.catalog,
+            parse_values(values),
+            state=settings.state,
+            trust=settings.trust,
+        )
         _show(prepared)
         _ask(len(prepared.steps), yes)
         carry_out(prepared)

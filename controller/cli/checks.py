@@ -6,7 +6,7 @@ Imports that cost time are inside the functions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from controller.cli.options import APP_WRONG, FINE, Common, common, output
 
 if TYPE_CHECKING:
     from controller.model.desired import Invalid, Present, Problem
+    from controller.settings import Settings
 
 
 @click.command()
@@ -32,9 +33,13 @@ def validate(options: Common, paths: tuple[Path, ...], form: str) -> int:
     """
     from controller.cli import offline, printing, serve
 
-    wanted = paths or offline.folders(Path(options.settings().apps))
-    found = [(path.absolute(), serve.load_folder(path.absolute())) for path in wanted]
-    results = [_validated(path, app, _model_problem(app)) for path, app in found]
+    settings = options.settings()
+    wanted = [path.absolute() for path in paths or offline.folders(Path(settings.apps))]
+    results = []
+    for path in wanted:
+        app = serve.load_folder(path, settings)
+        strangers = serve.strangers(path) if settings.check_rights else ()
+        results.append(_validated(path, app, _model_problem(app, settings), strangers))
     if form == "json":
         printing.as_json({"apps": results})
     else:
@@ -45,7 +50,7 @@ def validate(options: Common, paths: tuple[Path, ...], form: str) -> int:
     return APP_WRONG if any(not result["valid"] for result in results) else FINE
 
 
-def _model_problem(app: Present | Invalid) -> Problem | None:
+def _model_problem(app: Present | Invalid, settings: Settings) -> Problem | None:
     """What Compose says to the files, where it can be asked yet: what `.env` will hold may still be missing."""
     from controller.cli import serve
     from controller.model.desired import Present, Problem
@@ -54,12 +59,14 @@ def _model_problem(app: Present | Invalid) -> Problem | None:
         return None
     if any(requirement.on_install for requirement in app.manifest.requires):
         return None
-    text = serve.model_problem(app)
+    text = serve.model_problem(app, settings)
     return Problem(Path(app.compose_files[0]).name, "", text) if text else None
 
 
-def _validated(path: Path, found: Present | Invalid, problem: Problem | None) -> dict[str, Any]:
-    problems = (*getattr(found, "problems", ()), *([problem] if problem else []))
+def _validated(
+    path: Path, found: Present | Invalid, problem: Problem | None, strangers: Sequence[Problem]
+) -> dict[str, Any]:
+    problems = (*getattr(found, "problems", ()), *([problem] if problem else []), *strangers)
     return {
         "name": found.name,
         "folder": str(path),
@@ -69,7 +76,7 @@ def _validated(path: Path, found: Present | Invalid, problem: Problem | None) ->
             for p in problems
         ],
         "toConfigure": [str(p) for p in getattr(found, "unset", ())],
-        "warnings": list(getattr(found, "warnings", ())),
+        "warnings": [*getattr(found, "warnings", ()), *getattr(found, "reaches", ())],
     }
 
 

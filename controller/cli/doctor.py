@@ -113,6 +113,9 @@ def _apps(apps: Path) -> Iterator[Finding]:
         )
     else:
         yield Finding("ok", "apps", f"{apps} holds {len(found)} folders")
+    for place in serve.open_folders(apps):
+        message = f"everyone on this machine can write to {place}, and so become root by an app of their own"
+        yield Finding("fail", "apps", message, f"chmod o-w {place}")
     for folder in found:
         if not os.access(folder, os.R_OK | os.X_OK):
             yield Finding("fail", "apps", f"{folder} cannot be read", f"chmod u+rx {folder}")

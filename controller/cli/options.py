@@ -54,6 +54,13 @@ SETTINGS: dict[str, tuple[Any, str, str]] = {
 }
 """The settings of `run` beyond the common ones: type, default as told to people, help."""
 
+SWITCHES = (
+    ("allow-providers", False, "compose files may run a program on the host (`provider:`)"),
+    ("allow-remote-include", False, "compose files may include files that Compose fetches from elsewhere"),
+    ("check-rights", True, "refuse an app whose files everyone, or a stranger, can write"),
+)
+"""Settings that are on or off: flag, default, help."""
+
 Command = Callable[..., int | None]
 
 
@@ -154,6 +161,11 @@ def setting_flags(function: Callable[..., None]) -> Callable[..., None]:
         default=None,
         help="remove apps whose folder is gone  [default: prune, with the brake]",
     )(function)
+    for switch, on, about in SWITCHES:
+        flags = f"--{switch}/--no-{switch}"
+        function = click.option(
+            flags, default=None, help=f"{about}  [default: {'' if on else 'no-'}{switch}]"
+        )(function)
     return catalog_flag(function)
 
 

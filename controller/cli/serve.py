@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from controller.model.errors import HomeportError
 
 if TYPE_CHECKING:
-    from controller.model.desired import Invalid, Present
+    from controller.model.desired import Invalid, Present, Problem
     from controller.model.observed import EngineInfo
     from controller.model.plan import Action, Plan
     from controller.settings import Settings
@@ -95,14 +95,30 @@ def show_logs(
     return show(resolve_endpoint(), app, service, follow=follow, tail=tail, colour=colour)
 
 
-def load_folder(path: Path) -> Present | Invalid:
-    """One folder as an app, read with no engine."""
+def load_folder(path: Path, settings: Settings | None = None) -> Present | Invalid:
+    """One folder as an app, read with no engine; with settings it may ask for what they allow."""
+    from controller.model.desired import LEAST_TRUST
     from controller.source.reading import load_folder as load
 
-    return load(path)
+    return load(path, settings.trust if settings else LEAST_TRUST)
 
 
-def model_problem(app: Present) -> str:
+def strangers(folder: Path) -> tuple[Problem, ...]:
+    """What of the files that say what is done as root others can write, each with what to do."""
+    from controller.source import rights
+    from controller.source.reading import FIXED
+
+    return rights.strangers(folder, [folder / name for name in FIXED])
+
+
+def open_folders(apps: Path) -> tuple[Path, ...]:
+    """The tree's root and the folders above it, as far as everyone could put other apps there."""
+    from controller.source import rights
+
+    return rights.open_folders(apps)
+
+
+def model_problem(app: Present, settings: Settings) -> str:
     """What Compose finds wrong with the files of an app, or "". It needs no engine; without a Compose: ""."""
     import tempfile
 
@@ -112,7 +128,7 @@ def model_problem(app: Present) -> str:
     from controller.model.errors import AppError, EngineUnreachable
 
     with tempfile.TemporaryDirectory() as folder:
-        engine = DockerEngine(resolve_endpoint(), folder, SystemClock())
+        engine = DockerEngine(resolve_endpoint(), folder, SystemClock(), trust=settings.trust)
         try:
             engine.render(app)
         except EngineUnreachable:

@@ -29,6 +29,20 @@ REMEDIES = {
         "looks again as soon as a file in {folder} changes",
         ("mend what is named above; `homeport validate {quoted}` checks it and touches nothing",),
     ),
+    "PolicyDenied": Remedy(
+        "looks again as soon as a file in {folder} changes",
+        (
+            "take what is named above out of the compose file",
+            "or, if you trust whoever writes it with root on this machine, allow it in the settings of the service",
+        ),
+    ),
+    "UntrustedPath": Remedy(
+        "goes on as soon as only people you trust can write there",
+        (
+            "say the command above, after a look at whether what is in {folder} is still what you put there",
+            "where modes mean nothing (a disk without them, a share): run the service with --no-check-rights",
+        ),
+    ),
     "DependencyCycle": Remedy(
         "looks again as soon as a manifest.json changes",
         ("take one of these apps out of `requires` in the manifest.json of the one before it",),

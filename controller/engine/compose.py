@@ -27,6 +27,8 @@ CONFIG_DEADLINE = 30.0
 MODEL_CAP = 8 << 20
 """Bytes of a resolved model."""
 _PARSING = Limits(memory=1 << 30, cpu=60)  # a small file of aliases can ask for everything there is
+# What is included is judged when the files are read; should they change in between, Compose itself fetches nothing.
+_NOTHING_REMOTE = {"COMPOSE_EXPERIMENTAL_GIT_REMOTE": "false", "COMPOSE_EXPERIMENTAL_OCI_REMOTE": "false"}
 _BROKE_OFF = b"\ngoroutine "  # the trace of a Go program that did not end but crashed
 _VERSION = re.compile(r"v?(\d+)\.(\d+)")
 _KEPT_VOLUME = re.compile(r'Volume "([^"]+)" exists but doesn\'t match configuration')
@@ -56,10 +58,18 @@ def find_compose(path: str) -> tuple[str, ...]:
 class Compose:
     """Runs Compose. `_version` changes only under `_lock`, once."""
 
-    def __init__(self, endpoint: Endpoint, children: Children, command: Sequence[str] | None = None) -> None:
-        self._endpoint = endpoint
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        children: Children,
+        command: Sequence[str] | None = None,
+        *,
+        remote: bool = False,
+    ) -> None:
+        """`remote`: files may include what has to be fetched from elsewhere."""
         self._children = children
         self._command = tuple(command) if command is not None else find_compose(endpoint.path)
+        self._env = {**endpoint.child_env(), **({} if remote else _NOTHING_REMOTE)}
         self._lock = Lock()
         self._version = ""
 
@@ -75,7 +85,7 @@ class Compose:
         try:
             outcome = self._children.run(
                 [*self._command, "version", "--short"],
-                env=self._endpoint.child_env(),
+                env=self._env,
                 deadline=CONFIG_DEADLINE,
             )
         except OSError as error:
@@ -112,7 +122,7 @@ class Compose:
 
     def up(
         self, app: str, folder: str, document: Path, services: Sequence[str], *,
-        text: str, force: bool, build: bool, deadline: float,
+        text: str, secrets: Sequence[str], force: bool, build: bool, deadline: float,
     ) -> tuple[str, ...]:  # fmt: skip
         """Make the document run; with no services named all of it, and nothing else of the project.
 
@@ -132,7 +142,7 @@ class Compose:
             deadline, documents.environment(text),
         )  # fmt: skip
         if outcome.code or outcome.timed_out:
-            self._fail(f"compose up {app}", "ApplyFailed", outcome, deadline, text)
+            self._fail(f"compose up {app}", "ApplyFailed", outcome, deadline, text, secrets)
         return tuple(dict.fromkeys(_KEPT_VOLUME.findall(outcome.stdout.decode("utf-8", "replace"))))
 
     def get_images(
@@ -179,7 +189,7 @@ class Compose:
         try:
             return self._children.run(
                 argv,
-                env={**extra, **self._endpoint.child_env()},
+                env={**extra, **self._env},
                 deadline=deadline,
                 cap=MODEL_CAP if limits else 1 << 20,
                 limits=limits,
@@ -202,11 +212,10 @@ class Compose:
 
     def _fail(
         self, what: str, reason: str, outcome: Outcome, deadline: float,
-        text: str = "{}", more: Sequence[str] = (),
+        text: str = "{}", secrets: Sequence[str] = (),
     ) -> NoReturn:  # fmt: skip
-        secrets = (*more, *documents.secret_values(text))
         if outcome.timed_out:
             words = last_words(outcome.stderr, secrets)
-            text = f"{what} was not done in {deadline:.0f} s and was ended" + (f": {words}" if words else "")
-            raise AppError(reason_of(words, reason), text)
+            told = f"{what} was not done in {deadline:.0f} s and was ended" + (f": {words}" if words else "")
+            raise AppError(reason_of(outcome.stderr.decode("utf-8", "replace"), reason), told)
         raise compose_failure(what, reason, outcome.stderr, secrets, documents.images(text))

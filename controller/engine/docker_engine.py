@@ -24,7 +24,7 @@ from controller.engine.images import Images
 from controller.engine.observation import PROJECT, SERVICE
 from controller.engine.redaction import last_lines
 from controller.engine.rendering import Renderer, WorkFolder
-from controller.model.desired import Present
+from controller.model.desired import LEAST_TRUST, Present, Trust
 from controller.model.errors import AppError, EngineUnreachable
 from controller.model.observed import EngineEvent, EngineInfo, ExecResult, Observed, Rendered
 from controller.model.ports import Clock
@@ -50,18 +50,19 @@ class DockerEngine:
         *,
         compose: Sequence[str] | None = None,
         label_prefix: str = "io.homeport",
+        trust: Trust = LEAST_TRUST,
     ) -> None:
         """`work_dir` holds the documents that are applied (0700, files 0600). `compose` is the command that
-        is Compose, found if not given. Volumes are labelled `<label_prefix>.managed` and `….app`.
+        is Compose, found if not given. `trust`: what files may ask for. Volumes are labelled `<label_prefix>.managed` and `….app`.
         """
         self._endpoint = endpoint
         self._clock = clock
         self._label_prefix = label_prefix
         self._clients = Clients(endpoint)
         self._children = Children(clock)
-        self._compose = Compose(endpoint, self._children, compose)
+        self._compose = Compose(endpoint, self._children, compose, remote=trust.remote_include)
         self._folder = WorkFolder(Path(work_dir))
-        self._renderer = Renderer(self._compose, self._folder, clock)
+        self._renderer = Renderer(self._compose, self._folder, clock, trust)
         self._images = Images(self._clients)
         self._hooks = Hooks(endpoint, self._clients, clock)
         self._events = Events(endpoint, self._clients, clock)
@@ -155,8 +156,7 @@ class DockerEngine:
             "reading a container's log", lambda api: (_check_output(api, container), _log(api, container))
         )
         secrets = (
-            *rendered.env.values(),
-            *documents.secret_values(rendered.document),
+            *documents.secret_values(rendered.document, rendered.env),
             *_lines_in(documents.secret_files(rendered.document)),
         )
         said = last_lines(log.decode("utf-8", "replace"), secrets, lines, LINE_LIMIT)
@@ -177,7 +177,7 @@ class DockerEngine:
         At most for half an hour each. Raises `AppError("PullFailed" | "ApplyFailed", …)`.
         """
         built = documents.built(rendered.document)
-        secrets = tuple(app.env.values())
+        secrets = documents.secret_values(rendered.document, app.env)
         with self._blaming_the_engine(), self._folder.temporary(rendered.document) as path:
             for verb, wanted in (
                 ("pull", [s for s in services if s not in built]),
@@ -206,12 +206,13 @@ class DockerEngine:
         wanted = {s: i for s, i in (images or {}).items() if not services or s in services}
         pins = self._images.pins(app, rendered, wanted)
         text = documents.redirected(rendered.document, pins, sources or {}, build=not services)
+        secrets = documents.secret_values(text, rendered.env)
         path = self._folder.keep(app, text)
         self._remove_leftovers(app, folder)
         with self._blaming_the_engine():
             kept = self._compose.up(
                 app, folder, path, services,
-                text=text, force=force, build=not services and not pins, deadline=deadline,
+                text=text, secrets=secrets, force=force, build=not services and not pins, deadline=deadline,
             )  # fmt: skip
             misnamed = sorted(
                 {seen.labels_of(c).get(SERVICE, "") for c in self._misnamed(app, folder, "running")}
@@ -221,8 +222,9 @@ class DockerEngine:
                 # its name back, and without the name the next `up` would make a second one.
                 left = max(1.0, due - self._clock.monotonic())
                 self._compose.up(
-                    app, folder, path, misnamed, text=text, force=True, build=False, deadline=left
-                )
+                    app, folder, path, misnamed,
+                    text=text, secrets=secrets, force=True, build=False, deadline=left,
+                )  # fmt: skip
         return kept
 
     def restart(self, app: str, containers: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from controller.model.observed import Bind, Rendered, Service
@@ -130,28 +131,41 @@ def built(document: str) -> frozenset[str]:
     )
 
 
+def providers(document: str) -> tuple[str, ...]:
+    """Services that are no containers but made by a program on the host."""
+    return tuple(
+        sorted(name for name, service in _services(json.loads(document)).items() if "provider" in service)
+    )
+
+
 def environment(document: str) -> dict[str, str]:
     """The variables that a child needs in order to apply the document."""
     return {str(k): str(v) for k, v in (json.loads(document).get(ENVIRONMENT) or {}).items()}
 
 
-def secret_values(document: str) -> tuple[str, ...]:
-    """Values in the document that may be secret: what services get as environment, and what is read for
-    secrets. A path that is mounted is none, and without it a message would not say what is missing.
+def secret_values(document: str, env: Mapping[str, str]) -> tuple[str, ...]:
+    """Values that may be secret: all of `.env`, what services get as environment, and what is read for secrets.
+
+    What is a name, an image or a mounted path is none, for it is public; and without it no message would say what it
+    is about (`POSTGRES_USER=postgres` beside a service of that name).
     """
     model = json.loads(document)
-    values: set[str] = {str(value) for value in (model.get(ENVIRONMENT) or {}).values()}
-    paths: set[str] = set()
+    values: set[str] = {*env.values(), *(str(value) for value in (model.get(ENVIRONMENT) or {}).values())}
+    public = {str(model.get("name", ""))}
     for service in _services(model).values():
         values.update(str(v) for v in (service.get("environment") or {}).values() if v is not None)
         values.update(
             str(v) for v in ((service.get("build") or {}).get("args") or {}).values() if v is not None
         )
-        paths.update(bind.source for bind in _binds(service, model))
-        paths.add(str(service.get("image")))
+        public.update((str(service.get("image", "")), str(service.get("container_name", ""))))
+        for bind in _binds(service, model):
+            public.update((bind.source, *map(str, PurePosixPath(bind.source).parents)))
     for kind in ("secrets", "configs"):
         values.update(str(v["content"]) for v in _top(model, kind).values() if v.get("content"))
-    return tuple(sorted(values - paths))
+    for kind in ("services", "networks", "volumes", "secrets", "configs"):
+        for name, entry in _top(model, kind).items():
+            public.update((name, str(entry.get("name", ""))))
+    return tuple(sorted(values - public))
 
 
 def secret_files(document: str) -> tuple[str, ...]:

@@ -17,8 +17,9 @@ from threading import Lock
 
 from controller.engine import document as documents
 from controller.engine.compose import Compose
-from controller.model.desired import Present
+from controller.model.desired import LEAST_TRUST, Present, Trust
 from controller.model.errors import AppError, InputInvalid, Superseded
+from controller.model.manifest import steers_tools
 from controller.model.observed import Rendered
 from controller.model.ports import Clock
 
@@ -80,7 +81,10 @@ class _Refusal:
 class Renderer:
     """`_known` changes only under `_lock`, which is not held while Compose runs."""
 
-    def __init__(self, compose: Compose, folder: WorkFolder, clock: Clock) -> None:
+    def __init__(
+        self, compose: Compose, folder: WorkFolder, clock: Clock, trust: Trust = LEAST_TRUST
+    ) -> None:
+        self._trust = trust
         self._compose = compose
         self._folder = folder
         self._clock = clock
@@ -120,12 +124,13 @@ class Renderer:
         env_file = Path(app.folder) / ".env"
         # A path is no secret, and what is wrong with one cannot be said without it.
         paths = {setting.name for setting in app.manifest.settings if setting.type == "path"}
-        secrets = tuple(value for key, value in app.env.items() if key not in paths)
+        secrets = tuple(value for key, value in app.env.items() if key not in paths and value != app.name)
         text = self._compose.config(
             app.name, app.folder, app.compose_files, str(env_file) if env_file.is_file() else None, secrets
         )
         try:
             document = documents.complete(text, app.env)
+            self._check_policy(document)
             # Hashed is the document, not the files once more: they may have changed in between.
             with self._folder.temporary(document) as path:
                 hashes = self._compose.hashes(app.name, app.folder, path, secrets)
@@ -133,6 +138,16 @@ class Renderer:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             kind = type(error).__name__
             raise AppError("SourceInvalid", f"Compose's model is not understood ({kind}: {error})") from error
+
+    def _check_policy(self, document: str) -> None:
+        """The files were judged as they were read; this is what they came to in the end, and what is applied."""
+        providers = documents.providers(document)
+        if providers and not self._trust.providers:
+            what = f"service {', '.join(providers)}: `provider` runs a program on the host as root"
+            raise InputInvalid("PolicyDenied", f"{what}; take it out, or allow it with --allow-providers")
+        if steering := [name for name in documents.environment(document) if steers_tools(name)]:
+            what = f"secrets and configs: `environment: {steering[0]}` would steer the tools that apply it"
+            raise InputInvalid("PolicyDenied", f"{what}; name it otherwise")
 
     def _remember(self, app: Present, value: Rendered | _Refusal) -> None:
         with self._lock:

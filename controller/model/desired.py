@@ -27,6 +27,22 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Trust:
+    """What the apps tree is trusted with beyond containers; the person who runs the service decides it for all apps."""
+
+    providers: bool = False
+    """Compose files may name a `provider:`, a program that Compose runs on the host."""
+    remote_include: bool = False
+    """Compose files may include files that Compose fetches from elsewhere."""
+    any_writer: bool = False
+    """It does not matter who else can write an app's files."""
+
+
+LEAST_TRUST = Trust()
+"""Unless somebody says otherwise."""
+
+
+@dataclass(frozen=True)
 class Present:
     """An app that is there, whole and valid as far as its files alone can tell."""
 
@@ -52,6 +68,8 @@ class Present:
     read-only (`configs` and `secrets` made of files among them). They are inputs; no config hash covers them."""
     identity: str = ""
     """Of the folder itself (device and inode): a renamed folder keeps it."""
+    reaches: tuple[str, ...] = ()
+    """What of the host its containers or Compose reach, as far as the files tell: nothing is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +81,8 @@ class Invalid:
     revision: str
     problems: tuple[Problem, ...]
     reason: str = "SourceInvalid"
-    """`SourceInvalid`, or `Incomplete` when a named file is not there (yet)."""
+    """`SourceInvalid`; `Incomplete` when a named file is not there (yet); `PolicyDenied` when it asks for what no app
+    may; `UntrustedPath` when others can write what is acted on as root."""
     quiet: float = 1e9
     identity: str = ""
 

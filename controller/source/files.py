@@ -34,6 +34,7 @@ _AT_FDCWD, _RENAME_NOREPLACE, _RENAME_EXCHANGE = -100, 1, 2
 _STATX_BTIME, _BTIME_AT = 0x800, 80  # linux/stat.h: the flag, and the place of stx_btime in struct statx
 # What a plain rename is fallen back on for: an old kernel or C library, and file systems that cannot.
 _NO_FLAGS = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
+_NO_LINK = "is a link; put a plain file in its place"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -52,15 +53,34 @@ class Unreadable(Unfit):
     """The disk or the rights say no: nothing can be said about the content, and it may be there a moment later."""
 
 
-def read(path: Path, limit: int = LIMIT) -> bytes | None:
+def read(path: Path, limit: int = LIMIT, *, follow: bool = True) -> bytes | None:
     """The bytes of a regular file, or None when there is none.
 
-    Links are followed. Raises `Irregular`, `Unreadable`, or `Unfit` for what is larger than `limit` bytes.
+    A link is followed, or else unfit. Raises `Irregular`, `Unreadable`, or `Unfit` for what is larger than `limit`
+    bytes.
     """
-    with _opened(path) as descriptor:
+    with _opened(path, 0 if follow else os.O_NOFOLLOW) as descriptor:
         if descriptor is None:
             return None
         return _all_of(descriptor, limit)
+
+
+def read_inside(folder: Path, name: str) -> bytes | None:
+    """The bytes of a regular file below the folder, or None when there is none. Raises as `read` does.
+
+    Links are followed as long as they stay inside. Judged is the file that was opened, by its own place: a link that
+    is changed meanwhile leads nowhere else. What lies outside is not opened, for some devices act when they are.
+    """
+    with _opened(folder, os.O_PATH | os.O_DIRECTORY) as top, _opened(folder / name, os.O_PATH) as found:
+        if top is None or found is None:
+            return None
+        if not _place_of(found).is_relative_to(_place_of(top)):
+            raise Unfit("leads out of the folder")
+        return read(Path(f"/proc/self/fd/{found}"))
+
+
+def _place_of(descriptor: int) -> Path:
+    return Path(f"/proc/self/fd/{descriptor}").readlink()
 
 
 def digest(path: Path, limit: int = LIMIT_DIGEST) -> bytes | None:
@@ -88,11 +108,11 @@ def read_mounted(path: Path) -> MountedFile | None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[int | None]:
+def _opened(path: Path, flags: int = 0) -> Iterator[int | None]:
     descriptor = -1
     try:
         # Not blocking, because a FIFO without a writer would hold the open for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | flags)
         yield descriptor
     except ValueError as error:
         raise Unfit("has a name that no file can have") from error
@@ -102,7 +122,7 @@ def _opened(path: Path) -> Iterator[int | None]:
         elif error.errno == errno.ENXIO:
             raise Irregular() from error
         elif error.errno == errno.ELOOP:
-            raise Unfit("is a link that leads nowhere") from error
+            raise Unfit(_NO_LINK if flags & os.O_NOFOLLOW else "is a link that leads nowhere") from error
         else:
             raise Unreadable(f"cannot be read: {reason(error)}") from error
     finally:

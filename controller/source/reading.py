@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from controller.model.desired import Invalid, Present, Problem
+from controller.model.desired import LEAST_TRUST, Invalid, Present, Problem, Trust
 from controller.model.manifest import Manifest
 from controller.source import dotenv, environment, files, manifest, references
 from controller.source.droppings import is_dropping
@@ -35,10 +35,13 @@ class Reading:
     """One app being read: its inputs so far, and what is wrong."""
 
     folder: Path
+    trust: Trust = LEAST_TRUST
     inputs: dict[str, bytes] = field(default_factory=dict)
     """Relative path (absolute for files outside the folder) to SHA-256: what the revision is made of."""
     looked_at: set[Path] = field(default_factory=set)
     """Every path that was looked for, there or not: the signature is over these."""
+    acted_on: set[Path] = field(default_factory=set)
+    """Those of them that say what is done as root: who can write them can do anything."""
     mounts: dict[Path, bool] = field(default_factory=dict)
     """Mounted paths below the folder, and whether some service may write to them."""
     places: set[Path] = field(default_factory=set)
@@ -46,9 +49,13 @@ class Reading:
     mounted: dict[str, str] = field(default_factory=dict)
     """Absolute path to `sha256:` digest of each input that is mounted."""
     problems: list[Problem] = field(default_factory=list)
+    denied: list[Problem] = field(default_factory=list)
+    """What is asked for and no app may have."""
     missing: list[Problem] = field(default_factory=list)
     """Files that are named but not there (yet): the app is incomplete rather than wrong."""
     warnings: list[str] = field(default_factory=list)
+    reaches: list[str] = field(default_factory=list)
+    """What of the host is reached from the containers or by Compose."""
 
     def take(self, path: Path) -> bytes | None:
         """Read an input; None when it is not there or cannot be used (which is then a problem).
@@ -56,6 +63,7 @@ class Reading:
         Raises `files.Unreadable`.
         """
         self.looked_at.add(path)
+        self.acted_on.add(path)
         name = _relative(path, self.folder)
         try:
             data = files.read(path)
@@ -125,15 +133,18 @@ class Reading:
         return revision_of(self.inputs)
 
 
-def load_folder(path: Path) -> Present | Invalid:
-    """One app folder anywhere, as the tree would load it: for checking a folder before it is dropped in."""
+def load_folder(path: Path, trust: Trust = LEAST_TRUST) -> Present | Invalid:
+    """One app folder anywhere, as the tree would load it: for checking a folder before it is dropped in.
+
+    Who else can write it does not matter: it may be another's, and its copy will not be.
+    """
     folder = Path(os.path.abspath(path))  # noqa: PTH100 - `..` goes, links stay: the folder's name counts
     if not folder.is_dir():
         return Invalid(
             folder.name, str(folder), revision_of({}), (Problem(str(path), "", "there is no such folder"),)
         )
     try:
-        _, desired = read_app(folder, folder.name)
+        _, desired = read_app(folder, folder.name, trust)
     except files.Unreadable as error:
         return Invalid(folder.name, str(folder), revision_of({}), (Problem(folder.name, "", str(error)),))
     desired = replace(desired, identity=app_identity(folder))
@@ -143,12 +154,12 @@ def load_folder(path: Path) -> Present | Invalid:
     return desired
 
 
-def read_app(folder: Path, name: str) -> tuple[Reading, Present | Invalid]:
+def read_app(folder: Path, name: str, trust: Trust = LEAST_TRUST) -> tuple[Reading, Present | Invalid]:
     """Read all inputs of one app and say what they ask for, all but `quiet`, `unset` and `identity`.
 
     Raises `files.Unreadable`.
     """
-    reading = Reading(folder)
+    reading = Reading(folder, trust)
     return reading, _read(reading, name)
 
 
@@ -172,8 +183,10 @@ def _read(reading: Reading, name: str) -> Present | Invalid:
     compose = _read_compose(reading, effective)
     _read_scripts(reading)
     revision = reading.revision()
-    if reading.problems:
-        return Invalid(name, str(folder), revision, tuple(reading.problems + reading.missing))
+    if reading.problems or reading.denied:
+        problems = tuple(reading.denied + reading.problems + reading.missing)
+        reason = "PolicyDenied" if reading.denied else "SourceInvalid"
+        return Invalid(name, str(folder), revision, problems, reason)
     if reading.missing or described is None or not compose:
         return Invalid(name, str(folder), revision, tuple(reading.missing), "Incomplete")
     return Present(
@@ -186,6 +199,7 @@ def _read(reading: Reading, name: str) -> Present | Invalid:
         _seeds(described, env, after),
         warnings=tuple(reading.warnings + _env_warnings(folder)),
         mounted=reading.mounted,
+        reaches=tuple(reading.reaches),
     )
 
 
@@ -306,11 +320,14 @@ def _follow(
     reading.problems += problems
     if document is None:
         return []
-    found = references.scan(document, env)
-    reading.problems += [Problem(name, where, rule) for where, rule in found.refused]
+    found = references.scan(document, env, reading.trust)
+    reading.denied += [Problem(name, where, rule) for where, rule in found.refused]
+    reading.reaches += [f"{name}: {where}: {what}" for where, what in found.powers]
     more = []
     for named in found.files:
         target = _absolute(project, named.path)
+        if not target.is_relative_to(reading.folder):
+            reading.reaches.append(f"{name}: {named.field}: reads {target}, outside the folder")
         if named.kind == "compose":
             # Read later, once, as YAML.
             there = os.path.exists(target)  # noqa: PTH110 - never raises
@@ -325,12 +342,21 @@ def _follow(
     for mount in found.mounts:
         target = _absolute(project, mount.path)
         if reading.folder not in target.parents:
+            reading.reaches.append(f"{name}: {mount.field}: {_reach(target, mount, reading.folder)}")
             continue
         # A file that one service may write to is data, whoever else reads it.
         reading.mounts[target] = mount.writable or reading.mounts.get(target, False)
         if mount.required and files.place(target) is None:
             reading.miss(target, Problem(name, mount.field, f"names {mount.path}, which is not there"))
     return more
+
+
+def _reach(target: Path, mount: references.Mount, folder: Path) -> str:
+    if target.name in ("docker.sock", "containerd.sock", "podman.sock"):
+        return f"gives the engine's socket {target} to the container, which is as good as root on the host"
+    if target == folder:
+        return "mounts the app's own folder, with its compose file and .env"
+    return f"mounts {target}, outside the folder, {'to be written' if mount.writable else 'read-only'}"
 
 
 def _read_mounts(reading: Reading) -> None:
@@ -368,6 +394,7 @@ def _read_scripts(reading: Reading) -> None:
                     rule = f"holds more than {MOST_SCRIPTS} files; keep data elsewhere"
                     reading.problems.append(Problem(SCRIPTS, "", rule))
                     return
+                reading.acted_on.update((folder, Path(entry.path)))
                 reading.take_digest(Path(entry.path))
 
 

@@ -13,13 +13,13 @@ from typing import Any, Final, Literal
 
 import yaml
 
-from controller.model.desired import Problem
+from controller.model.desired import Problem, Trust
 
 NODES: Final = 100_000
 """Nodes of a file after aliases are expanded; honest files stay far below, a "billion laughs" does not."""
 DEPTH: Final = 64
 
-_REMOTE: Final = re.compile(r"^(?:\w+://|[\w.-]+@[\w.-]+:|github\.com/)|\.git(?:#|$)")
+_REMOTE: Final = re.compile(r"^(?:[\w.+-]+://|[\w.-]+@[\w.-]+:|github\.com/)|\.git(?:#|$)")
 _TRUE: Final = frozenset({"true", "yes", "y", "on"})
 _VARIABLE: Final = re.compile(
     r"\$(?:(?P<dollar>\$)|(?P<plain>[A-Za-z_]\w*)|\{(?P<name>[A-Za-z_]\w*)(?:(?P<operator>:?-)(?P<default>[^${}]*))?\})",
@@ -61,18 +61,26 @@ class References:
     mounts: list[Mount] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
     """(field, rule) of what is not allowed."""
+    powers: list[tuple[str, str]] = field(default_factory=list)
+    """(field, what it gives) of what lets a container reach the host."""
 
-    def add(self, reference: Reference, env: Mapping[str, str]) -> None:
+    def add(self, reference: Reference, env: Mapping[str, str], trust: Trust) -> None:
         """Take in a reference; one whose variables `.env` does not give is no file, and no remote include."""
         path = interpolate(reference.path, env)
-        if reference.kind == "compose":
+        if reference.kind == "compose" and trust.remote_include:
+            if path is None or _REMOTE.search(path):
+                return  # what Compose fetches is no file of ours
+        elif reference.kind == "compose":
             # Compose fetches these already to read them: what may be a remote one after all is not let through.
             if path is None:
                 rule = f"{reference.path!r} cannot be followed; write it with no variables, or simple ones from .env"
                 self.refused.append((reference.field, rule))
                 return
             if _REMOTE.search(path):
-                rule = f"{path!r} would be fetched from elsewhere at each start; it is refused"
+                rule = (
+                    f"{path!r} would be fetched from elsewhere at each start; put a copy into the folder, "
+                    "or allow it for all apps with --allow-remote-include"
+                )
                 self.refused.append((reference.field, rule))
                 return
         if path:
@@ -196,11 +204,11 @@ def _key(stack: list[_Open], event: yaml.NodeEvent) -> None:
     stack[-1].keys.add(event.value)
 
 
-def scan(document: Mapping[str, Any], env: Mapping[str, str]) -> References:
+def scan(document: Mapping[str, Any], env: Mapping[str, str], trust: Trust) -> References:
     """All references of one compose document. Paths with variables that `.env` does not give are left out."""
     found = References()
-    for reference in (*_includes(document), *_services(found, document)):
-        found.add(reference, env)
+    for reference in (*_includes(document), *_services(found, document, trust)):
+        found.add(reference, env, trust)
     found.mounts += (*_binds(document, env), *_contents(document, env))
     return found
 
@@ -223,11 +231,13 @@ def _includes(document: Mapping[str, Any]) -> Iterator[Reference]:
                 yield Reference(f"{where}.env_file", path, "env_file")
 
 
-def _services(found: References, document: Mapping[str, Any]) -> Iterator[Reference]:
+def _services(found: References, document: Mapping[str, Any], trust: Trust) -> Iterator[Reference]:
     for name, service in _entries(document, "services"):
         where = f"services.{name}"
-        if "provider" in service:
-            found.refused.append((f"{where}.provider", "runs a program on the host as root; it is refused"))
+        if "provider" in service and not trust.providers:
+            rule = "runs a program on the host as root; take it out, or allow it for all apps with --allow-providers"
+            found.refused.append((f"{where}.provider", rule))
+        found.powers += _powers(where, service)
         extends = service.get("extends")
         if isinstance(extends, dict) and isinstance(extends.get("file"), str):
             yield Reference(f"{where}.extends.file", extends["file"], "compose")
@@ -238,6 +248,17 @@ def _services(found: References, document: Mapping[str, Any]) -> Iterator[Refere
                 if isinstance(path, str):
                     yield Reference(f"{where}.{key}", path, "env_file", required=bool(required))
         yield from _dockerfile(where, service.get("build"))
+
+
+def _powers(where: str, service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if str(service.get("privileged", "")).lower() in _TRUE:
+        yield f"{where}.privileged", "the container can do on the host whatever root can"
+    for key in ("pid", "ipc", "network_mode", "userns_mode", "uts", "cgroup"):
+        if service.get(key) == "host":
+            yield f"{where}.{key}", "host: the container is not kept apart from the host in this"
+    for key in ("cap_add", "devices"):
+        if given := [str(item)[:60] for item in _items(service.get(key))]:
+            yield f"{where}.{key}", f"the container gets {', '.join(given[:5])}"
 
 
 def _dockerfile(where: str, build: Any) -> Iterator[Reference]:

@@ -14,12 +14,22 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from controller.model.desired import Absent, Census, Desired, Invalid, Present, Problem, Unreadable
+from controller.model.desired import (
+    LEAST_TRUST,
+    Absent,
+    Census,
+    Desired,
+    Invalid,
+    Present,
+    Problem,
+    Trust,
+    Unreadable,
+)
 from controller.model.errors import AppError, WriteFailed
 from controller.model.manifest import APP_NAME
 from controller.model.observed import MountedFile
 from controller.model.ports import Clock
-from controller.source import dotenv, environment, files
+from controller.source import dotenv, environment, files, rights
 from controller.source.droppings import is_dropping
 from controller.source.reading import (
     EXAMPLE,
@@ -51,6 +61,7 @@ class _Kept:
     """What stood at each mounted path that is a folder or data."""
     desired: Present | Invalid
     looked_at: frozenset[Path]
+    acted_on: frozenset[Path]
     inputs: frozenset[str]
     first_seen: float
     """Monotonic time of the first look at this signature."""
@@ -86,8 +97,10 @@ class AppsTree:
         known: Callable[[], Collection[str]],
         root_id: Callable[[], str | None],
         remember_root_id: Callable[[str], None] | None,
+        trust: Trust = LEAST_TRUST,
     ) -> None:
         self.root = root
+        self._trust = trust
         self._clock, self._state, self._known = clock, state, known
         self._guard = RootGuard(root, known, root_id, remember_root_id)
         self._lock = threading.Lock()
@@ -141,7 +154,21 @@ class AppsTree:
         if isinstance(desired, Present):
             # Not kept: whether the folder that a `path` setting names exists is no part of the inputs.
             desired = replace(desired, unset=environment.unset(desired.manifest, desired.env, self._state))
+            # Not kept either: modes and owners are no part of the inputs.
+            if strangers := self._strangers(folder, kept.acted_on):
+                return Invalid(
+                    app,
+                    str(folder),
+                    desired.revision,
+                    strangers,
+                    "UntrustedPath",
+                    desired.quiet,
+                    desired.identity,
+                )
         return desired
+
+    def _strangers(self, folder: Path, paths: Collection[Path]) -> tuple[Problem, ...]:
+        return () if self._trust.any_writer else rights.strangers(folder, paths, self.root)
 
     def _not_a_folder(self, app: str, folder: Path, error: OSError) -> Desired:
         if error.errno == errno.ENOTDIR:
@@ -233,15 +260,11 @@ class AppsTree:
 
     def read_script(self, provider: str, path: str) -> bytes:
         """A hook script from the provider's folder, links resolved; raises `AppError("HookFailed", …)`."""
+        folder = self.root / provider
+        if strangers := self._strangers(folder, [folder / path]):
+            raise AppError("HookFailed", f"hook script {path} of {provider} is not run: {strangers[0]}")
         try:
-            folder = (self.root / provider).resolve()
-            script = (folder / path).resolve()
-        except (OSError, RuntimeError, ValueError) as error:
-            raise AppError("HookFailed", f"hook script {path!r} of {provider} cannot be found") from error
-        if not script.is_relative_to(folder):
-            raise AppError("HookFailed", f"hook script {path} leads out of the folder of {provider}")
-        try:
-            data = files.read(script)
+            data = files.read_inside(folder, path)
         except files.Unfit as error:
             raise AppError("HookFailed", f"hook script {path} of {provider} {error}") from error
         if data is None:
@@ -311,14 +334,12 @@ class AppsTree:
         """Read, edit, replace; when a person saved the file meanwhile, start over from theirs."""
         path = Path(app.folder) / environment.FILE
         for _ in range(10):
-            if path.is_symlink():
-                raise WriteFailed(f"{path} is a link; put a plain file in its place")
             seen = files.signature(path, follow=False)
             try:
-                data = files.read(path)
+                data = files.read(path, follow=False)
                 text = edit(files.text(data) if data is not None else None)
             except (files.Unfit, dotenv.DotenvError, ValueError) as error:
-                raise WriteFailed(f"{path}: {error}") from error
+                raise WriteFailed(f"{path} {error}") from error
             if text is None:
                 return None
             if files.replace_private(path, text.encode(), seen):
@@ -338,18 +359,29 @@ class AppsTree:
             return before
         # Signed before it is read: a change in between leaves an old signature, and the next load reads again.
         # Which paths are to be signed is known from reading, hence the second look when they are others.
-        reading, desired = read_app(folder, app)
+        reading, desired = read_app(folder, app, self._trust)
         looked_at = frozenset(reading.looked_at)
         if before is None or (looked_at, reading.places) != (before.looked_at, set(before.places)):
             signature, places = self._sign(folder, looked_at, reading.places)
-            reading, desired = read_app(folder, app)
+            reading, desired = read_app(folder, app, self._trust)
         now, inputs = self._clock.monotonic(), frozenset(reading.inputs)
         if before is not None and same and before.desired.revision == desired.revision:
             first_seen, untimed = before.first_seen, before.untimed
         else:
             first_seen, untimed = now, before is not None and _is_untimed(before, inputs, looked_at)
         fresh = self._is_fresh(looked_at)
-        kept = _Kept(signature, places, desired, looked_at, inputs, first_seen, untimed, began, fresh)
+        kept = _Kept(
+            signature,
+            places,
+            desired,
+            looked_at,
+            frozenset(reading.acted_on),
+            inputs,
+            first_seen,
+            untimed,
+            began,
+            fresh,
+        )
         with self._lock:
             self._kept[app] = kept
         if before is None or (looked_at, set(places)) != (before.looked_at, set(before.places)):
@@ -371,7 +403,8 @@ class AppsTree:
     def _sign(
         folder: Path, looked_at: Collection[Path], places: Collection[Path]
     ) -> tuple[Signature, Places]:
-        signature = (files.place(folder), *(files.signature(path) for path in sorted(looked_at)))
+        marks = (rights.mark(folder.parent), rights.mark(folder))
+        signature = (files.place(folder), marks, *(files.signature(path) for path in sorted(looked_at)))
         return signature, {path: files.place(path) for path in places}
 
     def _quiet(self, app: str, folder: Path, kept: _Kept) -> float:

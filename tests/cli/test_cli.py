@@ -15,7 +15,7 @@ from click.testing import Result
 from controller import __version__
 from controller.cli import serve
 from controller.cli.main import cli
-from controller.cli.options import SETTINGS
+from controller.cli.options import SETTINGS, SWITCHES
 from controller.cli.printing import age, aligned, clean
 from controller.cli.questions import since_time
 from controller.model.errors import EngineUnreachable
@@ -64,6 +64,10 @@ def test_help_loads_nothing_heavy() -> None:
 
 def test_run_has_every_setting_with_its_default() -> None:
     others = {"apps", "state", "config", "catalog", "prune"}
+    for name, default, _ in SWITCHES:
+        field = name.replace("-", "_")
+        assert Settings.model_fields[field].default is default
+        others.add(field)
     assert set(SETTINGS) == set(Settings.model_fields) - others
     for name, (kind, default, _) in SETTINGS.items():
         real = Settings.model_fields[name].default

@@ -72,6 +72,42 @@ CASES: dict[str, tuple[Record, str]] = {
         To do: put what is missing in its place, or take it out of the compose file in /apps/web
         """,
     ),
+    "PolicyDenied": (
+        app(
+            "Invalid",
+            "PolicyDenied",
+            "compose.yaml: services.x.provider: runs a program on the host",
+            revision="r",
+            generation=2,
+            folder="/apps/web",
+        ),
+        """
+        web is Invalid: compose.yaml: services.x.provider: runs a program on the host [PolicyDenied]
+        Since: 2026-01-01 12:00 UTC (12 min)
+        Runs:  generation 1 (rev2), while the files are at generation 2: web running
+        Next:  looks again as soon as a file in /apps/web changes
+        To do: take what is named above out of the compose file
+               or, if you trust whoever writes it with root on this machine, allow it in the settings of the service
+        """,
+    ),
+    "UntrustedPath": (
+        app(
+            "Invalid",
+            "UntrustedPath",
+            "/apps/web: everyone can write to it; say: chmod o-w /apps/web",
+            revision="r",
+            generation=2,
+            folder="/apps/web",
+        ),
+        """
+        web is Invalid: /apps/web: everyone can write to it; say: chmod o-w /apps/web [UntrustedPath]
+        Since: 2026-01-01 12:00 UTC (12 min)
+        Runs:  generation 1 (rev2), while the files are at generation 2: web running
+        Next:  goes on as soon as only people you trust can write there
+        To do: say the command above, after a look at whether what is in /apps/web is still what you put there
+               where modes mean nothing (a disk without them, a share): run the service with --no-check-rights
+        """,
+    ),
     "SourceInvalid": (
         app(
             "Invalid",

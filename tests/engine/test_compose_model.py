@@ -271,7 +271,7 @@ def test_secrets_of_a_document_are_all_values_but_paths_that_are_mounted() -> No
         },
         configs={"c": {"content": "inline"}},
     )
-    assert documents.secret_values(rendered.document) == ("built-in", "hunter2", "inline")
+    assert documents.secret_values(rendered.document, {}) == ("built-in", "hunter2", "inline")
 
 
 # ---- which engine ----

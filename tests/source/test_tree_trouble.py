@@ -386,7 +386,7 @@ def test_a_remote_include_is_refused_however_it_is_written(apps: Apps, form: str
     }
     apps.put(more=more)
     assert "include[0]" in apps.invalid().message
-    assert apps.invalid().reason == "SourceInvalid"
+    assert apps.invalid().reason == "PolicyDenied"
 
 
 def test_a_provider_is_refused_in_an_included_file_too(apps: Apps) -> None:
