@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shlex
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -44,10 +45,12 @@ def strangers(folder: Path, paths: Iterable[Path], root: Path | None = None) -> 
         name = str(path.relative_to(folder)) if folder in path.parents else str(path)
         owner, _, mode = found
         if mode & stat.S_IWOTH:
-            rule = f"everyone on this machine can write to it (mode {mode:04o}); say: chmod o-w {path}"
+            rule = (
+                f"everyone on this machine can write to it (mode {mode:04o}); say: chmod o-w {_quoted(path)}"
+            )
             problems.append(Problem(name, "", rule))
         elif owner not in trusted and path.name != environment.FILE and not _let_in(owner, folder):
-            rule = f"belongs to user {owner}, a stranger here; say: chown --reference={folder} {path}"
+            rule = f"belongs to user {owner}, a stranger here; say: chown --reference={_quoted(folder)} {_quoted(path)}"
             problems.append(Problem(name, "", rule))
     return tuple(problems)
 
@@ -57,6 +60,10 @@ def open_folders(root: Path) -> tuple[Path, ...]:
     found = [(place, mark(place)) for place in (root, *root.parents)]
     modes = [(place, known[2]) for place, known in found if known and known[2] & stat.S_IWOTH]
     return tuple(place for place, mode in modes if place == root or not mode & stat.S_ISVTX)
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
 
 
 def _let_in(user: int, folder: Path) -> bool:
