@@ -10,6 +10,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -434,17 +435,18 @@ class AppsTree:
     @staticmethod
     def _top_levels(folder: Path) -> list[float]:
         times: list[float] = []
-        try:
+        with suppress(OSError), os.scandir(folder) as entries:
             times.append(folder.stat().st_mtime)
-            for entry in os.scandir(folder):
-                status = entry.stat(follow_symlinks=False)
-                if not entry.is_dir(follow_symlinks=False):
-                    times.append(status.st_ctime)
-                    continue
-                times.append(status.st_mtime)
-                times.extend(inner.stat(follow_symlinks=False).st_ctime for inner in os.scandir(entry.path))
-        except OSError:
-            pass
+            for entry in entries:
+                # One that is gone by now is no reason to pass over the others.
+                with suppress(OSError):
+                    status = entry.stat(follow_symlinks=False)
+                    if not entry.is_dir(follow_symlinks=False):
+                        times.append(status.st_ctime)
+                        continue
+                    times.append(status.st_mtime)
+                    with os.scandir(entry.path) as inside:
+                        times.extend(inner.stat(follow_symlinks=False).st_ctime for inner in inside)
         return times
 
 
