@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from controller.settings import Settings
 
 
+MOST_IGNORED = 20
+"""Entries of the root that are named when they are no apps."""
 LOST_RESCAN = 2.0
 """Seconds between two looks at an apps tree that is lost, or at a state that cannot be written."""
 
@@ -306,9 +308,9 @@ class Manager:
             self._tree_lock.let_go()
             return
         self._hold_the_tree()
-        self._complain(
-            "tree.ignored", "; ".join(f"{entry} {rule}" for entry, rule in sorted(census.ignored.items()))
-        )
+        ignored = [f"{entry} {rule}" for entry, rule in sorted(census.ignored.items())]
+        more = [f"and {len(ignored) - MOST_IGNORED} more"] if len(ignored) > MOST_IGNORED else []
+        self._complain("tree.ignored", "; ".join([*ignored[:MOST_IGNORED], *more]))
         seen = self.tree.signatures()
         known = {record.name for record in self.store.records()}
         if not quiet:

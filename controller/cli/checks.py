@@ -112,7 +112,7 @@ def version(options: Common, form: str) -> int:
         info = serve.engine_info(options.settings())
         compose, engine = info.compose, info.version
     except EngineUnreachable as problem:
-        click.echo(f"homeport: {problem}", err=True)
+        click.echo(printing.clean(f"homeport: {problem}"), err=True)
     if form == "json":
         printing.as_json({"homeport": __version__, "compose": compose or None, "engine": engine})
     else:

@@ -106,7 +106,10 @@ def common(function: Command) -> Callable[..., None]:
         except Exception as problem:  # the last place where anything can be told to a person
             if debug:
                 traceback.print_exc()
-            click.echo(f"homeport: {_told(problem)}", err=True)
+            from controller.cli.printing import clean
+
+            for line in f"homeport: {_told(problem)}".split("\n"):
+                click.echo(clean(line), err=True)
             code = code_of(problem)
         sys.exit(code or FINE)
 

@@ -32,7 +32,18 @@ def wants_colour() -> bool:
 
 def as_json(document: object) -> None:
     """For programs."""
-    click.echo(json.dumps(document, indent=2, default=str, ensure_ascii=False))
+    click.echo(json_text(document, indent=2))
+
+
+def json_text(document: object, indent: int | None = None) -> str:
+    """JSON as people can read it, for it may go to a terminal as well: what is not printable is written out."""
+    text = json.dumps(document, indent=indent, default=str, ensure_ascii=False)
+    return "".join(c if c.isprintable() or c == "\n" else _written_out(c) for c in text)
+
+
+def _written_out(char: str) -> str:
+    # json leaves DEL as it is.
+    return json.dumps(char)[1:-1] if char != "\x7f" else "\\u007f"
 
 
 def clean(text: object) -> str:

@@ -237,8 +237,6 @@ def events(options: Common, app: str | None, follow: bool, since: str | None, fo
 
 
 def _show_events(found: list[dict[str, Any]], form: str, *, follow: bool) -> None:
-    import json
-
     from controller.cli import printing
 
     if form == "json" and not follow:
@@ -246,7 +244,7 @@ def _show_events(found: list[dict[str, Any]], form: str, *, follow: bool) -> Non
         return
     for event in found:
         if form == "json":
-            click.echo(json.dumps(event, default=str, ensure_ascii=False))
+            click.echo(printing.json_text(event))
         else:
             click.echo(printing.event_line(event))
 

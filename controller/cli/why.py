@@ -42,6 +42,6 @@ def why(options: Common, app: str, form: str) -> int:
     if form == "json":
         printing.as_json(to_document(answer))
         return FINE
-    for line in to_text(answer).splitlines():
+    for line in to_text(answer).split("\n"):
         click.echo(printing.clean(line))
     return FINE

@@ -374,7 +374,7 @@ class SqliteStore:
         if self._connection is None:
             raise StateUnusable(f"state {self.path}: it is closed")
         try:
-            self._connection.execute(statement, values)
+            self._connection.execute(statement, [_storable(value) for value in values])
         except sqlite3.Error as error:
             raise self._failed(error) from error
         self.trouble = ""
@@ -398,6 +398,11 @@ class SqliteStore:
                 return self._connection.execute(query, values).fetchall()
             except sqlite3.Error as error:
                 raise StateUnusable(f"state {self.path}: {error}; {_damaged_advice(self.path)}") from error
+
+
+def _storable(value: int | str) -> int | str:
+    """A file name that is not UTF-8 is in Python's texts half a character, which no database takes."""
+    return value if isinstance(value, int) else value.encode("utf-8", "backslashreplace").decode()
 
 
 def _connect(database: str, *, uri: bool = False) -> sqlite3.Connection:

@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol, TextIO
@@ -21,6 +21,9 @@ from controller.telemetry.escape import escape
 
 Level = Literal["debug", "info", "warning", "error"]
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+RECORD = 16 * 1024
+"""Characters of a line at most, whatever somebody puts into it."""
+_FIELD = (4000, 1000, 200)  # characters of one field, the first with which the line fits
 _FIRST = ("timestamp", "level", "event", "app", "reconcile_id", "message")
 _COLOURS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "31"}
 
@@ -153,8 +156,13 @@ class json_line:  # noqa: N801 - a structlog processor, used like a function
 
     def __call__(self, logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
         """The line, without its end."""
-        text = self._render(logger, method, _in_order(event))
-        return text if isinstance(text, str) else text.decode()
+
+        def render(fields: dict[str, Any]) -> str:
+            text = self._render(logger, method, fields)
+            # JSON lets DEL through.
+            return (text if isinstance(text, str) else text.decode()).replace("\x7f", "\\u007f")
+
+        return _fitted(render, _in_order(event))
 
 
 class console_line:  # noqa: N801 - a structlog processor, used like a function
@@ -165,7 +173,10 @@ class console_line:  # noqa: N801 - a structlog processor, used like a function
 
     def __call__(self, logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
         """The line; a traceback follows, indented."""
-        fields = _in_order(event)
+        return _fitted(lambda fields: self._line(method, fields), _in_order(event))
+
+    def _line(self, method: str, fields: dict[str, Any]) -> str:
+        fields = dict(fields)
         level = str(fields.pop("level", method))
         name = escape(str(fields.pop("event", "")))
         app = escape(str(fields.pop("app", "")))
@@ -189,6 +200,24 @@ class console_line:  # noqa: N801 - a structlog processor, used like a function
 
     def _dim(self, text: str) -> str:
         return self._paint(text, "2")
+
+
+def _fitted(render: Callable[[dict[str, Any]], str], fields: dict[str, Any]) -> str:
+    """The line that `render` makes, its fields shortened until it is a record of bounded size."""
+    for limit in _FIELD:
+        line = render({key: _short(value, limit) for key, value in fields.items()})
+        if len(line) <= RECORD:
+            return line
+    return render({key: _short(fields[key], _FIELD[-1]) for key in _FIRST if key in fields})
+
+
+def _short(value: object, limit: int) -> object:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = value if isinstance(value, str) else str(value)
+    if len(text) <= limit:
+        return value
+    return f"{text[:limit]}… ({len(text)} characters)"
 
 
 def _in_order(event: MutableMapping[str, Any]) -> dict[str, Any]:
