@@ -1,13 +1,16 @@
 """Server: answers verbs and queries over HTTP/1.1 on a Unix socket, one thread a connection, each bounded.
 
-Who may ask is the socket file's rights (0660). What a verb does is the control room's.
+Who may ask is root, the service's own user, and the group of the socket file (0660). What a verb does is the control
+room's.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import socket
 import socketserver
+import struct
 import threading
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -31,6 +34,10 @@ PATIENCE = 30.0
 """Seconds for which a client may keep us waiting for its next byte."""
 GRACE = 5.0
 """Seconds for running answers when the server stops."""
+
+
+_PEER = struct.Struct("=iII")  # pid, user, group
+_SO_PEERGROUPS = 59  # of Linux; the module socket does not name it
 
 
 class BadRequest(HomeportError):
@@ -101,6 +108,14 @@ class _Server(socketserver.UnixStreamServer):
         # Nobody can connect before `listen`, so there is no moment with other rights.
         self._path.chmod(0o660)
 
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """The file's rights say so already, unless somebody has opened them: then a stranger still has no say."""
+        welcome = _is_welcome(request, self._path)
+        if not welcome:
+            text = "permission denied; be a member of the socket's group, or use sudo"
+            _refuse(request, HTTPStatus.FORBIDDEN, text)
+        return welcome
+
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._guard:
             full = len(self._open) >= CONNECTIONS
@@ -119,7 +134,8 @@ class _Server(socketserver.UnixStreamServer):
                 else:
                     self._open[thread] = request
         if full:
-            _refuse(request)
+            text = f"the service has {CONNECTIONS} open requests; try again"
+            _refuse(request, HTTPStatus.SERVICE_UNAVAILABLE, text)
             self.shutdown_request(request)
 
     def _answer(self, request: socket.socket, client_address: Any) -> None:
@@ -147,9 +163,21 @@ class _Server(socketserver.UnixStreamServer):
                 thread.join(max(0.0, deadline - self.service.clock.monotonic()))
 
 
-def _refuse(connection: socket.socket) -> None:
-    body = json.dumps({"error": f"the service has {CONNECTIONS} open requests; try again"}).encode()
-    head = f"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+def _is_welcome(connection: socket.socket, path: Path) -> bool:
+    try:
+        group = path.stat().st_gid
+        peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+        _, user, own = _PEER.unpack(peer)
+        others = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024)
+    except OSError:
+        return False
+    groups = (own, *(number for (number,) in struct.iter_unpack("=I", others)))
+    return user in (0, os.geteuid()) or group in groups
+
+
+def _refuse(connection: socket.socket, status: HTTPStatus, text: str) -> None:
+    body = json.dumps({"error": text}).encode()
+    head = f"HTTP/1.1 {status} {status.phrase}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     try:
         connection.setblocking(False)
         connection.sendall(head.encode() + b"Connection: close\r\n\r\n" + body)
