@@ -20,16 +20,16 @@ _WEIGHTS = {
     "mount": 2, "set_env": 2, "blank": 1, "drop_in": 4, "take_out": 3, "put_back": 3, "rename": 1, "take_many": 1,
     "require": 1,
     # wishes
-    "suspend": 1, "stop": 1, "unwish": 3, "restart": 1, "update": 1, "rollback": 1, "remove": 1, "approve": 1,
+    "suspend": 2, "stop": 2, "unwish": 3, "restart": 2, "update": 2, "rollback": 2, "remove": 2, "approve": 1,
     # containers
     "kill": 3, "crash_container": 2, "take_container": 1, "sicken": 1, "leave_wreckage": 1, "scale_by_hand": 1,
     # the engine and its lies
-    "engine_down": 1, "engine_up": 2, "engine_error": 3, "hang": 2, "stale_list": 2, "lost_events": 1, "doubled_events": 1,
+    "engine_down": 1, "engine_up": 4, "engine_error": 3, "hang": 2, "stale_list": 2, "lost_events": 1, "doubled_events": 1,
     "no_image": 1, "move_tag": 1, "take_port": 1, "bad_hook": 2, "foreign": 1,
     # the tree and the state
-    "lose_tree": 1, "find_tree": 2, "lock_folder": 1, "store_error": 1, "set_clock": 1,
+    "lose_tree": 1, "find_tree": 4, "lock_folder": 1, "store_error": 1, "set_clock": 1,
     # the process
-    "crash": 3, "crash_in_call": 3, "wait": 10,
+    "crash": 3, "crash_in_call": 3, "wait": 14,
 }  # fmt: skip
 
 

@@ -62,7 +62,11 @@ class Life:
     # -- playing ----------------------------------------------------------------------------------------
 
     def play(self, steps: Sequence[Step]) -> None:
-        """Let it all happen, then judge. Raises `Forbidden`."""
+        """Let it all happen, then judge. Raises `Forbidden`. Most lives begin with apps that have run for a while."""
+        if self.seed % 4:
+            self._rest()
+            self.world.clock.advance(PATIENCE)
+            self._rest()
         for step in steps:
             chance = Random(step.seed)
             self._work(chance.randrange(15), chance)
@@ -430,9 +434,9 @@ class Life:
             if any(self.world.store.get(fact + name) for fact in (STOPPED, SUSPENDED)):
                 continue
             needs = {*record.requires, *(record.target.requires if record.target else ())}
-            if all(self.world.is_available(n) for n in needs) and "main" not in self.world.running_services(
-                name
-            ):
+            # A provider whose folder is gone runs on, and has no scripts for the hooks of its consumers.
+            given = all(self.world.is_available(n) and n in self.world.tree.folders for n in needs)
+            if given and "main" not in self.world.running_services(name):
                 raise Forbidden(f"I3: {name} was good once and is down: {self.world.message(name)}")
 
     def _judge(self) -> None:
