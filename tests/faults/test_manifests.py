@@ -45,7 +45,7 @@ def wait_generation(home: Home, short: str, generation: int, *words: str, timeou
         return found.get("generation") == generation and found["summary"] in words
 
     try:
-        until(there, "", timeout)
+        until(there, "", timeout=timeout)
     except AssertionError:
         said = f"{found.get('summary')} at generation {found.get('generation')}: {ready_of(found)['message']}"
         raise AssertionError(f"{short} is not {words} at generation {generation} but {said}") from None
@@ -214,6 +214,7 @@ def test_a_port_that_another_app_or_a_sibling_has_is_said_before_anything_is_tou
 
 
 @pytest.mark.fault("B08")
+@pytest.mark.slow
 def test_a_name_that_another_app_has_stays_with_it_and_the_second_says_whose_it_is(home: Home) -> None:
     volume = "    volumes: ['data:/data']\nvolumes: {data: {name: '@shared'}}\n"
     network = "    networks: [net]\nnetworks: {net: {name: '@shared-net'}}\n"

@@ -48,7 +48,7 @@ def arrives(home: Home, short: str, number: int | str, timeout: float = 40) -> N
     until(
         lambda: home.env_of(short).get("WORD") == str(number),
         f"{number} arrives in {short}; the log ends: {home.log()[-3:]}",
-        timeout,
+        timeout=timeout,
     )
     home.wait(short, "Ready")
 
@@ -347,7 +347,12 @@ def dead_mount(folder: Path) -> Iterator[None]:
     [
         (lambda path: mode(path, 0), "", "cannot be read: Permission denied"),
         (lambda path: mode(path, 0), "docker-compose.yaml", "cannot be read: Permission denied"),
-        (lambda path: mode(path, 0), "scripts", "cannot be read: Permission denied"),
+        pytest.param(
+            lambda path: mode(path, 0),
+            "scripts",
+            "cannot be read: Permission denied",
+            marks=pytest.mark.slow,
+        ),
         (dead_mount, "", "Transport endpoint is not connected"),
     ],
     ids=["folder", "file", "inner folder", "dead mount"],
