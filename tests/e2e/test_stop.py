@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
+import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +16,9 @@ from rig.service import SLEEPER, Home
 from rig.waiting import wait_until
 
 pytestmark = pytest.mark.engine
+
+TGKILL = 234 if platform.machine() == "x86_64" else 131
+"""The number of the system call, which the C library of old has no name for."""
 
 SLOW_UP = """\
 services:
@@ -68,3 +75,31 @@ def test_a_running_hook_is_ended_at_once(home: Home) -> None:
     assert home.stop() == 0
     assert time.monotonic() - began < 20, "not its 300 seconds"
     wait_until(lambda: not hook_processes(home), "and is gone from the provider's container")
+
+
+def test_a_signal_that_another_thread_takes_stops_the_service_all_the_same(home: Home) -> None:
+    home.put("stay")
+    home.start()
+    home.wait("stay", "Ready")
+    assert home.process is not None
+    pid = home.process.pid
+    main = Path("/proc", str(pid), "task", str(pid), "wchan")
+    wait_until(
+        lambda: home.run("status").returncode == 0 and "futex" in main.read_text(), "the main thread waits"
+    )
+    before = home.ids()
+    threads = wait_until(
+        lambda: [
+            int(task.name) for task in Path("/proc", str(pid), "task").iterdir() if int(task.name) != pid
+        ],
+        "it has threads",
+    )
+    # The kernel may give a signal for the process to any of them.
+    assert ctypes.CDLL(None).syscall(TGKILL, pid, threads[-1], int(signal.SIGTERM)) == 0
+    try:
+        assert home.process.wait(20) == 0
+    finally:
+        home.process.kill()
+        home.process = None
+    assert home.log("service.stopped")
+    assert home.ids() == before
