@@ -151,7 +151,7 @@ class CutHome(Home):
 
     def __init__(self, folder: Path, engine: str, prefix: str, *, fine: bool = False) -> None:
         super().__init__(folder, engine, prefix)
-        self.program = ["-m", "rig.cutting"]
+        self.module = "rig.cutting"
         self.cut = folder / "cut"
         self.cut.mkdir()
         self._fine = fine

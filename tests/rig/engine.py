@@ -23,7 +23,7 @@ import struct
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +93,16 @@ class PrivateEngine:
     Start it in the main thread if you can: then the kernel ends it, too, should the test run be killed.
     """
 
-    def __init__(self, directory: Path | None = None) -> None:
+    def __init__(
+        self, directory: Path | None = None, *, options: Sequence[str] = (), pool_bits: int = 16
+    ) -> None:
+        """`options`: more arguments for dockerd. `pool_bits`: size of its address pool, cut into networks of 26."""
         # A Unix socket's path must be short, so not below pytest's tmp_path.
         self.directory = directory or Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir="/tmp"))
         self.host = f"unix://{self.directory}/d.sock"
         self.log = self.directory / "dockerd.log"
-        self._pool = _free_pool()
+        self._pool = _free_pool().replace("/16", f"/{pool_bits}")
+        self._options = tuple(options)
         self._passage = _Passage(self.directory.name)
         self._bridge = _Bridge()
         self._process: subprocess.Popen[bytes] | None = None
@@ -134,6 +138,7 @@ class PrivateEngine:
             "--ip-forward=false",
             "--shutdown-timeout=3",
             "--log-level=warn",
+            *self._options,
         ]
         if not (self.directory / "data").exists():
             # Room for 1024 networks; a stock engine has about 30. Only the first time: with this option a dockerd
@@ -174,11 +179,20 @@ class PrivateEngine:
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """Within this block dockerd lives and answers nothing."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        self.freeze()
         try:
             yield
         finally:
+            self.thaw()
+
+    def freeze(self) -> None:
+        """SIGSTOP for dockerd: it takes connections and answers nothing, until `thaw`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT; fine when it was not frozen."""
+        if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
 
     def shut_down(self) -> None:
@@ -189,6 +203,7 @@ class PrivateEngine:
     def stop(self) -> None:
         """Removes every container and network, ends dockerd and deletes its folder. Nothing is left."""
         atexit.unregister(self.stop)
+        self.thaw()
         if not self.directory.exists():
             return
         if not self.running and (self.directory / "data").exists():

@@ -55,7 +55,9 @@ class Home:
         self.settings = dict(QUICK)
         self.wrapper: tuple[str, ...] = ()
         """A command that execs the service: other rights, other limits."""
-        self.program = ["-m", "controller"]
+        self.python = sys.executable
+        self.module = "controller"
+        """What is run as the service."""
 
     # -- the tree -------------------------------------------------------------------------------------
 
@@ -101,7 +103,7 @@ class Home:
         flags = [f"--{key}={value}" for key, value in self.settings.items()]
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.wrapper, sys.executable, *self.program, "run", "--log-format=json", *flags, *extra],
+                [*self.wrapper, self.python, "-m", self.module, "run", "--log-format=json", *flags, *extra],
                 env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         wait_until(
@@ -130,7 +132,7 @@ class Home:
     def run(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """A `homeport` command of its own."""
         return subprocess.run(
-            [sys.executable, "-m", "controller", *arguments], env=self.environment(), stdin=subprocess.DEVNULL,
+            [self.python, "-m", "controller", *arguments], env=self.environment(), stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=timeout, check=False,
         )  # fmt: skip
 
