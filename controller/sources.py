@@ -63,9 +63,9 @@ class EngineEvents:
         while not self._stopping.is_set():
             try:
                 self._listen()
-            except Exception:
-                # Nobody looks after this thread: a fault of ours or a full disk costs one connection, and not
-                # all events for ever.
+            except BaseException:
+                # Nobody looks after this thread: a fault of ours, a full disk or a panic of a library costs one
+                # connection, and not all events for ever.
                 log.exception(
                     "events.failed", message="the engine's events cannot be followed; tried again soon"
                 )
@@ -74,7 +74,6 @@ class EngineEvents:
 
     def _listen(self) -> None:
         """Follow one stream to its end, and say so when the engine is gone with it."""
-        why = "its event stream ended"
         try:
             for event in self._engine.events():
                 if self._stopping.is_set():
@@ -85,9 +84,9 @@ class EngineEvents:
                 else:
                     self._on_event(event.app)
         except EngineUnreachable as error:
-            why = str(error)
+            log.debug("events.ended", message=str(error))
         if not self._stopping.is_set():
-            self._lost(why)
+            self._see_whether_lost()
 
     def _connected(self) -> None:
         if self._reachable is False:
@@ -96,11 +95,11 @@ class EngineEvents:
         self._on_connected()
         self._first.set()
 
-    def _lost(self, why: str) -> None:
+    def _see_whether_lost(self) -> None:
         """A stream that ends while the engine still answers is no loss; it is only opened again."""
         try:
             self._engine.info()
-        except EngineUnreachable:
+        except EngineUnreachable as why:
             if self._reachable is not False:
                 self._reachable = False
                 self._on_lost()
@@ -172,7 +171,7 @@ class Ticker:
     def _call(task: Task) -> None:
         try:
             task.call()
-        except Exception:
+        except BaseException:
             # Nobody looks after this thread: what fails now is tried again at the next interval.
             log.exception(
                 "scan.failed", message=f"{task.call.__name__} failed; tried again in {task.interval:g} s"

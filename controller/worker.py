@@ -77,7 +77,9 @@ class Crew:
                 log.error("reconcile.failed", message=str(error))
                 self._queue.add_rate_limited(key)
                 result = Result("Failed", failed=True)
-            except Exception:
+            except (
+                BaseException
+            ):  # a panic of pydantic's core is no Exception, and nobody looks after this thread
                 log.exception(
                     "reconcile.crashed", message="a fault in Homeport itself; the app is tried again"
                 )

@@ -47,6 +47,7 @@ def test_a_connection_is_followed_by_a_look_at_everything(heard: Heard) -> None:
     source.stop()
 
 
+@pytest.mark.fault("D05")
 def test_a_break_is_said_once_and_so_is_the_return(heard: Heard) -> None:
     engine = FakeEngine()
     source = heard.events(engine)
@@ -69,6 +70,7 @@ def test_start_returns_when_there_is_no_engine(heard: Heard) -> None:
     source.stop()
 
 
+@pytest.mark.fault("E07")
 def test_a_fault_of_ours_costs_one_connection_and_not_the_thread(heard: Heard) -> None:
     class Faulty(FakeEngine):
         faults = 1
@@ -107,6 +109,7 @@ def test_a_ticker_calls_its_tasks_again_and_again_and_at_once_when_poked() -> No
     ticker.stop()
 
 
+@pytest.mark.fault("E07")
 def test_a_task_that_fails_is_called_again() -> None:
     called = threading.Semaphore(0)
 

@@ -105,6 +105,7 @@ def test_a_log_file_is_appended_to_and_follows_its_rotation(tmp_path: Path) -> N
     assert len(path.read_text().splitlines()) == 1
 
 
+@pytest.mark.fault("E09")
 def test_a_log_that_cannot_be_written_stops_nothing() -> None:
     stream = io.StringIO()
     with logging_to("json", stream=stream):

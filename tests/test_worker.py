@@ -68,6 +68,7 @@ def test_a_result_that_asks_for_it_is_looked_at_again_after_its_time(shop: Shop)
     assert seen[1] - seen[0] >= 0.05
 
 
+@pytest.mark.fault("E07")
 def test_a_crash_in_a_run_is_tried_again_and_the_worker_lives_on(shop: Shop) -> None:
     def crash_twice(key: str) -> Run[Result]:
         yield from ask(fx.ReadClock())

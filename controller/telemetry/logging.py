@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
@@ -25,7 +26,12 @@ RECORD = 16 * 1024
 """Characters of a line at most, whatever somebody puts into it."""
 _FIELD = (4000, 1000, 200)  # characters of one field, the first with which the line fits
 _FIRST = ("timestamp", "level", "event", "app", "reconcile_id", "message")
+PATIENCE = 1.0
+"""Seconds that a reader of the log may keep everybody waiting, once."""
 _COLOURS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "31"}
+
+
+_Render = Callable[[Any, str, MutableMapping[str, Any]], str]
 
 
 class Told(Protocol):
@@ -75,18 +81,21 @@ def logging_to(
     """Within this block the log goes to `log_file`, else to `stream`, else to standard error.
 
     `auto` is console on a terminal and json elsewhere. Raises `OSError` when the file cannot be opened; a log
-    that cannot be written later on stops nothing.
+    that cannot be written later on, or that nobody reads, stops nothing: the lines that it lost are counted in the
+    first one that it takes again.
     """
     sink = _Sink(stream or sys.stderr, log_file)
     if log_format == "auto":
         log_format = "console" if sink.is_terminal else "json"
+    render: _Render = console_line(colours=sink.colours) if log_format == "console" else json_line()
+    sink.tell_lost = lambda count: render(None, "warning", _lost(count))
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.MaybeTimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            console_line(colours=sink.colours) if log_format == "console" else json_line(),
+            render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=lambda *_: sink,
@@ -100,12 +109,16 @@ def logging_to(
 
 
 class _Sink:
-    """Where lines go: whole lines, one at a time. `_lock` guards the stream, so that lines never mix."""
+    """Where lines go: whole lines, one at a time. `_lock` guards the fields, so that lines never mix."""
 
     def __init__(self, stream: TextIO, path: Path | None) -> None:
         self._lock = threading.Lock()
         self._path = path
         self._stream = _open(path) if path is not None else stream
+        self._dropped = 0
+        self._torn = False
+        self.tell_lost: Callable[[int], str] = "{} lines were lost".format
+        """Makes the line that says how many could not be written."""
 
     @property
     def is_terminal(self) -> bool:
@@ -116,11 +129,36 @@ class _Sink:
         return self.is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
     def msg(self, line: str) -> None:
-        # A full disk or a closed terminal must not stop the service, hence the silence.
-        with self._lock, contextlib.suppress(OSError, ValueError):
-            self._follow_rename()
+        # A full disk, a closed terminal or a pipe that nobody reads must not stop the service, hence the silence.
+        with self._lock:
+            try:
+                self._follow_rename()
+                if self._dropped:
+                    self._write(self.tell_lost(self._dropped))
+                    self._dropped = 0
+                self._write(line)
+            except (OSError, ValueError):
+                self._dropped += 1
+
+    def _write(self, line: str) -> None:
+        """Raises `OSError` (`TimeoutError` when nobody reads) and `ValueError`."""
+        try:
+            fd = self._stream.fileno()
+        except OSError:  # a stream in memory
             self._stream.write(line + "\n")
-            self._stream.flush()
+            return
+        # Not through the stream's buffers: they would keep what could not be written, and grow or say it twice.
+        data = ("\n" if self._torn else "").encode() + line.encode("utf-8", "backslashreplace") + b"\n"
+        poll = select.poll()
+        poll.register(fd, select.POLLOUT)
+        while data:
+            # Once, a reader that is slow is waited for; while it is stuck, nobody waits.
+            if not poll.poll(0 if self._dropped else PATIENCE * 1000):
+                raise TimeoutError("nobody reads the log")
+            # As many bytes as a pipe that has room takes without blocking.
+            written = os.write(fd, data[: select.PIPE_BUF])
+            data = data[written:]
+            self._torn = bool(data)
 
     debug = info = warning = error = critical = log = msg
 
@@ -218,6 +256,17 @@ def _short(value: object, limit: int) -> object:
     if len(text) <= limit:
         return value
     return f"{text[:limit]}… ({len(text)} characters)"
+
+
+def _lost(count: int) -> dict[str, Any]:
+    message = f"{count} lines of this log could not be written; `homeport events` has what happened"
+    return {
+        "timestamp": _rfc3339(datetime.now(UTC)),
+        "level": "warning",
+        "event": "log.lost",
+        "message": message,
+        "count": count,
+    }
 
 
 def _in_order(event: MutableMapping[str, Any]) -> dict[str, Any]:
