@@ -19,19 +19,21 @@ from typing import TYPE_CHECKING, Any
 from controller import __version__
 from controller.api import ApiServer
 from controller.clock import SystemClock
+from controller.control.errors import Refused
 from controller.control.volumes import forget_left
 from controller.engine.docker_engine import DockerEngine
 from controller.engine.endpoint import resolve_endpoint
 from controller.model.desired import Census, Present
 from controller.model.effects import Host, drive
 from controller.model.errors import EngineUnreachable, StateLocked, StateUnusable
-from controller.model.facts import ENGINE_UP, LAST_RESYNC, ROOT_ID
+from controller.model.facts import ENGINE_STRANGE, ENGINE_UP, LAST_RESYNC, ROOT_ID
 from controller.model.observed import EngineInfo, Observed
 from controller.model.plan import Action, Plan, Result
 from controller.model.ports import Clock, Engine, Listener
-from controller.model.record import Event
+from controller.model.record import Event, Record
 from controller.planner.gates import order
 from controller.reconciler import Memory, Policy, Reconciler
+from controller.reconciler.work import folders_of
 from controller.source.lock import TreeLock
 from controller.source.tree import AppsTree
 from controller.source.watcher import TreeWatcher
@@ -257,12 +259,21 @@ class Manager:
             self.queue.add(app)
 
     def _engine_connected(self) -> None:
+        self._recognize_engine()
         self._engine_up = True
         self.resync()
 
     def _engine_lost(self) -> None:
         self._engine_up = False
         self._note(ENGINE_UP, None)
+        # Another one may answer in its place before we hear of it.
+        self._note(ENGINE_STRANGE, "the engine was away, and is looked at first")
+
+    def _recognize_engine(self) -> None:
+        """Nothing is done on an engine of which all that is on record is gone, until a person says so."""
+        strange = what_is_strange(self.engine, self.store.records())
+        self._note(ENGINE_STRANGE, strange or None)
+        self._complain("engine.strange", strange)
 
     def _note(self, fact: str, value: str | None) -> None:
         # A state that cannot be written must not cost the engine's events or the scan; `_check_state` says it.
@@ -277,6 +288,9 @@ class Manager:
     def resync(self) -> None:
         """Everything is looked at afresh."""
         self.tree.doubt()
+        if self.store.get(ENGINE_STRANGE) is not None:
+            with contextlib.suppress(EngineUnreachable):
+                self._recognize_engine()
         self._find_orphans()
         for name in self.names():
             self.queue.add(name)
@@ -403,6 +417,8 @@ class Manager:
             return tuple(action for _, plan in self.plans(apps) for action in plan.actions)
 
         self.engine.info()
+        if (strange := self.store.get(ENGINE_STRANGE)) is not None:
+            raise EngineUnreachable(strange)
         names = apps or tuple(self.names())
         mark = self.progress.begin(names)
         try:
@@ -438,21 +454,63 @@ class Manager:
             self.store.tell(event)
             self.listen(event)
 
+    def take_engine(self) -> None:
+        """Install everything anew on an engine that has nothing of ours: what is on record of the apps is forgotten,
+        their folders are not. Raises `Refused` when it has something."""
+        records = self.store.records()
+        if not what_is_strange(self.engine, records):
+            raise Refused(
+                "the engine that answers is the one on record; --new-engine is for one that has nothing"
+            )
+        for record in records:
+            self.store.forget(record.name)
+        message = f"a person takes this engine for a new one; {len(records)} apps are installed on it anew"
+        self.tell("engine.taken", message, "warning")
+        self._recognize_engine()
+
     def describe(self) -> dict[str, object]:
         """The `service` object of the status."""
         try:
             info: EngineInfo | None = self.engine.info()
         except EngineUnreachable:
             info = None
+        strange = self.store.get(ENGINE_STRANGE)
         return {
             "running": True,
             "version": __version__,
-            "engine": {"reachable": info is not None, "version": info.version if info else None},
+            "engine": {
+                "reachable": info is not None and strange is None,
+                "version": info.version if info else None,
+                "message": strange if info else None,
+            },
             "appsRoot": str(self.settings.apps),
             "state": {"writable": not self.store.trouble, "message": self.store.trouble or None},
             "lastResync": self.store.get(LAST_RESYNC),
             "trouble": [message for message in tuple(self._complaints.values()) if message],
         }
+
+
+def what_is_strange(engine: Engine, records: Sequence[Record]) -> str:
+    """Why this engine cannot be the one that the records speak of, or "".
+
+    Data is the evidence, not the engine's id: that outlives a wiped disk, and changes with an upgrade. An engine whose
+    disk was not mounted is as empty as one that was wiped. What is made anew on it gets empty volumes, and new passwords
+    over those of the old ones.
+    """
+    applied = [record for record in records if record.target is not None]
+    volumes = sorted({volume for record in applied for volume in (*record.volumes, *record.own_volumes)})
+    if not volumes:
+        return ""
+    for record in applied:
+        seen = engine.observe(record.name, folders_of(record), volumes)
+        if seen.containers or seen.volumes:
+            return ""
+    return (
+        f"the engine that answers has none of the {len(applied)} apps on record and none of their volumes "
+        f"({', '.join(volumes[:3])}{', …' if len(volumes) > 3 else ''}). Nothing is installed or removed on it. If its "
+        "disk is not mounted, or it is another engine than before: mend that and start the engine again. If all of that "
+        "is really gone and is to be installed anew, with empty volumes: `homeport reconcile --new-engine`"
+    )
 
 
 def tree_of(settings: Settings, store: SqliteStore, clock: Clock, *, look_only: bool = False) -> AppsTree:
@@ -550,8 +608,10 @@ def sweep(
     note: Callable[[str], None] | None = None,
     *,
     lift: bool = False,
+    new_engine: bool = False,
 ) -> list[Action]:
-    """One sweep by ourselves, with one worker; `note` as in `plans`, `lift` as in `Service.sweep`.
+    """One sweep by ourselves, with one worker; `note` as in `plans`, `lift` as in `Service.sweep`, `new_engine` as in
+    `verbs.Reconcile`.
 
     Raises `StateLocked` when a service runs on that state, `EngineUnreachable` when there is none to act on.
     """
@@ -562,6 +622,8 @@ def sweep(
         manager.engine.info()
         try:
             manager.start()
+            if new_engine:
+                manager.take_engine()
             return list(manager.sweep(apps, dry_run=False, lift=lift))
         finally:
             manager.stop()

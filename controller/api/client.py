@@ -49,9 +49,11 @@ class ApiClient:
             connection.close()
         return True
 
-    def reconcile(self, apps: Sequence[str] = (), *, dry_run: bool = False) -> list[dict[str, Any]]:
+    def reconcile(
+        self, apps: Sequence[str] = (), *, dry_run: bool = False, new_engine: bool = False
+    ) -> list[dict[str, Any]]:
         """One sweep by the service; returns its actions when everything is at rest."""
-        body = {"apps": list(apps), "dryRun": dry_run}
+        body = {"apps": list(apps), "dryRun": dry_run, "newEngine": new_engine}
         return _rows(self._ask("POST", "/v1/reconcile", body, None), "actions")
 
     def plan(self, apps: Sequence[str] = ()) -> list[dict[str, Any]]:

@@ -294,7 +294,7 @@ def action_document(action: Action) -> dict[str, str]:
 
 
 def _reconcile(service: Service, body: Mapping[str, Any]) -> Mapping[str, Any]:
-    verb = verbs.Reconcile(_names(body), _flag(body, "dryRun"))
+    verb = verbs.Reconcile(_names(body), _flag(body, "dryRun"), _flag(body, "newEngine"))
     return {"actions": [action_document(action) for action in verbs.reconcile(service, verb)]}
 
 

@@ -18,7 +18,7 @@ from controller.clock import SystemClock
 from controller.control.verbs import check_among
 from controller.control.volumes import choose, left
 from controller.model.errors import HomeportError
-from controller.model.facts import ENGINE_UP, LAST_RESYNC
+from controller.model.facts import ENGINE_STRANGE, ENGINE_UP, LAST_RESYNC
 from controller.model.plan import Action, Plan
 from controller.model.ports import Clock, Store
 from controller.status.lock import StateLock
@@ -98,6 +98,10 @@ class OfflineService:
     def requeue(self, app: str) -> None:
         """The next start looks at every app anyway."""
 
+    def take_engine(self) -> None:
+        """Not here: it has to be looked at."""
+        raise ServiceUnreachable("no service runs that could do it. Start it with `homeport run`")
+
     def purge(self, app: str, volumes: Sequence[str]) -> None:
         """Not here: volumes are the engine's."""
         raise ServiceUnreachable("no service runs that could do it. Start it with `homeport run`")
@@ -135,10 +139,15 @@ def offline(settings: Settings) -> Iterator[OfflineService]:
 
 def describe(settings: Settings, store: Store, *, running: bool) -> dict[str, Any]:
     """The `service` object as far as the store tells it. Whether an engine answers is known only while it runs."""
+    up = store.get(ENGINE_UP) is not None
     return {
         "running": running,
         "version": __version__,
-        "engine": {"reachable": store.get(ENGINE_UP) is not None if running else None, "version": None},
+        "engine": {
+            "reachable": up and store.get(ENGINE_STRANGE) is None if running else None,
+            "version": None,
+            "message": store.get(ENGINE_STRANGE) if running and up else None,
+        },
         "appsRoot": str(settings.apps),
         "lastResync": store.get(LAST_RESYNC),
     }

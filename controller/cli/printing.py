@@ -102,7 +102,9 @@ def status_table(document: Mapping[str, Any], now: datetime, *, wide: bool = Fal
     if not service.get("running"):
         click.echo("The service is not running; this is what it last recorded. Start it with `homeport run`.")
     elif (service.get("engine") or {}).get("reachable") is False:
-        click.echo("The engine cannot be reached; what runs goes on running. See `homeport doctor`.")
+        strange = clean((service.get("engine") or {}).get("message") or "")
+        away = "The engine cannot be reached; what runs goes on running. See `homeport doctor`."
+        click.echo(f"{strange[:1].upper()}{strange[1:]}." if strange else away)
     elif (state := service.get("state") or {}).get("writable") is False:
         click.echo(
             f"Nothing can be remembered, so nothing is begun; what runs goes on running: {clean(state['message'])}"

@@ -199,7 +199,7 @@ def _word_now(settings: Settings, app: str, now: datetime) -> tuple[str, str]:
     ready = record.condition("Ready")
     message = ready.message if ready is not None else ""
     if service["engine"]["reachable"] is False:
-        message = "the container engine does not answer"
+        message = str(service["engine"].get("message") or "the container engine does not answer")
     return word, message if running else f"{message} (the service is not running)".strip()
 
 

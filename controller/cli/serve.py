@@ -30,11 +30,15 @@ def run(settings: Settings, once: bool) -> int:
         return manager.serve(settings, once)
 
 
-def sweep(settings: Settings, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False) -> list[Action]:
+def sweep(
+    settings: Settings, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False, new_engine: bool = False
+) -> list[Action]:
     """One sweep by ourselves; what it did is told by its actions, not by a log."""
     from controller import manager
 
-    return manager.sweep(settings, apps, dry_run, listen=lambda _event: None, note=_note, lift=lift)
+    return manager.sweep(
+        settings, apps, dry_run, listen=lambda _event: None, note=_note, lift=lift, new_engine=new_engine
+    )
 
 
 def plans(settings: Settings, apps: tuple[str, ...]) -> list[tuple[str, Plan]]:
@@ -123,18 +127,17 @@ def model_problem(app: Present, settings: Settings) -> str:
     import tempfile
 
     from controller.clock import SystemClock
+    from controller.engine.compose import UNUSABLE
     from controller.engine.docker_engine import DockerEngine
     from controller.engine.endpoint import resolve_endpoint
-    from controller.model.errors import AppError, EngineUnreachable
+    from controller.model.errors import AppError
 
     with tempfile.TemporaryDirectory() as folder:
         engine = DockerEngine(resolve_endpoint(), folder, SystemClock(), trust=settings.trust)
         try:
             engine.render(app)
-        except EngineUnreachable:
-            return ""
         except AppError as error:
-            return str(error)
+            return "" if error.reason == UNUSABLE else str(error)
         finally:
             engine.close()
     return ""

@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("names", metavar="[APP]...", nargs=-1)
 @click.option("--dry-run", is_flag=True, help="do nothing; say what would be done")
+@click.option(
+    "--new-engine", is_flag=True, help="install anew on an engine that has nothing of what is on record"
+)
 @output("text", "json")
 @common
-def reconcile(options: Common, names: tuple[str, ...], dry_run: bool, form: str) -> int:
+def reconcile(options: Common, names: tuple[str, ...], dry_run: bool, new_engine: bool, form: str) -> int:
     """Bring apps to what their folders say, once; all of them when none is named.
 
     \b
@@ -36,10 +39,12 @@ def reconcile(options: Common, names: tuple[str, ...], dry_run: bool, form: str)
     settings = options.settings()
     client = offline.running(settings)
     if client is not None:
-        actions = client.reconcile(names, dry_run=dry_run)
+        actions = client.reconcile(names, dry_run=dry_run, new_engine=new_engine)
     else:
         offline.check_known(settings, names)
-        actions = offline.documents(serve.sweep(settings, names, dry_run, lift=bool(names)))
+        actions = offline.documents(
+            serve.sweep(settings, names, dry_run, lift=bool(names), new_engine=new_engine)
+        )
     return _show_actions(actions, form)
 
 

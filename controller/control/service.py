@@ -36,6 +36,9 @@ class Service(Protocol):
     def requeue(self, app: str) -> None:
         """Look at this app now, whatever its backoff."""
 
+    def take_engine(self) -> None:
+        """Install everything anew on an engine that has nothing of what is on record. Raises `Refused`."""
+
     def purge(self, app: str, volumes: Sequence[str]) -> None:
         """Delete these volumes (full names) with all that is in them.
 

@@ -36,6 +36,8 @@ class Reconcile:
 
     apps: tuple[str, ...] = ()
     dry_run: bool = False
+    new_engine: bool = False
+    """Everything is to be installed on the engine that answers, though nothing of what is on record is there."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,10 @@ class Purge:
 
 
 def reconcile(service: Service, verb: Reconcile) -> tuple[Action, ...]:
-    """Run the sweep and answer with what was done. Raises `UnknownApp`."""
+    """Run the sweep and answer with what was done. Raises `UnknownApp`, and `Refused` for an engine that is not new."""
     check_known(verb.apps, service)
+    if verb.new_engine and not verb.dry_run:
+        service.take_engine()
     return service.sweep(verb.apps, verb.dry_run, lift=bool(verb.apps))
 
 

@@ -14,7 +14,7 @@ from controller.model import effects as fx
 from controller.model.desired import Absent, Invalid, Present
 from controller.model.effects import Run, ask
 from controller.model.errors import AppError, EngineUnreachable, InputInvalid, Interrupted, Superseded
-from controller.model.facts import APPROVED, REMOVE
+from controller.model.facts import APPROVED, ENGINE_STRANGE, REMOVE
 from controller.model.observed import Rendered
 from controller.model.plan import Action, Plan, Result
 from controller.model.record import Record, Target, Verdict
@@ -53,6 +53,9 @@ class Reconciler:
         With `dry_run` no effect that changes anything is asked for, and the result holds what would be done.
         """
         try:
+            strange = yield from ask(fx.ReadFact(ENGINE_STRANGE))
+            if strange is not None and not dry_run:
+                raise EngineUnreachable(strange)
             return (yield from self._run(name, dry_run))
         except EngineUnreachable:
             # When it is back everything is queued; this is for a single call that was lost.
@@ -81,6 +84,8 @@ class Reconciler:
             held = outcome
         before = known or Record(name)
         work = Work(name, moment, before, _not_from_the_future(before, moment.now), desired)
+        if not dry_run and self.memory.take_leap(name, moment):
+            work.record = _begun_anew(work.record, moment.now)
         if held is None:
             self.memory.note_back(name)
             if not dry_run and (known is None or last_word(before) in _GONE):
@@ -525,6 +530,15 @@ def _not_from_the_future(record: Record, now: datetime) -> Record:
     if (target, started, unstable) == (record.target, record.started_at, record.unstable_since):
         return record
     return replace(record, target=target, started_at=started, unstable_since=unstable)
+
+
+def _begun_anew(record: Record, now: datetime) -> Record:
+    """After a leap of the clock: nobody is out of time, or proven stable, by minutes that never were."""
+    return replace(
+        record,
+        started_at=now if record.started_at is not None else None,
+        unstable_since=now if record.unstable_since is not None else None,
+    )
 
 
 def _seen_by_consumers(record: Record) -> tuple[object, ...]:

@@ -18,6 +18,9 @@ from controller.model.record import Event, Record
 from controller.planner.plan import Wishes
 from controller.planner.rollback import Mode
 
+LEAP = 5.0
+"""Seconds by which the wall clock goes ahead of the monotonic one when it is set and not only slewed."""
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -59,6 +62,10 @@ class Memory:
     _orphans: dict[str, str] = field(default_factory=dict)
     _missing: dict[str, float] = field(default_factory=dict)
     _removed: dict[str, float] = field(default_factory=dict)
+    _offset: float | None = None
+    """Wall clock less monotonic clock, when that was last read."""
+    _leaps: int = 0
+    _leaps_seen: dict[str, int] = field(default_factory=dict)
 
     def retry_now(self, app: str) -> None:
         """The next try of the run that calls this is at once."""
@@ -79,6 +86,17 @@ class Memory:
             lifted = app in self._lifted
             self._lifted.discard(app)
             return lifted
+
+    def take_leap(self, app: str, moment: Moment) -> bool:
+        """Whether the wall clock leaped ahead since the app's last run: it was set, or the machine slept. What was
+        noted before says nothing of the time that has passed. Answers so once for each app."""
+        with self._lock:
+            offset = moment.now.timestamp() - moment.monotonic
+            if self._offset is not None and offset - self._offset > LEAP:
+                self._leaps += 1
+            self._offset = offset
+            seen, self._leaps_seen[app] = self._leaps_seen.get(app, 0), self._leaps
+            return seen < self._leaps
 
     def note_orphan(self, app: str, folder: str) -> None:
         """Containers of a project in the apps tree run, and there is neither a folder nor a record of it."""

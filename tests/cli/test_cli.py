@@ -214,7 +214,9 @@ def test_reconcile_prints_actions_and_errors_are_1(
     actions = [Action("compose_up", "web", "1 service")]
     asked: list[object] = []
 
-    def sweep(_settings: object, names: tuple[str, ...], dry_run: bool, *, lift: bool) -> list[Action]:
+    def sweep(
+        _settings: object, names: tuple[str, ...], dry_run: bool, *, lift: bool, **_: bool
+    ) -> list[Action]:
         asked.append((names, dry_run, lift))
         return actions
 

@@ -308,6 +308,7 @@ def test_a_loop_of_wake_ups_in_the_backoff_tells_a_drift_once(world: World) -> N
     assert world.told("web").count("app.drift") == 1
 
 
+@pytest.mark.fault("E06")
 def test_a_clock_that_is_set_back_makes_nobody_wait_until_it_is_there_again(world: World) -> None:
     class SetBack(SteppedClock):
         behind = 0.0
