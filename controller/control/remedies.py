@@ -104,6 +104,13 @@ REMEDIES = {
             "or widen `default-address-pools` in /etc/docker/daemon.json, and restart the engine",
         ),
     ),
+    "ComposeUnusable": Remedy(
+        "",
+        (
+            "install what is named above; `homeport doctor` checks it",
+            "if it cannot be started: see `free -h`, `ulimit -a`, and what else runs on this machine",
+        ),
+    ),
     "DiskFull": Remedy(
         "",
         (
@@ -126,6 +133,10 @@ REMEDIES = {
             "`docker inspect -f '{{{{json .State.Health}}}}' {containers}` shows what the check says",
             "`homeport restart {app}` stops and starts it",
         ),
+    ),
+    "Paused": Remedy(
+        "leaves it paused: whoever did that has a reason, a backup perhaps; Ready comes back once it runs on",
+        ("`docker unpause {containers}` lets it run on",),
     ),
     # Providers.
     "DependencyMissing": Remedy(

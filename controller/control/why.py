@@ -109,7 +109,8 @@ def _nothing_known(
 ) -> tuple[Link, ...]:
     """The one link of an app of which nothing is known at this moment, or none."""
     if not engine_answers(service):
-        return (Link(record.name, "Unknown", "EngineUnreachable", "the container engine does not answer"),)
+        why = str((service.get("engine") or {}).get("message") or "the container engine does not answer")
+        return (Link(record.name, "Unknown", "EngineUnreachable", why),)
     if trouble := forgets(service):
         return (Link(record.name, "Unknown", "StateUnavailable", f"nothing can be remembered: {trouble}"),)
     if record.condition("Ready") is not None and last_word(record) == "Unknown":
@@ -292,11 +293,12 @@ def _names(records: Mapping[str, Record], why: Why, service: Mapping[str, Any]) 
 
 
 def _unhealthy_containers(record: Record) -> list[str]:
-    """Names of the containers of the services whose health check does not pass."""
+    """Names of the containers of the services whose health check does not pass, or that are paused."""
     names: list[str] = []
     for fields in record.observed_services.values():
         containers = fields.get("containers")
-        if fields.get("health") not in _FINE and isinstance(containers, list | tuple):
+        ill = fields.get("health") not in _FINE or fields.get("state") == "paused"
+        if ill and isinstance(containers, list | tuple):
             names.extend(map(str, containers))
     return sorted(names)
 

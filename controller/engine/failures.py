@@ -48,14 +48,25 @@ _IMAGE_FAILED = re.compile(
 )
 _LOGFMT = re.compile(r'^time="[^"]*" level=(?P<level>\w+) msg="(?P<text>(?:[^"\\]|\\.)*)".*$')
 _COMPARED = 20  # lines; a child may have said thousands
-_POOL_HINT = "; remove unused networks or widen default-address-pools of the engine"
+_MAY_NOT = (
+    "the user that Homeport runs as may not use its socket: run it as root, or `usermod -aG docker USER` (which is as "
+    "good as root) and start it again"
+)
+_HINTS = {
+    "NoAddressPool": "remove networks that nothing uses (`docker network ls`), or widen the pools in "
+    '/etc/docker/daemon.json, as in {"default-address-pools": [{"base": "10.201.0.0/16", "size": 24}]}, and restart '
+    "the engine",
+    "DiskFull": "make room: `df -h`, `docker system df`, `docker image prune`; never `docker volume prune`, it deletes data",
+}
+"""By the reason, what to do about it: of these two the engine's own words say nothing of a way out."""
 
 
 def unreachable(cause: object, host: str = "") -> EngineUnreachable:
     """The engine does not answer, in words for people."""
+    why = shorten(redact(str(cause)), 200)
+    fix = _MAY_NOT if "permission denied" in why.lower() else "start it, or set DOCKER_HOST"
     return EngineUnreachable(
-        f"the Docker engine{f' at {host}' if host else ''} does not answer "
-        f"({shorten(redact(str(cause)), 200)}); start it, or set DOCKER_HOST"
+        f"the Docker engine{f' at {host}' if host else ''} does not answer ({why}); {fix}"
     )
 
 
@@ -98,15 +109,22 @@ def compose_failure(
         of = f"service{'s' if len(services) > 1 else ''} {', '.join(services)}"
         why = shorten(redact(failed["why"].strip(), secrets))
         reason = reason_of(failed["why"], "PullFailed")
-        return AppError(reason, f"{what}: image {failed['image']} of {of} cannot be pulled: {why}")
+        return AppError(
+            reason, hinted(reason, f"{what}: image {failed['image']} of {of} cannot be pulled: {why}")
+        )
     message = last_words(stderr, secrets) or "Compose said nothing"
     reason = reason_of(text, default)
-    return AppError(reason, f"{what}: {message}" + (_POOL_HINT if reason == "NoAddressPool" else ""))
+    return AppError(reason, hinted(reason, f"{what}: {message}"))
 
 
 def reason_of(text: str, default: str) -> str:
     """The reason for a status that an engine's or Compose's words stand for."""
     return next((reason for reason, pattern in _CAUSES if pattern.search(text)), default)
+
+
+def hinted(reason: str, message: str) -> str:
+    """The message with what to do about it, where that can be said for all that fails for this reason."""
+    return f"{message}; {_HINTS[reason]}" if reason in _HINTS else message
 
 
 @contextmanager
@@ -140,7 +158,8 @@ def _refusal(what: str, reason: str | None, host: str, error: Any) -> HomeportEr
     text = str(error.explanation or error)
     if reason is None:
         return unreachable(f"{what}: {text}", host)
-    return AppError(reason_of(text, reason), shorten(f"{what}: {redact(text)}"))
+    reason = reason_of(text, reason)
+    return AppError(reason, hinted(reason, shorten(f"{what}: {redact(text)}")))
 
 
 def _root(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from threading import Lock
 
 from controller.engine import document as documents
 from controller.engine.compose import Compose
+from controller.engine.failures import hinted
 from controller.model.desired import LEAST_TRUST, Present, Trust
 from controller.model.errors import AppError, InputInvalid, Superseded
 from controller.model.manifest import steers_tools
@@ -40,6 +41,13 @@ class WorkFolder:
         with self.temporary(document) as temporary, _writing():
             temporary.replace(path)
         return path
+
+    def kept(self, app: str) -> str:
+        """The document that was kept last under the app's name, or ""."""
+        try:
+            return (self._path / f"{app}.json").read_text(encoding="utf-8")
+        except OSError:
+            return ""
 
     def forget(self, app: str) -> None:
         """Nothing of the app is left here."""
@@ -163,6 +171,5 @@ def _writing() -> Iterator[None]:
         yield
     except OSError as error:
         reason = "DiskFull" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "ApplyFailed"
-        raise AppError(
-            reason, f"the work folder cannot be written: {error.strerror}: {error.filename}"
-        ) from error
+        message = f"the work folder cannot be written: {error.strerror}: {error.filename}"
+        raise AppError(reason, hinted(reason, message)) from error

@@ -26,6 +26,7 @@ FaultKind = Literal[
     "restarting",
     "starting",
     "unhealthy",
+    "paused",
 ]
 
 REPAIRABLE: frozenset[FaultKind] = frozenset(
@@ -218,6 +219,8 @@ def _state(
         case "restarting":
             # Without the number of restarts: it is in the status, and here each one would be news.
             return "restarting", f"restarts again and again (exit {container.exit_code})"
+        case "paused":
+            return "paused", "container is paused"
         case "exited" | "dead" if is_done(service, container, completed):
             return None
         case "exited" | "dead":
@@ -243,6 +246,8 @@ def job_done(service: str, config_hash: str) -> str:
 
 
 def incarnation_of(observed: Observed) -> str:
-    """Changes whenever any container of the app is another one or was started again; one-shots that ended do not count."""
-    running = [c.incarnation for c in observed.containers if c.state == "running" and not c.oneoff]
+    """Changes whenever any container of the app is another one or was started again; one-shots that ended do not count,
+    and who is paused goes on later."""
+    alive = ("running", "paused")
+    running = [c.incarnation for c in observed.containers if c.state in alive and not c.oneoff]
     return ",".join(sorted(running))

@@ -68,6 +68,9 @@ def judge(
         reason = "CrashLooping" if kinds & {"down", "failed"} else "ApplyFailed"
         given_up = not target.good and record.retries >= 1
         return Judgement(Verdict("Failed", reason, causes), failed=True, given_up=given_up)
+    if "paused" in kinds:
+        # Never by accident: a backup wants its files to stand still. Whoever did it takes it back.
+        return Judgement(Verdict("Degraded", "Paused", causes))
     if kinds & {"mount", "content"}:
         # The whole app was applied, and what Compose sees no difference in comes next.
         return Judgement(Verdict("Progressing", "Progressing", causes), _MARGIN, pending=True)

@@ -149,6 +149,8 @@ def _preflight(work: Work, action: Action, rendered: Rendered) -> Run[None]:
             return  # its images were kept
         absent = yield from ask(fx.FindMissingImages(rendered))
         if absent and isinstance(work.desired, Present):
+            images = sorted({s.image for s in rendered.services if s.name in absent})
+            yield from _begin(work, f"pull {', '.join(images)}: not on this machine yet")
             yield from ask(fx.Pull(work.desired, rendered, absent))
     except AppError as error:
         raise ActionFailed(action, error) from error

@@ -333,6 +333,33 @@ CASES: dict[str, tuple[Record, str]] = {
                `homeport restart web` stops and starts it
         """,
     ),
+    "Paused": (
+        app(
+            "Degraded",
+            "Paused",
+            "service web: container is paused",
+            observed_services={"web": {"state": "paused", "restarts": 0, "containers": ["web-web-1"]}},
+        ),
+        """
+        web is Degraded: service web: container is paused [Paused]
+        Since: 2026-01-01 12:00 UTC (12 min)
+        Runs:  nothing of web; last applied was generation 1 (rev2): web paused
+        Next:  leaves it paused: whoever did that has a reason, a backup perhaps; Ready comes back once it runs on
+        To do: `docker unpause web-web-1` lets it run on
+        """,
+    ),
+    "ComposeUnusable": (
+        app("Failed", "ComposeUnusable", "no Compose was found"),
+        """
+        web is Failed: no Compose was found [ComposeUnusable]
+        Since: 2026-01-01 12:00 UTC (12 min)
+        Runs:  generation 1 (rev2), the newest: web running
+        Next:  waits for your choice, or for an edit
+        To do: install what is named above; `homeport doctor` checks it
+               if it cannot be started: see `free -h`, `ulimit -a`, and what else runs on this machine
+               `homeport reconcile web` tries again now
+        """,
+    ),
     "AwaitingHooks": (
         app("Progressing", "AwaitingHooks", "on_start hooks have not run yet"),
         """

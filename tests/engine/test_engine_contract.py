@@ -473,6 +473,7 @@ def test_contents_change_with_what_is_copied_into_a_container_and_with_nothing_e
 # ---- what an interrupted apply leaves ----
 
 
+@pytest.mark.fault("D11")
 def test_a_successor_that_never_ran_is_removed_ahead_of_an_apply(world: World) -> None:
     world.apply(WEB)
     before = world.one()
@@ -482,6 +483,7 @@ def test_a_successor_that_never_ran_is_removed_ahead_of_an_apply(world: World) -
     assert world.one().incarnation == before.incarnation
 
 
+@pytest.mark.fault("D11")
 def test_a_successor_that_runs_under_its_temporary_name_gets_its_own(world: World) -> None:
     world.apply(WEB)
     name = world.one().name
@@ -834,6 +836,7 @@ def test_an_interrupt_ends_an_apply_after_its_grace_and_the_next_makes_it_whole(
         assert again.one().name == f"{docker_world.app}-web-1"
 
 
+@pytest.mark.fault("D03")
 @pytest.mark.engine
 def test_an_apply_that_takes_too_long_is_ended(docker_world: World) -> None:
     docker_world.apply(f"services:\n  web:{SLEEPER.replace('0s', '20s')}")
@@ -1068,6 +1071,7 @@ def test_a_log_that_cannot_be_read_back_has_no_last_lines(docker_world: World) -
     assert docker_world.engine.last_lines(docker_world.one().id, rendered) == ()
 
 
+@pytest.mark.fault("D11")
 @pytest.mark.engine
 def test_a_foreign_container_keeps_its_network_when_ours_go(docker_world: World) -> None:
     text = WEB.replace("network_mode: none", "init: true")
@@ -1102,6 +1106,7 @@ def test_a_process_that_holds_a_port_is_named(docker_world: World) -> None:
     assert busy[port].startswith("process ")
 
 
+@pytest.mark.fault("D01")
 @pytest.mark.engine
 def test_an_engine_that_was_killed_is_lost_and_found_again(
     private_engine: PrivateEngine, tmp_path: Path, app_prefix: str

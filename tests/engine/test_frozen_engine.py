@@ -15,6 +15,8 @@ from controller.engine.docker_engine import DockerEngine
 from controller.engine.endpoint import Endpoint
 from controller.model.errors import EngineUnreachable
 
+pytestmark = pytest.mark.fault("D03")
+
 VERSION = b'{"ApiVersion": "1.41"}'
 
 
