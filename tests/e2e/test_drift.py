@@ -75,6 +75,7 @@ def kill(home: Home, container: str) -> None:
         client.kill(container)
 
 
+@pytest.mark.fault("D10")
 def test_what_a_person_changed_by_hand_is_brought_back_to_the_target(home: Home) -> None:
     compose = SLEEPER.replace("    network_mode: none\n", "")
     image = f"{home.name('hand')}:1"
@@ -202,6 +203,7 @@ def test_edits_made_while_the_service_is_down_are_applied_once_at_its_start(home
     assert [line["kind"] for line in home.log("action.done")][done:].count("compose_up") == 1
 
 
+@pytest.mark.fault("D10")
 @pytest.mark.parametrize("how", ["by command", "by its manifest"])
 def test_a_suspended_app_is_left_as_it_is_says_its_drift_and_catches_up_when_resumed(
     home: Home, how: str

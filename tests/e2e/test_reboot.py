@@ -44,6 +44,7 @@ def lines_of(home: Home, since: int) -> list[tuple[str, str]]:
     return [(str(line.get("app", "")), line["event"]) for line in home.log()[since:]]
 
 
+@pytest.mark.fault("D01")
 @pytest.mark.parametrize("what", ["the machine", "the engine alone"])
 def test_after_a_reboot_all_come_back_in_order_and_say_what_they_wait_for(
     private_engine: PrivateEngine, tmp_path: Path, what: str

@@ -88,6 +88,7 @@ def test_an_image_that_is_not_here_is_pulled(home: Home, registry: Registry) -> 
 
 
 @pytest.mark.fault("B02")
+@pytest.mark.fault("D09")
 def test_a_tag_that_is_not_there_is_said_and_leaves_what_runs_untouched(
     home: Home, registry: Registry
 ) -> None:
@@ -110,6 +111,7 @@ def test_a_tag_that_is_not_there_is_said_and_leaves_what_runs_untouched(
 
 
 @pytest.mark.fault("B02")
+@pytest.mark.fault("D09")
 def test_a_registry_that_is_down_stops_nothing_and_is_tried_until_it_is_back(
     home: Home, registry: Registry
 ) -> None:

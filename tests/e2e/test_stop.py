@@ -39,6 +39,7 @@ services:
 """
 
 
+@pytest.mark.fault("E02")
 def test_a_running_up_is_given_its_time_and_the_next_start_carries_on(home: Home) -> None:
     home.put("slow", SLOW_UP)
     home.start()
@@ -50,6 +51,7 @@ def test_a_running_up_is_given_its_time_and_the_next_start_carries_on(home: Home
     assert sorted(home.containers("slow")) == [f"{home.name('slow')}-first-1", f"{home.name('slow')}-main-1"]
 
 
+@pytest.mark.fault("E02")
 def test_an_up_that_takes_longer_than_the_grace_is_ended_and_leaves_no_wreckage(home: Home) -> None:
     home.settings["shutdown-grace"] = "0.2"
     home.put("slow", SLOW_UP)
@@ -64,6 +66,7 @@ def test_an_up_that_takes_longer_than_the_grace_is_ended_and_leaves_no_wreckage(
     assert sorted(home.containers("slow")) == [f"{home.name('slow')}-first-1", f"{home.name('slow')}-main-1"]
 
 
+@pytest.mark.fault("E02")
 def test_a_running_hook_is_ended_at_once(home: Home) -> None:
     put_provider(home, install="sleep 600\n")
     put_consumer(home)

@@ -59,6 +59,7 @@ def test_an_app_that_was_started_by_hand_is_taken_over_as_it_runs(home: Home) ->
     assert not home.log("action.failed")
 
 
+@pytest.mark.fault("D11")
 def test_a_project_from_elsewhere_is_left_alone_until_a_person_adopts_it(home: Home, tmp_path: Path) -> None:
     elsewhere = home.put("twin", into=tmp_path)
     compose(home, elsewhere, "up", "-d")

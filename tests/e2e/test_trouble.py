@@ -21,6 +21,7 @@ from rig.waiting import wait_until
 pytestmark = pytest.mark.engine
 
 
+@pytest.mark.fault("D10")
 def test_a_container_removed_stopped_or_killed_is_brought_back(home: Home) -> None:
     home.start()
     home.put("heal")
@@ -82,6 +83,7 @@ def test_kill_9_of_the_service_at_random_moments_ends_in_the_same_state(home: Ho
     )
 
 
+@pytest.mark.fault("E02")
 def test_stopping_the_service_stops_no_app_and_starting_it_changes_nothing(home: Home) -> None:
     home.start()
     home.put("stay")
@@ -97,6 +99,7 @@ def test_stopping_the_service_stops_no_app_and_starting_it_changes_nothing(home:
     assert home.stop(signal.SIGTERM) == 0
 
 
+@pytest.mark.fault("E03")
 def test_a_second_service_on_the_same_state_says_who_holds_it(home: Home) -> None:
     home.start()
     assert home.process is not None
@@ -105,6 +108,7 @@ def test_a_second_service_on_the_same_state_says_who_holds_it(home: Home) -> Non
     assert str(home.process.pid) in second.stderr
 
 
+@pytest.mark.fault("E03")
 def test_a_second_service_on_the_same_tree_is_refused_whatever_its_state(home: Home) -> None:
     home.start()
     assert home.process is not None
@@ -217,6 +221,7 @@ def test_many_folders_that_vanish_are_held_until_a_person_lets_them_go(home: Hom
     assert sorted(home.containers()) == [f"{home.name(f'n{number}')}-main-1" for number in (4, 5)]
 
 
+@pytest.mark.fault("D01")
 def test_the_engine_killed_and_started_again_is_all_ready_with_no_hand(
     private_engine: PrivateEngine, tmp_path: Path
 ) -> None:
@@ -244,6 +249,7 @@ def test_the_engine_killed_and_started_again_is_all_ready_with_no_hand(
 
 
 @pytest.mark.fault("B08")
+@pytest.mark.fault("D11")
 def test_a_foreign_project_of_the_same_name_is_left_alone(home: Home, tmp_path: Path) -> None:
     elsewhere = home.put("twin", into=tmp_path)
     compose = elsewhere / "docker-compose.yaml"
