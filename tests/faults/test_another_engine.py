@@ -45,7 +45,7 @@ def test_an_engine_without_its_disk_is_left_as_it_is_until_the_disk_is_back(
         subprocess.run(["mount", "-t", "tmpfs", "none", str(data)], check=True)
         private_engine.start()
         build_sample_image(private_engine.host)
-        (strange,) = wait_until(lambda: home.log("engine.strange"), "it is said", 30)
+        (strange,) = wait_until(lambda: home.log("engine.strange"), "it is said", 60)
         assert "furtka_d-db_data" in strange["message"]
         assert "homeport reconcile --new-engine" in strange["message"]
         status = home.run("status")
@@ -90,7 +90,7 @@ def test_after_a_wipe_one_word_installs_everything_anew(
         shutil.rmtree(private_engine.directory / "data")
         private_engine.start()
         build_sample_image(private_engine.host)
-        wait_until(lambda: home.log("engine.strange"), "it is said", 30)
+        wait_until(lambda: home.log("engine.strange"), "it is said", 60)
         assert not home.containers()
         home.stop()
         if not asked_of_the_service:

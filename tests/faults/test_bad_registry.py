@@ -39,7 +39,7 @@ def test_a_registry_that_refuses_is_quoted_and_asked_again_only_when_it_is_time(
     home.wait("web", "Ready")
     before = home.ids()
     edit_to(home, "web", registry.reference("web:2"))
-    told = home.wait("web", "Failed", timeout=30)
+    told = home.wait("web", "Failed", timeout=60)
     ready = ready_of(told)
     assert ready["reason"] == "PullFailed"
     assert registry.reference("web:2") in ready["message"]
@@ -61,12 +61,12 @@ def test_a_registry_that_hangs_delays_nobody_else(home: Home, registry: BadRegis
     home.wait("web", "Ready")
     before = home.ids()
     edit_to(home, "web", registry.reference("web:2"))
-    wait_until(lambda: registry.asked, "the pull is at work", 20)
+    wait_until(lambda: registry.asked, "the pull is at work", 60)
     home.put("other")
     home.wait("other", "Ready")
     assert registry.reference("web:2") in ready_of(home.wait("web", "Progressing"))["message"]
     assert {name: i for name, i in home.ids().items() if name in before} == before
     edit_to(home, "web", "homeport/sample:1")
     registry.status = 500
-    home.wait("web", "Ready", timeout=30)
+    home.wait("web", "Ready", timeout=60)
     assert {name: i for name, i in home.ids().items() if name in before} == before

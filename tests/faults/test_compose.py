@@ -53,7 +53,7 @@ def test_a_compose_that_does_not_fit_is_said_and_all_goes_on_when_it_does(
     assert "install the docker-compose plugin" in home.run("doctor").stdout
     assert not home.containers()
     shim.write(REAL)
-    home.wait("web", "Ready", timeout=30)
+    home.wait("web", "Ready", timeout=60)
 
 
 def test_an_up_that_does_nothing_and_says_it_did_is_seen_through(home: Home, shim: Shim) -> None:
@@ -81,7 +81,7 @@ def test_an_up_that_never_ends_talking_costs_no_memory(home: Home, shim: Shim) -
     )
     assert peak < 200_000, "KiB"
     shim.write(REAL)
-    home.wait("web", "Ready", timeout=30)
+    home.wait("web", "Ready", timeout=60)
 
 
 @pytest.mark.slow
@@ -92,15 +92,15 @@ def test_an_up_that_hangs_is_ended_at_its_deadline_and_delays_nobody_else(home: 
     )
     home.put("web")
     home.start()
-    wait_until(lambda: home.log("app.progressing", "web"), "it is begun")
+    wait_until(lambda: home.log("app.progressing", "web"), "it is begun", 60)
     folder = home.put("other")
     home.wait("other", "Ready")
     (folder / "docker-compose.yaml").write_text(SLEEPER + "    environment: {EDIT: '1'}\n")
-    wait_until(lambda: home.env_of("other").get("EDIT") == "1", "others are edited meanwhile")
+    wait_until(lambda: home.env_of("other").get("EDIT") == "1", "others are edited meanwhile", 60)
     ready = ready_of(home.wait("web", "Failed", timeout=60))
     assert "was not done in 31 s" in ready["message"]
     shim.write(REAL)
     home.wait("web", "Ready", timeout=90)
     assert home.process is not None
     pid = home.process.pid
-    wait_until(lambda: not children(pid), "no child is left")
+    wait_until(lambda: not children(pid), "no child is left", 60)

@@ -54,7 +54,7 @@ def test_a_container_that_was_changed_by_hand_is_as_it_was_soon_after(home: Home
             return False
         return set(containers[0]["NetworkSettings"]["Networks"]) == {f"{home.name('web')}_default"}
 
-    wait_until(as_it_was, f"as it was, after it was {how}", 20)
+    wait_until(as_it_was, f"as it was, after it was {how}", 60)
     home.wait("web", "Ready")
     assert home.ids("other") == other
 
@@ -89,7 +89,7 @@ def test_what_is_held_by_a_person_is_shown_and_left(home: Home) -> None:
 def test_a_container_that_is_killed_for_its_memory_is_brought_back_and_the_loop_is_told(home: Home) -> None:
     hungry = NETWORKED.replace('["sleep", "100000"]', '["sh", "-c", "sleep 0.3; exec tail /dev/zero"]')
     home.put("hungry", hungry + "    mem_limit: 16m\n")
-    ready = ready_of(home.wait("hungry", "Failed", timeout=30))
+    ready = ready_of(home.wait("hungry", "Failed", timeout=60))
     assert ready["reason"] == "CrashLooping"
     assert "137" in ready["message"]
     assert {home.word("web"), home.word("other")} == {"Ready"}

@@ -69,10 +69,10 @@ def test_a_killed_engine_that_keeps_its_containers_running_costs_nobody_a_restar
         ready(home, "db", "app", "plain")
         before, done = home.ids(), len(home.log("action.done"))
         engine.kill9()
-        wait_until(lambda: home.log("engine.lost"), "it is said", 20)
+        wait_until(lambda: home.log("engine.lost"), "it is said", 60)
         assert home.run("status").stdout.count("Unknown") >= 3
         engine.start()
-        wait_until(lambda: home.log("engine.back"), "it is said", 30)
+        wait_until(lambda: home.log("engine.back"), "it is said", 60)
         home.run("reconcile")
         ready(home, "db", "app", "plain")
         assert home.ids() == before
@@ -100,7 +100,7 @@ def test_an_engine_that_is_stopped_and_started_three_times_brings_all_back_each_
         pid = home.process.pid if home.process else 0
         for turn in range(1, 4):
             private_engine.shut_down()
-            wait_until(lambda n=turn: len(home.log("engine.lost")) == n, "it is said", 20)
+            wait_until(lambda n=turn: len(home.log("engine.lost")) == n, "it is said", 60)
             if turn == 2:
                 (home.apps / home.name("no") / "docker-compose.yaml").write_text(
                     policy("no") + "    environment: {EDIT: '1'}\n"
@@ -145,7 +145,7 @@ def test_a_frozen_engine_holds_no_thread_and_all_goes_on_when_it_thaws(
         pid = home.process.pid
         private_engine.thaw()
         ready(home, "web", "other")
-        wait_until(lambda: home.env_of("web").get("EDIT") == "1", "the edit is done", 30)
+        wait_until(lambda: home.env_of("web").get("EDIT") == "1", "the edit is done", 60)
         wait_until(
             lambda: len(list(Path(f"/proc/{pid}/task").iterdir())) <= tasks, "no thread is left behind", 30
         )
@@ -177,7 +177,7 @@ def test_an_engine_that_restarts_in_the_middle_of_up_or_down_leaves_no_wreckage(
             begun = len(home.log("app.progressing", "web"))
             edit = f"    environment: {{EDIT: '{number}'}}\n    volumes:"
             (folder / "docker-compose.yaml").write_text(text.replace("    volumes:", edit, 1))
-            wait_until(lambda n=begun: len(home.log("app.progressing", "web")) > n, "up begins", 30)
+            wait_until(lambda n=begun: len(home.log("app.progressing", "web")) > n, "up begins", 60)
             time.sleep(chance.uniform(0.0, 0.8))  # the random moment itself
             private_engine.kill9() if number % 2 else private_engine.shut_down()
             private_engine.start()
@@ -188,7 +188,7 @@ def test_an_engine_that_restarts_in_the_middle_of_up_or_down_leaves_no_wreckage(
         for number in range(3):
             aside = home.apps.parent / "aside"
             folder.rename(aside)
-            wait_until(lambda n=number: len(home.log("app.removing", "web")) > n, "down begins", 30)
+            wait_until(lambda n=number: len(home.log("app.removing", "web")) > n, "down begins", 60)
             time.sleep(chance.uniform(0.0, 0.4))  # the random moment itself
             private_engine.kill9()
             private_engine.start()
@@ -267,7 +267,7 @@ def test_a_full_disk_of_the_engine_stops_nobody_is_said_and_nothing_is_thrown_aw
         wait_until(lambda: home.word("web") == "Failed", "an edit fails", 60)
         ballast.unlink()
         ready(home, "new", "web", "db")
-        wait_until(lambda: home.env_of("web").get("EDIT") == "1", "and is done when there is room", 30)
+        wait_until(lambda: home.env_of("web").get("EDIT") == "1", "and is done when there is room", 60)
         after = home.ids("db")
         assert after == {n: i for n, i in before.items() if n in after}
     finally:

@@ -55,19 +55,19 @@ def test_a_cut_event_stream_is_opened_again_and_nothing_of_it_is_left(home: Home
     for short in ("web", "other"):
         home.wait(short, "Ready")
     other = home.ids("other")
-    wait_until(lambda: proxy.streams == 1, "it listens")
+    wait_until(lambda: proxy.streams == 1, "it listens", 60)
     files, tasks, lines = open_files(home), threads(home), len(home.log())
     for _ in range(6):
         count = proxy.count
         assert proxy.cut(only_events=True) == 1
-        wait_until(lambda n=count: proxy.streams == 1 and proxy.count > n, "it listens again", 15)
+        wait_until(lambda n=count: proxy.streams == 1 and proxy.count > n, "it listens again", 60)
     assert len(home.log()) == lines, "the engine was never away: nothing is to be said"
-    wait_until(lambda: open_files(home) <= files + 2 and threads(home) <= tasks, "nothing is left open")
+    wait_until(lambda: open_files(home) <= files + 2 and threads(home) <= tasks, "nothing is left open", 60)
 
     proxy.cut(only_events=True)
     before = home.ids("web")
     kill(proxy.engine, f"{home.name('web')}-main-1")
-    wait_until(lambda: home.ids("web") != before, "what happened while nobody listened is seen")
+    wait_until(lambda: home.ids("web") != before, "what happened while nobody listened is seen", 60)
     home.wait("web", "Ready")
     assert home.ids("other") == other
 
@@ -83,7 +83,7 @@ def test_what_a_silent_event_stream_does_not_tell_is_found_by_the_next_resync(
     proxy.swallow_events = True
     before = home.ids("web")
     kill(proxy.engine, f"{home.name('web')}-main-1")
-    wait_until(lambda: home.ids("web") != before, "it is found all the same")
+    wait_until(lambda: home.ids("web") != before, "it is found all the same", 60)
     home.wait("web", "Ready")
 
 
@@ -96,7 +96,7 @@ def test_an_event_stream_that_says_nonsense_costs_one_connection(home: Home, pro
     for _ in range(2):
         before = home.ids("web")
         kill(proxy.engine, f"{home.name('web')}-main-1")
-        wait_until(lambda old=before: home.ids("web") not in (old, {}), "it is seen", 15)
+        wait_until(lambda old=before: home.ids("web") not in (old, {}), "it is seen", 60)
         home.wait("web", "Ready")
     assert len(home.log("events.failed")) == 1, "it is told, once"
 
@@ -120,7 +120,7 @@ def test_whichever_calls_are_lost_the_apps_end_as_their_folders_say(
         )
     proxy.drop = lambda _number: False
     for number in range(3):
-        home.wait(f"n{number}", "Ready", timeout=30)
+        home.wait(f"n{number}", "Ready", timeout=60)
     assert sorted(home.containers()) == [f"{home.name(f'n{number}')}-main-1" for number in range(3)]
 
 
@@ -144,15 +144,15 @@ def test_a_socket_that_goes_is_said_once_and_the_new_one_is_found_by_its_path(
         home.wait(short, "Ready")
     other = home.ids("other")
     proxy.shut(keep_file=how != "is removed")
-    wait_until(lambda: home.log("engine.lost"), "it is said")
+    wait_until(lambda: home.log("engine.lost"), "it is said", 60)
     (folder / "docker-compose.yaml").write_text(SLEEPER + "    environment: {EDIT: '1'}\n")
     (lost,) = home.log("engine.lost")
     assert proxy.host in lost["message"]
     status = home.run("status")
     assert "Unknown" in status.stdout
     proxy.listen()
-    wait_until(lambda: home.log("engine.back"), "it is found", 20)
-    wait_until(lambda: home.env_of("web").get("EDIT") == "1", "the edit of meanwhile is done")
+    wait_until(lambda: home.log("engine.back"), "it is found", 60)
+    wait_until(lambda: home.env_of("web").get("EDIT") == "1", "the edit of meanwhile is done", 60)
     home.wait("web", "Ready")
     assert home.ids("other") == other
     assert len(home.log("engine.lost")) == len(home.log("engine.back")) == 1
@@ -165,10 +165,10 @@ def test_who_may_not_use_the_socket_is_told_how_to_get_leave(home: Home, proxy: 
     # Root without the right to pass over permissions, as a service of another user is.
     home.program = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *home.program]
     home.start()
-    (lost,) = wait_until(lambda: home.log("engine.lost"), "it is said")
+    (lost,) = wait_until(lambda: home.log("engine.lost"), "it is said", 60)
     for said in (lost["message"], home.run("doctor").stdout):
         assert proxy.host in said
         assert "usermod -aG" in said
     proxy.path.chmod(0o600)
-    wait_until(lambda: home.log("engine.back"), "it is found", 20)
+    wait_until(lambda: home.log("engine.back"), "it is found", 60)
     home.wait("web", "Ready")

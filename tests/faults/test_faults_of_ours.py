@@ -116,6 +116,6 @@ def test_a_timer_whose_task_fails_calls_it_again(fault: type[BaseException]) -> 
     ticker = Ticker("test-ticker", [Task(0.01, task)], SystemClock().monotonic)
     ticker.start()
     try:
-        wait_until(lambda: len(calls) >= 3, "it is called again")
+        wait_until(lambda: len(calls) >= 3, "it is called again", 60)
     finally:
         ticker.stop()

@@ -77,7 +77,7 @@ def test_a_strangers_network_of_our_name_is_used_and_left_where_it_is(
         home.start()
         home.wait("web", "Ready")
         folder.rename(home.apps.parent / "aside")
-        wait_until(lambda: home.status("web") is None, "it goes", 30)
+        wait_until(lambda: home.status("web") is None, "it goes", 60)
         assert look(home, guest) == before
         assert list(client.inspect_network(network)["Containers"]) == [guest]
 
@@ -93,7 +93,7 @@ def test_of_two_networks_of_one_name_none_is_taken_and_it_is_said(home: Home, st
         home.wait("other", "Ready")
         assert name in ready_of(home.wait("web", "Failed"))["message"]
         client.remove_network(networks[0])
-        home.wait("web", "Ready", timeout=30)
+        home.wait("web", "Ready", timeout=60)
         assert client.inspect_network(networks[1])
 
 
@@ -110,14 +110,14 @@ def test_an_edit_of_a_network_on_which_a_stranger_hangs_stops_nothing_that_runs(
         client.connect_container_to_network(guest, network)
     before, theirs = home.ids("web"), look(home, guest)
     (folder / "docker-compose.yaml").write_text(NETWORKED + "networks: {default: {labels: {new: '1'}}}\n")
-    ready = ready_of(home.wait("web", "Failed", timeout=30))
+    ready = ready_of(home.wait("web", "Failed", timeout=60))
     assert ready["reason"] == "PreflightFailed"
     assert f"container {home.name('guest')} on network {network}" in ready["message"]
     assert home.ids("web") == before
     assert look(home, guest) == theirs
     with api(home.engine) as client:
         client.disconnect_container_from_network(guest, network)
-    wait_until(lambda: home.ids("web") not in (before, {}), "it is done when the stranger is gone", 30)
+    wait_until(lambda: home.ids("web") not in (before, {}), "it is done when the stranger is gone", 60)
     home.wait("web", "Ready")
     with api(home.engine) as client:
         assert client.inspect_network(network)["Labels"]["new"] == "1"
@@ -134,9 +134,9 @@ def test_a_stranger_whom_our_removal_meets_keeps_its_network(home: Home, strange
         client.connect_container_to_network(guest, network)
     theirs = look(home, guest)
     folder.rename(home.apps.parent / "aside")
-    wait_until(lambda: home.log("app.removed", "web") or home.word("web") == "Removing", "it goes", 30)
-    wait_until(lambda: not home.containers("web"), "its containers go", 30)
+    wait_until(lambda: home.log("app.removed", "web") or home.word("web") == "Removing", "it goes", 60)
+    wait_until(lambda: not home.containers("web"), "its containers go", 60)
     assert look(home, guest) == theirs
     with api(home.engine) as client:
         client.disconnect_container_from_network(guest, network)
-    wait_until(lambda: home.status("web") is None, "it is gone", 30)
+    wait_until(lambda: home.status("web") is None, "it is gone", 60)

@@ -57,7 +57,7 @@ def test_a_service_that_stops_in_the_middle_of_a_pull_leaves_no_child_and_pulls_
     (folder / "docker-compose.yaml").write_text(
         SLEEPER.replace("homeport/sample:1", registry.reference("web:2"))
     )
-    wait_until(lambda: registry.asked, "the pull is at work", 20)
+    wait_until(lambda: registry.asked, "the pull is at work", 60)
     pid = pid_of(home)
     assert home.stop() == 0
     assert not children(pid)
@@ -65,8 +65,8 @@ def test_a_service_that_stops_in_the_middle_of_a_pull_leaves_no_child_and_pulls_
     asked = len(registry.asked)
     registry.status = 404
     home.start()
-    wait_until(lambda: len(registry.asked) > asked, "it is tried again", 20)
-    wait_until(lambda: home.word("web") == "Failed", "and told")
+    wait_until(lambda: len(registry.asked) > asked, "it is tried again", 60)
+    wait_until(lambda: home.word("web") == "Failed", "and told", 60)
     assert home.ids("web") == before
 
 
@@ -93,18 +93,18 @@ def test_a_stop_that_ends_in_a_kill_leaves_nothing_that_the_next_start_cannot_us
     home.put("other")
     home.start()
     home.wait("other", "Ready")
-    wait_until(lambda: home.containers("slow"), "up is at work")
+    wait_until(lambda: home.containers("slow"), "up is at work", 60)
     other, pid = home.ids("other"), pid_of(home)
     left = children(pid)
     os.kill(pid, signal.SIGTERM)
     home.kill9()
     home.start()
-    home.wait("slow", "Ready", timeout=40)
+    home.wait("slow", "Ready", timeout=60)
     home.run("reconcile")
     names = [f"{home.name('slow')}-{service}-1" for service in ("first", "main")]
     assert sorted(home.containers("slow")) == names
     assert home.ids("other") == other
-    wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in left), "they have ended", 20)
+    wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in left), "they have ended", 60)
 
 
 @pytest.mark.fault("E02")
@@ -112,15 +112,15 @@ def test_a_stop_that_ends_in_a_kill_leaves_nothing_that_the_next_start_cannot_us
 def test_a_second_signal_ends_the_service_at_once(home: Home) -> None:
     home.put("slow", SLOW_UP)
     home.start()
-    wait_until(lambda: home.containers("slow"), "up is at work")
+    wait_until(lambda: home.containers("slow"), "up is at work", 60)
     pid = pid_of(home)
     left = children(pid)
     os.kill(pid, signal.SIGTERM)
-    wait_until(lambda: home.log("service.stopping"), "it is stopping")
+    wait_until(lambda: home.log("service.stopping"), "it is stopping", 60)
     assert home.stop(signal.SIGTERM, timeout=10) == 128 + signal.SIGTERM
-    wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in left), "they have ended", 20)
+    wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in left), "they have ended", 60)
     home.start()
-    home.wait("slow", "Ready", timeout=40)
+    home.wait("slow", "Ready", timeout=60)
 
 
 # -- two services -------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ def test_two_services_with_trees_of_their_own_live_on_one_engine_and_touch_nothi
         assert ready_of(second.wait("both", "Invalid"))["reason"] == "NameConflict"
         before = home.ids()
         shutil.rmtree(second.apps / second.name("both"))
-        wait_until(lambda: second.status("both") is None, "it goes there", 20)
+        wait_until(lambda: second.status("both") is None, "it goes there", 60)
         shutil.rmtree(second.apps / second.name("theirs"))
         wait_until(
             lambda: not home.containers("theirs"), "and with it its containers, where it was applied", 20
@@ -179,22 +179,24 @@ def test_a_service_that_was_frozen_does_what_it_missed_and_takes_no_time_for_a_t
         home.wait(short, "Ready")
     other, died = home.ids("other"), home.ids("dies")
     (folder / "docker-compose.yaml").write_text(starts + f"    healthcheck: {{{healthy}}}\n")
-    wait_until(lambda: (home.status("web") or {})["observed"]["services"], "it is applied")
-    wait_until(lambda: home.word("web") == "Progressing" and home.log("action.done", "web")[1:], "it starts")
+    wait_until(lambda: (home.status("web") or {})["observed"]["services"], "it is applied", 60)
+    wait_until(
+        lambda: home.word("web") == "Progressing" and home.log("action.done", "web")[1:], "it starts", 60
+    )
     frozen = pid_of(home)
     os.kill(frozen, signal.SIGSTOP)
     try:
         with api(home.engine) as client:
             client.kill(f"{home.name('dies')}-main-1")
             look = lambda: client.inspect_container(f"{home.name('web')}-main-1")["State"]  # noqa: E731
-            wait_until(lambda: look()["Health"]["Status"] == "healthy", "nobody sees that it is healthy", 20)
+            wait_until(lambda: look()["Health"]["Status"] == "healthy", "nobody sees that it is healthy", 60)
             started = look()["StartedAt"]
-        wait_until(lambda: _age(started) > 5, "its time is over", 20)
+        wait_until(lambda: _age(started) > 5, "its time is over", 60)
     finally:
         os.kill(frozen, signal.SIGCONT)
     assert home.wait("web", "Ready")["generation"] == 2
     assert not home.log("app.rolled_back")
-    wait_until(lambda: home.ids("dies") not in (died, {}), "what died meanwhile is back")
+    wait_until(lambda: home.ids("dies") not in (died, {}), "what died meanwhile is back", 60)
     home.wait("dies", "Ready")
     assert home.ids("other") == other
 
@@ -217,11 +219,11 @@ def test_a_service_that_may_open_no_more_files_goes_on_when_it_may_again(home: H
     lines = len(home.log())
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (used, free[1]))
     (folder / "docker-compose.yaml").write_text(EDITED)
-    wait_until(lambda: len(home.log()) > lines, "it is said", 30)
+    wait_until(lambda: len(home.log()) > lines, "it is said", 60)
     assert not home.ended()
     assert home.ids() == before
     resource.prlimit(pid, resource.RLIMIT_NOFILE, free)
-    wait_until(lambda: home.env_of("web").get("EDIT") == "1", "the edit is done", 30)
+    wait_until(lambda: home.env_of("web").get("EDIT") == "1", "the edit is done", 60)
     for short in ("web", "other"):
         home.wait(short, "Ready")
     assert {n: i for n, i in home.ids().items() if home.name("other") in n} == {
@@ -241,14 +243,14 @@ def test_a_file_size_limit_tears_no_file_and_is_said(home: Home) -> None:
     try:
         put_consumer(home)
         home.put("web")
-        home.run("reconcile", timeout=30)
+        home.run("reconcile", timeout=60)
         assert not home.ended(), "a write over the limit is an error and no signal"
         env = home.apps / home.name("app") / ".env"
         assert not env.exists() or env.read_text().endswith("\n")
     finally:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, free)
     for short in ("app", "web"):
-        home.wait(short, "Ready", timeout=40)
+        home.wait(short, "Ready", timeout=60)
     assert home.env_of("app")["USER_"] == home.name("app")
     assert home.ids("db") == db
 
@@ -267,16 +269,16 @@ def test_a_log_that_nobody_reads_stops_no_work_and_its_lost_lines_are_counted(ho
     )  # fmt: skip
     try:
         filler = b"x" * 4096
-        wait_until(home.state.exists, "it runs")
+        wait_until(home.state.exists, "it runs", 60)
         os.set_blocking(write, False)  # the other end is ours alone from here on
         _fill(write, filler)
         os.set_blocking(write, True)
         folder = home.put("web")
         home.put("other")
         for short in ("web", "other"):
-            wait_until(lambda s=short: home.word(s) == "Ready", f"{short} is Ready", 30)
+            wait_until(lambda s=short: home.word(s) == "Ready", f"{short} is Ready", 60)
         (folder / "docker-compose.yaml").write_text(EDITED)
-        wait_until(lambda: home.env_of("web").get("EDIT") == "1", "it goes on working", 30)
+        wait_until(lambda: home.env_of("web").get("EDIT") == "1", "it goes on working", 60)
         text = _drain(read)
         (folder / "docker-compose.yaml").write_text(SLEEPER)
 
@@ -285,7 +287,7 @@ def test_a_log_that_nobody_reads_stops_no_work_and_its_lost_lines_are_counted(ho
             text += _drain(read)
             return b"log.lost" in text
 
-        wait_until(told, "the lost lines are counted", 30)
+        wait_until(told, "the lost lines are counted", 60)
         home.stop()
     finally:
         home.stop(signal.SIGKILL)
@@ -332,12 +334,12 @@ def test_a_full_log_disk_stops_no_work_and_its_lost_lines_are_counted(home: Home
         for number in range(5):  # more lines than fit into the log's last page
             home.put(f"n{number}")
         for short in ("web", *(f"n{number}" for number in range(5))):
-            home.wait(short, "Ready", timeout=40)
+            home.wait(short, "Ready", timeout=60)
         (folder / "docker-compose.yaml").write_text(EDITED)
-        wait_until(lambda: home.env_of("web").get("EDIT") == "1", "it goes on working")
+        wait_until(lambda: home.env_of("web").get("EDIT") == "1", "it goes on working", 60)
         ballast.unlink()
         (folder / "docker-compose.yaml").write_text(SLEEPER)
-        (lost, *_) = wait_until(lambda: home.log("log.lost"), "the lost lines are counted")
+        (lost, *_) = wait_until(lambda: home.log("log.lost"), "the lost lines are counted", 60)
         assert lost["count"] > 0
         home.wait("web", "Ready")
         assert home.stop() == 0
@@ -367,13 +369,15 @@ def test_hooks_and_composes_by_the_dozen_leave_no_zombie_no_file_and_no_thread(h
         (folder / "docker-compose.yaml").write_text(text.replace("{USER_", f"{{EDIT: '{number}', USER_"))
         with api(home.engine) as client:
             client.kill(f"{home.name('db')}-main-1")
-        wait_until(lambda: home.env_of("app").get("EDIT") == str(number), f"edit {number}", 30)
+        wait_until(lambda: home.env_of("app").get("EDIT") == str(number), f"edit {number}", 60)
         for short in ("db", "app"):
-            wait_until(lambda s=short: home.word(s) == "Ready", f"{short} after edit {number}", 30)
+            wait_until(lambda s=short: home.word(s) == "Ready", f"{short} after edit {number}", 60)
 
     edit(0)
     files, threads = counts()
     for number in range(1, 16):
         edit(number)
-    wait_until(lambda: counts()[0] <= files + 2 and counts()[1] <= threads, "files and threads are as before")
+    wait_until(
+        lambda: counts()[0] <= files + 2 and counts()[1] <= threads, "files and threads are as before", 60
+    )
     assert not zombies(pid)

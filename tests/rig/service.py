@@ -107,7 +107,7 @@ class Home:
                 env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         wait_until(
-            lambda: len(self.log("service.started")) > said or self.ended(), "the service has started", 20
+            lambda: len(self.log("service.started")) > said or self.ended(), "the service has started", 60
         )
         assert not self.ended(), self.log_file.read_text()
 
@@ -167,7 +167,7 @@ class Home:
         status = self.status(short)
         return str(status["summary"]) if status else ""
 
-    def wait(self, short: str, *words: str, timeout: float = 20) -> dict[str, Any]:
+    def wait(self, short: str, *words: str, timeout: float = 60) -> dict[str, Any]:
         """Wait until the app's summary is one of these; answers with the very status that said so."""
         seen: dict[str, Any] = {}
 
