@@ -273,7 +273,10 @@ class Manager:
         """Nothing is done on an engine of which all that is on record is gone, until a person says so."""
         strange = what_is_strange(self.engine, self.store.records())
         self._note(ENGINE_STRANGE, strange or None)
+        was_strange = bool(self._complaints.get("engine.strange"))
         self._complain("engine.strange", strange)
+        if was_strange and not strange:
+            self.tell("engine.known", "the engine is the one on record again; everything goes on")
 
     def _note(self, fact: str, value: str | None) -> None:
         # A state that cannot be written must not cost the engine's events or the scan; `_check_state` says it.

@@ -73,6 +73,7 @@ def test_an_engine_without_its_disk_is_left_as_it_is_until_the_disk_is_back(
         for short in ("db", "app", "plain"):
             wait_until(lambda s=short: running(home, s), f"{short} runs", 60)
             home.wait(short, "Ready", timeout=60)
+        assert home.log("engine.known")
         assert {name: i.split("@")[0] for name, i in home.ids().items()} == created
         assert (home.apps / home.name("app") / ".env").read_bytes() == env
         assert in_provider(home, "cat", "/data/installs").count("\n") == 1

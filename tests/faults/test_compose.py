@@ -26,7 +26,7 @@ def shim(tmp_path: Path) -> Shim:
 
 @pytest.fixture
 def home(home: Home, shim: Shim) -> Home:
-    home.program = shim.program
+    home.python = shim.python
     return home
 
 

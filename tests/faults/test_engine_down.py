@@ -157,7 +157,7 @@ def test_a_frozen_engine_holds_no_thread_and_all_goes_on_when_it_thaws(
 
 
 @pytest.mark.fault("D04")
-@pytest.mark.parametrize("seed", [1])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_an_engine_that_restarts_in_the_middle_of_up_or_down_leaves_no_wreckage(
     private_engine: PrivateEngine, tmp_path: Path, seed: int
 ) -> None:

@@ -163,7 +163,7 @@ def test_who_may_not_use_the_socket_is_told_how_to_get_leave(home: Home, proxy: 
     home.put("web")
     proxy.path.chmod(0o000)
     # Root without the right to pass over permissions, as a service of another user is.
-    home.program = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *home.program]
+    home.wrapper = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
     home.start()
     (lost,) = wait_until(lambda: home.log("engine.lost"), "it is said", 60)
     for said in (lost["message"], home.run("doctor").stdout):

@@ -264,7 +264,7 @@ def test_a_log_that_nobody_reads_stops_no_work_and_its_lost_lines_are_counted(ho
     os.set_blocking(read, False)
     flags = [f"--{key}={value}" for key, value in home.settings.items()]
     home.process = subprocess.Popen(
-        [*home.program, "-m", "controller", "run", "--log-format=json", "--log-level=debug", *flags],
+        [home.python, "-m", "controller", "run", "--log-format=json", "--log-level=debug", *flags],
         env=home.environment(), stdin=subprocess.DEVNULL, stdout=write, stderr=write, start_new_session=True,
     )  # fmt: skip
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class Shim:
-    """An environment of its own for the service: use `program` as `Home.program`."""
+    """An environment of its own for the service: use `python` as `Home.python`."""
 
     def __init__(self, folder: Path) -> None:
         self._bin = folder / "bin"
@@ -21,7 +21,7 @@ class Shim:
         (folder / "lib").symlink_to(roof / "lib")
         python = self._bin / "python"
         python.symlink_to(Path(sys.executable).resolve())
-        self.program = [str(python)]
+        self.python = str(python)
         self._real = roof / "bin" / "docker-compose"
         self._compose = self._bin / "docker-compose"
 
