@@ -90,6 +90,7 @@ def test_on_update_runs_once_for_each_new_version_before_it_starts_and_its_value
     assert noted(home, "update") == ["2.0.0", "2.1.0"]
 
 
+@pytest.mark.fault("C07")
 def test_an_on_update_that_fails_leaves_the_old_version_untouched_and_is_tried_again(home: Home) -> None:
     provider = put_provider(home, update="echo SCHEMA=half; exit 3")
     folder = put_consumer(home, "install", "update")
@@ -125,6 +126,7 @@ def test_an_app_whose_update_hook_fails_is_still_healed(home: Home) -> None:
 # -- removals -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("G05")
 def test_on_remove_runs_with_the_last_values_once_the_app_is_down_though_its_folder_is_gone(
     home: Home,
 ) -> None:
@@ -143,6 +145,7 @@ def test_on_remove_runs_with_the_last_values_once_the_app_is_down_though_its_fol
     assert home.word("db") == "Ready"
 
 
+@pytest.mark.fault("G05")
 def test_an_on_remove_that_always_fails_is_given_up_and_the_app_is_removed_all_the_same(home: Home) -> None:
     put_provider(home, remove="exit 5")
     folder = put_consumer(home, "install", "remove")
@@ -269,6 +272,8 @@ BAD = {
 }
 
 
+@pytest.mark.fault("C04")
+@pytest.mark.fault("C06")
 def test_output_of_a_hook_is_taken_as_a_whole_or_refused_as_a_whole(home: Home) -> None:
     bad = {f"bad{number}": case for number, case in enumerate(BAD.values())}
     put_provider(home, good=GOOD, **{short: f"echo FINE=1\n{script}" for short, (script, _) in bad.items()})

@@ -43,6 +43,7 @@ def test_an_app_comes_up_changes_and_goes(home: Home) -> None:
     assert home.stop() == 0
 
 
+@pytest.mark.fault("G02")
 def test_a_folder_put_back_within_the_quiet_period_stops_nothing(home: Home) -> None:
     home.settings["removal-settle"] = "5"
     home.start()
@@ -58,6 +59,7 @@ def test_a_folder_put_back_within_the_quiet_period_stops_nothing(home: Home) -> 
     assert not home.log("app.removing", "flap")
 
 
+@pytest.mark.fault("G01")
 def test_volumes_stay_when_an_app_is_removed(home: Home) -> None:
     home.start()
     compose = (
@@ -77,6 +79,7 @@ def test_volumes_stay_when_an_app_is_removed(home: Home) -> None:
 
 
 @pytest.mark.fault("B01")
+@pytest.mark.fault("G01")
 def test_a_broken_manifest_leaves_the_app_running(home: Home) -> None:
     home.start()
     folder = home.put("torn")

@@ -39,6 +39,7 @@ def removals(home: Home) -> list[str]:
     return [line["app"].removeprefix(home.prefix) for line in home.log("app.removed")]
 
 
+@pytest.mark.fault("G01")
 def test_what_is_removed_leaves_its_volumes_which_are_listed_until_a_person_purges_them(home: Home) -> None:
     home.start()
     folder = home.put("keep", KEEPER, volumes=["files", "more"])
@@ -79,6 +80,7 @@ def test_what_is_removed_leaves_its_volumes_which_are_listed_until_a_person_purg
     assert home.run("status", name).returncode == 2, "nothing is known of it any more"
 
 
+@pytest.mark.fault("G05")
 def test_a_removed_provider_that_is_required_runs_on_and_goes_when_nobody_requires_it(home: Home) -> None:
     put_provider(home)
     consumer = put_consumer(home) or home.apps / home.name("app")
@@ -97,6 +99,7 @@ def test_a_removed_provider_that_is_required_runs_on_and_goes_when_nobody_requir
     assert home.ids("app").items() <= before.items()
 
 
+@pytest.mark.fault("G05")
 def test_a_provider_and_its_consumer_that_go_together_go_in_order(home: Home) -> None:
     put_provider(home)
     put_consumer(home)
@@ -114,6 +117,7 @@ def test_a_provider_and_its_consumer_that_go_together_go_in_order(home: Home) ->
     assert home.word("one") == home.word("two") == "Ready"
 
 
+@pytest.mark.fault("G03")
 def test_an_approval_lets_go_what_was_listed_and_a_folder_that_is_back_stays(home: Home) -> None:
     shorts = [f"n{number}" for number in range(5)]
     for short in shorts:
@@ -137,6 +141,7 @@ def test_an_approval_lets_go_what_was_listed_and_a_folder_that_is_back_stays(hom
     assert home.ids() == {n: i for short in ("n0", "n4") for n, i in before.items() if home.name(short) in n}
 
 
+@pytest.mark.fault("G02")
 def test_a_renamed_app_is_removed_once_and_then_installed_once_and_the_log_says_so(home: Home) -> None:
     home.start()
     folder = home.put("old")

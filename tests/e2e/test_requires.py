@@ -56,6 +56,7 @@ def test_on_install_is_not_run_again_by_an_edit_and_on_start_is_run_before_each_
     assert in_provider(home, "cat", "/data/starts").count("\n") == starts.count("\n") + 1
 
 
+@pytest.mark.fault("C08")
 def test_on_start_runs_again_when_the_providers_container_is_new_and_the_consumer_runs_on(home: Home) -> None:
     put_provider(home)
     put_consumer(home)
@@ -79,6 +80,9 @@ BAD_HOOKS = {
 }
 
 
+@pytest.mark.fault("C01")
+@pytest.mark.fault("C03")
+@pytest.mark.fault("C07")
 @pytest.mark.parametrize("kind", BAD_HOOKS)
 def test_a_bad_hook_is_an_error_of_its_consumer_alone(home: Home, kind: str) -> None:
     script, reason = BAD_HOOKS[kind]
@@ -99,6 +103,7 @@ def test_a_bad_hook_is_an_error_of_its_consumer_alone(home: Home, kind: str) -> 
 
 
 @pytest.mark.fault("B10")
+@pytest.mark.fault("G05")
 def test_a_provider_that_goes_away_is_kept_while_it_is_required(home: Home) -> None:
     put_provider(home)
     put_consumer(home)

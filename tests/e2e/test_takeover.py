@@ -89,6 +89,7 @@ def test_a_project_from_elsewhere_is_left_alone_until_a_person_adopts_it(home: H
     wait_until(lambda: not home.containers("twin"), "and is removed like any other", 15)
 
 
+@pytest.mark.fault("F03")
 def test_with_the_state_lost_what_has_a_folder_is_kept_and_what_has_none_is_an_orphan(home: Home) -> None:
     put_provider(home)
     put_consumer(home)

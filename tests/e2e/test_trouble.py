@@ -151,6 +151,7 @@ def test_a_sidecar_follows_the_container_whose_network_it_shares(home: Home) -> 
         home.wait("pair", "Ready")
 
 
+@pytest.mark.fault("F03")
 def test_a_lost_state_changes_nothing_that_runs(home: Home) -> None:
     put_provider(home)
     put_consumer(home)
@@ -165,6 +166,7 @@ def test_a_lost_state_changes_nothing_that_runs(home: Home) -> None:
     assert in_provider(home, "cat", "/data/installs").count("\n") == 1
 
 
+@pytest.mark.fault("G03")
 @pytest.mark.parametrize("how", ["renamed away", "emptied", "emptied but for its marker"])
 @pytest.mark.fault("A05")
 def test_a_root_that_is_lost_stops_nothing(home: Home, how: str) -> None:
@@ -201,6 +203,7 @@ def test_a_root_that_is_lost_stops_nothing(home: Home, how: str) -> None:
     assert home.ids() == before
 
 
+@pytest.mark.fault("G03")
 def test_many_folders_that_vanish_are_held_until_a_person_lets_them_go(home: Home) -> None:
     for number in range(6):
         home.put(f"n{number}")

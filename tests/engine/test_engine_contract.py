@@ -749,6 +749,8 @@ def _processes(world: World, marker: str) -> list[str]:
     return [line[-1] for line in top["Processes"] if marker in line[-1]]
 
 
+@pytest.mark.fault("C01")
+@pytest.mark.fault("C02")
 @pytest.mark.engine
 @pytest.mark.parametrize(
     "script",
@@ -770,6 +772,7 @@ def test_at_its_deadline_nothing_of_a_script_is_left(docker_world: World, script
     wait_until(lambda: not _processes(docker_world, "7001"), "no process is left")
 
 
+@pytest.mark.fault("C02")
 @pytest.mark.engine
 def test_what_a_script_leaves_in_the_background_is_ended(docker_world: World) -> None:
     docker_world.apply(WEB)
@@ -778,6 +781,7 @@ def test_what_a_script_leaves_in_the_background_is_ended(docker_world: World) ->
     wait_until(lambda: not _processes(docker_world, "7002"), "no process is left")
 
 
+@pytest.mark.fault("C03")
 @pytest.mark.engine
 def test_endless_output_is_an_overflow(docker_world: World) -> None:
     docker_world.apply(WEB)
@@ -788,6 +792,7 @@ def test_endless_output_is_an_overflow(docker_world: World) -> None:
     assert docker_world.engine.exec(docker_world.one().id, b"echo on", {}, 20).stdout == b"on\n"
 
 
+@pytest.mark.fault("C01")
 @pytest.mark.engine
 def test_a_command_that_reads_its_input_does_not_eat_the_script(docker_world: World) -> None:
     docker_world.apply(WEB)
@@ -795,6 +800,7 @@ def test_a_command_that_reads_its_input_does_not_eat_the_script(docker_world: Wo
     assert docker_world.engine.exec(docker_world.one().id, script, {}, 20).stdout == b"none\nend\n"
 
 
+@pytest.mark.fault("C08")
 @pytest.mark.engine
 def test_a_container_that_dies_under_a_script_is_no_success(docker_world: World) -> None:
     docker_world.apply(WEB)

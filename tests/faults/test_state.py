@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -310,3 +312,179 @@ def test_a_state_deleted_while_the_service_runs_is_written_anew_and_nothing_is_f
     assert home.ids() == before
     assert installs(home) == 1
     assert len(home.log("state.rebuilt")) == 1
+
+
+# -- of another time ----------------------------------------------------------------------------------
+
+FIRST_TABLES = """
+CREATE TABLE records (app TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY, time TEXT NOT NULL, app TEXT NOT NULL, name TEXT NOT NULL, level TEXT NOT NULL,
+    message TEXT NOT NULL, fields TEXT NOT NULL
+);
+CREATE INDEX events_of_app ON events (app, id);
+PRAGMA user_version = 1;
+"""
+FIRST_RECORD = [
+    "name",
+    "folder",
+    "display_name",
+    "version",
+    "generation",
+    "observed_generation",
+    "revision",
+    "own_write",
+    "desired_services",
+    "observed_services",
+    "target",
+    "conditions",
+    "requires",
+    "volumes",
+    "exec_service",
+    "suspended",
+    "suspended_by_manifest",
+    "on_install",
+    "on_start",
+    "incarnation",
+    "available",
+    "completed",
+    "started_at",
+    "unstable_since",
+    "retries",
+    "next_try",
+    "last_error",
+    "last_reconcile",
+    "last_change",
+]
+FIRST_TARGET = ["revision", "generation", "services", "applied_at", "requires", "good"]
+FIRST_SERVICE = ["config_hash", "image", "image_ids", "networks", "owner"]
+FIRST_LEDGER = ["phase", "script", "digest", "volumes", "keys", "at"]
+FIRST_MODEL = ["revision", "services", "document", "external_volumes"]
+FIRST_MODEL_SERVICE = [
+    "name",
+    "config_hash",
+    "image",
+    "scale",
+    "restart",
+    "has_healthcheck",
+    "is_job",
+    "binds",
+    "ports",
+    "shares_with",
+]
+"""What the first schema 1 knew; all else came later."""
+
+
+def only(document: dict[str, Any], fields: list[str]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key in fields}
+
+
+def as_first_written(text: str) -> str:
+    """A record as the first version of schema 1 wrote it."""
+    record = only(json.loads(text), FIRST_RECORD)
+    target = record["target"] = only(record["target"], FIRST_TARGET)
+    target["services"] = {name: only(service, FIRST_SERVICE) for name, service in target["services"].items()}
+    record["on_install"] = {name: only(entry, FIRST_LEDGER) for name, entry in record["on_install"].items()}
+    return json.dumps(record)
+
+
+@pytest.mark.fault("F04")
+def test_a_state_as_the_first_version_wrote_it_is_taken_on_and_touches_no_app(home: Home) -> None:
+    put_provider(home)
+    put_consumer(home)
+    mounts = "    volumes: ['./app.conf:/etc/app.conf:ro', './conf.d:/etc/conf.d:ro', './data:/data']\n"
+    home.put("files", SLEEPER + mounts, {"app.conf": "a\n", "conf.d/x": "x\n", "data/y": "y\n"})
+    home.start()
+    for short in ("db", "app", "files"):
+        home.wait(short, "Ready")
+    before = home.ids()
+    home.stop()
+
+    with contextlib.closing(sqlite3.connect(database(home))) as now:
+        records = now.execute("SELECT app, record FROM records").fetchall()
+        root = now.execute("SELECT key, value FROM facts WHERE key = ?", (ROOT_ID,)).fetchall()
+    database(home).unlink()
+    with contextlib.closing(sqlite3.connect(database(home))) as first:
+        first.executescript(FIRST_TABLES)
+        first.executemany(
+            "INSERT INTO records VALUES (?, ?)", [(app, as_first_written(r)) for app, r in records]
+        )
+        first.executemany("INSERT INTO facts VALUES (?, ?)", root)
+        first.commit()
+    for file in (home.state / "models").glob("*/*.json"):
+        model = only(json.loads(file.read_text()), FIRST_MODEL)
+        model["services"] = [only(service, FIRST_MODEL_SERVICE) for service in model["services"]]
+        file.write_text(json.dumps(model | {"needs_network": False}))
+
+    done = len(home.log("action.done"))
+    home.start()
+    home.run("reconcile")
+    for short in ("db", "app", "files"):
+        home.wait(short, "Ready")
+    assert home.ids() == before
+    assert installs(home) == 1
+    assert len(home.log("action.done")) == done, "nothing had to be done"
+    assert not home.log("state.rebuilt")
+    (home.apps / home.name("files") / "app.conf").write_text("b\n")
+    wait_until(lambda: home.inside("files", "/etc/app.conf") == "b\n", "an edit arrives as ever")
+    home.wait("files", "Ready")
+
+
+@pytest.mark.fault("F04")
+def test_a_state_of_a_newer_version_is_left_as_it_is_and_so_are_the_apps(home: Home) -> None:
+    home.put("one")
+    home.start()
+    home.wait("one", "Ready")
+    before = home.ids()
+    home.stop()
+    with contextlib.closing(sqlite3.connect(database(home), isolation_level=None)) as newer:
+        newer.execute("PRAGMA user_version = 99")
+    content = database(home).read_bytes()
+    for command in ("run", "status"):
+        refused = home.run(command)
+        assert refused.returncode != 0
+        assert "written by a newer Homeport" in refused.stderr
+        assert "Traceback" not in refused.stderr
+    assert database(home).read_bytes() == content
+    assert home.ids() == before
+
+
+@pytest.mark.fault("F04")
+def test_a_state_put_back_from_long_ago_removes_nothing_and_ends_as_the_folders_say(home: Home) -> None:
+    put_provider(home)
+    put_consumer(home)
+    for short in ("edited", "again", "gone"):
+        home.put(short)
+    home.start()
+    for short in ("db", "app", "edited", "again", "gone"):
+        home.wait(short, "Ready")
+    shutil.rmtree(home.apps / home.name("again"))
+    wait_until(lambda: home.log("app.removing", "again"), "its removal has begun")
+    home.kill9()  # a state that holds a removal in its middle
+    old = home.apps.parent / "old"
+    shutil.copytree(home.state, old, ignore=shutil.ignore_patterns("*.sock"))
+    home.start()
+    wait_until(lambda: home.log("app.removed", "again"), "it is removed")
+    home.put("again", SLEEPER + LABEL % "again")
+    home.put("new")
+    edit(home, "edited", "late")
+    shutil.rmtree(home.apps / home.name("gone"))
+    for short, text in (("again", "again"), ("edited", "late"), ("new", None)):
+        wait_until(lambda s=short, t=text: is_edited(home, s, t), f"{short} is as it should be")
+        home.wait(short, "Ready")
+    wait_until(lambda: home.log("app.removed", "gone"), "it is removed, too")
+    before = home.ids()
+    home.stop()
+    shutil.rmtree(home.state)
+    shutil.copytree(old, home.state)
+
+    removals = len(home.log("app.removing"))
+    home.start()
+    home.run("reconcile")
+    for short in ("db", "app", "edited", "again", "new"):
+        home.wait(short, "Ready")
+    wait_until(lambda: home.status("gone") is None, "what is gone since is forgotten")
+    assert home.ids() == before
+    assert [line["app"] for line in home.log("app.removing")[removals:]] in ([], [home.name("gone")])
+    assert installs(home) == 1

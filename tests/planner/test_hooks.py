@@ -28,6 +28,8 @@ def test_other_lines_are_ignored_and_counted() -> None:
     assert (dict(parsed.values), parsed.ignored_lines) == ({"A": "1"}, 2)
 
 
+@pytest.mark.fault("C04")
+@pytest.mark.fault("C06")
 @pytest.mark.parametrize(
     "text",
     ["lower=1", "PATH=/x", "COMPOSE_FILE=x", "LD_PRELOAD=x", "DOCKER_HOST=x", "A=changeme", "A='ChangeMe'", 'FURTKA_JSON: {"A": null}',

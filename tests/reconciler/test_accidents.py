@@ -92,6 +92,8 @@ def test_neither_new_apps_nor_time_release_what_is_held(world: World) -> None:
     assert world.word("n0") == "Held"
 
 
+@pytest.mark.fault("G03")
+@pytest.mark.fault("G04")
 def test_a_held_removal_survives_a_crash_of_the_service(world: World) -> None:
     apps(world, 10)
     gone = take_out(world, "n0", "n1", "n2", "n3")
@@ -330,6 +332,7 @@ def test_a_clock_that_is_set_back_makes_nobody_wait_until_it_is_there_again(worl
     assert world.word("web") == "Ready"
 
 
+@pytest.mark.fault("F03")
 def test_a_lost_state_and_a_broken_file_do_not_make_on_install_run_again(world: World) -> None:
     world.put("db")
     folder = world.put("app", requires=["db"], needs=("DB_USER",))

@@ -534,6 +534,7 @@ def test_a_removal_that_cannot_move_the_folder_takes_nothing_down(world: World) 
     assert world.running_services("web") == ["main"], world.message("web")
 
 
+@pytest.mark.fault("F04")
 def test_an_app_that_is_installed_anew_is_not_removed_by_the_wish_that_removed_the_old_one(
     world: World,
 ) -> None:

@@ -93,6 +93,7 @@ def test_reads_hard_files_as_compose_does(tmp_path: Path) -> None:
     assert None in theirs
 
 
+@pytest.mark.fault("C05")
 def test_compose_reads_back_what_was_written(tmp_path: Path) -> None:
     dice = random.Random(4711)
     alphabet = "ab1 \t\n\r\\\"'$#{}:=-?+`!%é€\u2028\ufeff😀"
@@ -146,6 +147,7 @@ def test_a_key_that_no_file_can_hold_is_refused(key: str) -> None:
         merge("", {key: "x"})
 
 
+@pytest.mark.fault("C10")
 @pytest.mark.parametrize(
     ("text", "values", "merged"),
     [

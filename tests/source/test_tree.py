@@ -346,6 +346,7 @@ def test_a_new_setting_of_a_later_version_is_appended(apps: Apps) -> None:
     assert (folder / ".env").read_text() == "# mine\nA=1\nB=2\n"
 
 
+@pytest.mark.fault("C10")
 def test_a_merge_keeps_everything_else_and_writes_nothing_when_nothing_changes(apps: Apps) -> None:
     folder = apps.put(files={".env": "# c\nA=1\n\nB='x y'\n"})
     assert apps.tree.merge_env(apps.present(), {"B": "x y"}) == ()
@@ -357,6 +358,7 @@ def test_a_merge_keeps_everything_else_and_writes_nothing_when_nothing_changes(a
     assert apps.present().env["C"] == "a$b"
 
 
+@pytest.mark.fault("C09")
 def test_a_link_in_place_of_env_is_not_followed(apps: Apps, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("A=1\n")

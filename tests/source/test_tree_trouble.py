@@ -584,6 +584,7 @@ def test_blank_is_empty_for_a_required_setting(apps: Apps) -> None:
     assert "is required and empty" in str(apps.present().unset)
 
 
+@pytest.mark.fault("C10")
 def test_what_a_person_saves_during_a_merge_is_kept(apps: Apps, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = apps.put(more={".env": "A=1\n"})
     real, saves = os.fsync, iter(["A=1\n# by hand\nB=2\n", "A=1\n# by hand\nB=3\n"])
@@ -600,6 +601,7 @@ def test_what_a_person_saves_during_a_merge_is_kept(apps: Apps, monkeypatch: pyt
     assert [entry.name for entry in folder.iterdir() if entry.name.startswith(".homeport-")] == []
 
 
+@pytest.mark.fault("C10")
 def test_no_line_is_lost_while_a_person_saves_again_and_again(apps: Apps) -> None:
     folder = apps.put(more={".env": "N=0\n"})
     app = apps.present()
@@ -635,6 +637,7 @@ def test_no_line_is_lost_while_a_person_saves_again_and_again(apps: Apps) -> Non
     assert done.is_set()
 
 
+@pytest.mark.fault("C09")
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO])
 def test_a_write_that_fails_leaves_the_old_file_whole_and_nothing_else(
     apps: Apps, monkeypatch: pytest.MonkeyPatch, code: int
@@ -662,6 +665,7 @@ def test_what_a_crash_left_is_replaced_and_never_written_through(apps: Apps, tmp
     assert (folder / ".env").read_text() == "A=2\n"
 
 
+@pytest.mark.fault("C09")
 @pytest.mark.parametrize("kind", ["folder", "fifo", "link", "link to nothing"])
 def test_only_a_plain_env_file_is_written(apps: Apps, kind: str) -> None:
     folder = apps.put()

@@ -57,6 +57,7 @@ def test_a_record_is_the_same_after_its_way_through_json() -> None:
     assert from_json(Record, to_json(FULL)) == FULL
 
 
+@pytest.mark.fault("F04")
 def test_unknown_fields_are_ignored_and_missing_ones_take_their_defaults() -> None:
     document = json.loads(to_json(FULL))
     document["invented_later"] = {"x": 1}
@@ -188,6 +189,7 @@ def test_nobody_else_may_read_it_whatever_the_umask(folder: Path) -> None:
     assert {mode for is_dir, mode in modes.values() if not is_dir} == {0o600}
 
 
+@pytest.mark.fault("F02")
 @pytest.mark.parametrize("content", [b"this is no database" * 100, b"SQLite format 3\0" + b"\xff" * 5000])
 def test_a_damaged_database_is_set_aside_and_begun_anew(folder: Path, content: bytes) -> None:
     folder.mkdir()
@@ -203,6 +205,7 @@ def test_a_damaged_database_is_set_aside_and_begun_anew(folder: Path, content: b
         assert store.record("web") == FULL
 
 
+@pytest.mark.fault("F02")
 def test_damage_in_the_middle_is_found_at_the_start(folder: Path) -> None:
     with closing(SqliteStore(folder)) as store:
         for number in range(300):
@@ -215,6 +218,7 @@ def test_damage_in_the_middle_is_found_at_the_start(folder: Path) -> None:
         assert store.notice
 
 
+@pytest.mark.fault("F02")
 def test_one_record_that_cannot_be_read_costs_only_itself(folder: Path) -> None:
     with closing(SqliteStore(folder)) as store:
         store.save(FULL)
@@ -227,6 +231,7 @@ def test_one_record_that_cannot_be_read_costs_only_itself(folder: Path) -> None:
         assert "db" in store.notice
 
 
+@pytest.mark.fault("F04")
 @pytest.mark.parametrize("open_store", [SqliteStore, SqliteStore.open_readonly])
 def test_a_newer_database_is_left_alone(folder: Path, open_store: Any) -> None:
     SqliteStore(folder).close()
