@@ -136,6 +136,16 @@ def parse_output(result: ExecResult, who: str) -> HookOutput:
     return HookOutput(values, ignored)
 
 
+def check_owners(output: HookOutput, who: str, others: Mapping[str, LedgerEntry]) -> None:
+    """Raise `AppError` when a key belongs to another provider (name to what it gave): they would overwrite each other
+    for ever, and the app would run with whichever came last."""
+    for other, entry in sorted(others.items()):
+        if both := sorted(output.values.keys() & set(entry.keys)):
+            raise _refused(
+                who, f"{', '.join(both)} comes from {other} already; give it another name in one of them"
+            )
+
+
 def _json_pairs(text: str, who: str) -> dict[str, str]:
     try:
         # Numbers as written: 1.10 must not become 1.1.

@@ -264,6 +264,8 @@ def _merged_hook(work: Work, action: Action, provider: Provider, timeout: float)
     )
     yield from _note(work, action, entry)
     output = hooks.parse_output((yield from _run(work, action, provider, script, timeout)), who)
+    required = {r.app for r in work.desired.manifest.requires} - {action.provider}
+    hooks.check_owners(output, who, {p: e for p, e in work.record.on_install.items() if p in required})
     changed = yield from _own_write(work, fx.MergeEnv(work.desired, output.values))
     keys = tuple(sorted(key for key, value in output.values.items() if value))
     yield from _note(work, action, replace(entry, phase="done", keys=keys))

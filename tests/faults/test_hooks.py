@@ -153,6 +153,32 @@ def test_a_container_without_a_shell_fails_its_consumer_with_no_value_of_the_eng
     arrives(home, "whole")
 
 
+# -- whose key it is ----------------------------------------------------------------------------------
+
+
+@pytest.mark.fault("C06")
+def test_a_key_that_two_providers_give_is_refused_and_both_are_named(home: Home) -> None:
+    second = PROVIDER.replace("@db_data", "@cache_data")
+    home.put("db", PROVIDER, {"scripts/install.sh": GOOD}, volumes=["data"])
+    home.put("cache", second, {"scripts/install.sh": "echo CACHE=c\necho DB_USER=other\n"}, volumes=["data"])
+    requires = [{"app": home.name(app), "on_install": "scripts/install.sh"} for app in ("cache", "db")]
+    folder = home.put("app", CONSUMER, {".env": "OWN=1\n"}, requires=requires)
+    home.put("calm")
+    home.start()
+    message = ready_of(home.wait("app", "Failed"))["message"]
+    assert "DB_USER comes from" in message
+    assert home.name("db") in message
+    assert home.name("cache") in message
+    assert not home.containers("app")
+    home.wait("calm", "Ready")
+    script = home.apps / home.name("db") / "scripts" / "install.sh"
+    script.write_text(GOOD.replace("DB_USER", "DB_OTHER"))
+    home.run("reconcile", home.name("app"))
+    home.wait("app", "Ready")
+    assert home.env_of("app")["USER_"] == "other"
+    assert (folder / ".env").read_text().startswith("OWN=1\n")
+
+
 # -- every value arrives ------------------------------------------------------------------------------
 
 ALPHABET = "abzAZ09 \t\n\r\\\"'`$#{}()[]<>:=-?+!%&|;*~^,./@_éßЖ漢€\u2028\ufeff\u200b\x01\x1b\x7f😀"
