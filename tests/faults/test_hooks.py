@@ -252,7 +252,7 @@ echo VALUE=whole
 
 
 @pytest.mark.fault("C08")
-@pytest.mark.parametrize("how", ["killed", "re-created", "paused"])
+@pytest.mark.parametrize("how", ["killed", "re-created", pytest.param("paused", marks=pytest.mark.slow)])
 def test_a_provider_that_goes_away_under_a_hook_leaves_nothing_half(home: Home, how: str) -> None:
     home.settings["install-timeout"] = "3"
     folder = put_pair(home)

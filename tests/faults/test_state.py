@@ -451,6 +451,7 @@ def test_a_state_of_a_newer_version_is_left_as_it_is_and_so_are_the_apps(home: H
 
 
 @pytest.mark.fault("F04")
+@pytest.mark.slow
 def test_a_state_put_back_from_long_ago_removes_nothing_and_ends_as_the_folders_say(home: Home) -> None:
     put_provider(home)
     put_consumer(home)
