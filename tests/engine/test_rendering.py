@@ -1,0 +1,63 @@
+"""The folder of the documents that are applied, and what is remembered of what files mean. Compose runs; no engine."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from controller.clock import SystemClock
+from controller.engine.child import Children
+from controller.engine.compose import Compose
+from controller.engine.endpoint import Endpoint
+from controller.engine.rendering import Renderer, WorkFolder
+from controller.model.desired import Present
+from controller.source.reading import load_folder
+from rig.service import MANIFEST, SLEEPER
+
+
+def test_documents_of_killed_processes_are_taken_away_and_those_of_others_stay(tmp_path: Path) -> None:
+    folder = WorkFolder(tmp_path)
+    with folder.temporary("{}") as own:
+        kept = folder.keep("web", "{}")
+        gone, other = tmp_path / ".4194305-abc.json", tmp_path / f".{os.getppid()}-abc.json"
+        gone.touch()  # no process has a number above 4194304
+        other.touch()
+        folder.tidy()
+        assert not own.exists(), "a new process has the number of the one that was killed, as in a container"
+        assert sorted(tmp_path.iterdir()) == sorted([kept, other])
+
+
+@pytest.fixture
+def renderer(tmp_path: Path) -> Renderer:
+    clock = SystemClock()
+    compose = Compose(Endpoint("unix:///nonexistent.sock"), Children(clock))
+    return Renderer(compose, WorkFolder(tmp_path / "work"), clock)
+
+
+def edited(tmp_path: Path, edit: int) -> Present:
+    folder = tmp_path / "web"
+    folder.mkdir(exist_ok=True)
+    (folder / "manifest.json").write_text(json.dumps(MANIFEST | {"name": "web", "display_name": "web"}))
+    (folder / "compose.yaml").write_text(SLEEPER + f"    environment: {{EDIT: '{edit}'}}\n")
+    present = load_folder(folder)
+    assert isinstance(present, Present), present
+    return present
+
+
+def test_files_that_did_not_change_are_read_once_and_old_revisions_are_forgotten(
+    renderer: Renderer, tmp_path: Path
+) -> None:
+    first = edited(tmp_path, 0)
+    rendered = renderer.render(first)
+    assert renderer.render(first) is rendered
+    for edit in range(1, 9):
+        newest = edited(tmp_path, edit)
+        renderer.render(newest)
+    assert renderer.render(newest) is renderer.render(newest)
+    assert renderer.render(first) is not rendered, "months of edits do not fill the memory"
+    latest = renderer.render(newest)
+    renderer.forget("web")
+    assert renderer.render(newest) is not latest
