@@ -180,8 +180,20 @@ class Hooks:
         script a second time beside itself may spoil what it sets up."""
         with self._entering:
             if container not in self._entered:
-                self._end_all(container, "")
+                if self._runs_any(container):
+                    self._end_all(container, "")
                 self._entered.add(container)
+
+    def _runs_any(self, container: str) -> bool:
+        from docker.errors import NotFound
+
+        try:
+            details = self._clients.read(
+                "inspecting a container", lambda api: api.inspect_container(container), missing=True
+            )
+        except NotFound:
+            return False
+        return bool(details["ExecIDs"])
 
     def _create(self, container: str, argv: list[str], env: Mapping[str, str], *, stdin: bool) -> str:
         from docker.errors import NotFound

@@ -6,12 +6,11 @@ must be true afterwards is the tests' business, and the product knows nothing of
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -176,16 +175,6 @@ class CutHome(Home):
         except FileNotFoundError:
             return False
         return True
-
-    @contextlib.contextmanager
-    def frozen(self) -> Iterator[None]:
-        """Within this block the service does nothing."""
-        assert self.process is not None
-        os.killpg(self.process.pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.killpg(self.process.pid, signal.SIGCONT)
 
     def steps(self) -> list[str]:
         """What the steps since the last `arm` were; the last one is where it ended."""
