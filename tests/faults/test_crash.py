@@ -70,7 +70,7 @@ AGAIN, MEND = "another is installed", "an edit mends it"
 """The same as other stages, and so not cut off."""
 TEMPORARY = re.compile(r"^\.|\.new$|\.tmp$|~$")
 # No quiet periods: how many looks fall into one is chance, and every life shall take the same steps.
-QUICKER = {"settle": "0", "settle-new": "0", "removal-settle": "0.3", "stable-after": "0.4", "workers": "1"}
+QUICKER = {"settle": "0", "settle-new": "0", "removal-settle": "0.3", "stable-after": "1", "workers": "1"}
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ class Life:
             wait_until(
                 lambda: self.at_rest(then) and self.looked() and self.at_rest(then),
                 "all are at rest",
-                60,
+                120,
                 0.1,
             )
         except AssertionError as error:
@@ -273,13 +273,15 @@ class Life:
         assert self.home.name("db") in record.on_start, stage
 
     def check_hooks(self, stage: str, then: Then) -> None:
-        """None is forgotten; a crash repeats one hook at most, once."""
+        """None is forgotten; a crash repeats one hook at most, once, and gives a failing update one start more."""
         if "db" not in then.apps:
             return
         ran = {hook: self.home.inside("db", f"/data/{hook}").count("\n") for hook in HOOKS}
         extra = {hook: ran[hook] - then.hooks.get(hook, 0) for hook in HOOKS}
         assert all(more >= 0 for more in extra.values()), (stage, ran)
+        starts = extra.pop("start")
         assert sum(extra.values()) <= len(self.cuts), (stage, ran, self.cuts)
+        assert starts <= 2 * len(self.cuts), (stage, ran, self.cuts)
         wait_until(lambda: not hook_processes(self.home), "no hook runs on in the provider")
 
     def check_leftovers(self, stage: str, then: Then) -> None:
