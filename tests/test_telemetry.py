@@ -43,6 +43,7 @@ def test_a_json_line_has_the_fields_that_programs_look_for() -> None:
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
+@pytest.mark.fault("H04")
 def test_whatever_is_in_a_message_it_is_one_line_without_control_characters(log_format: str) -> None:
     evil = "a\nb\r\x1b[2Jc\u2028d\x85e\u202ef"
     text = told(Event(at(0), evil, "app.ready", "info", evil, {"note": evil, "path": Path("/x")}), log_format)

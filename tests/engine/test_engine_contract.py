@@ -853,6 +853,7 @@ def test_an_apply_that_takes_too_long_is_ended(docker_world: World) -> None:
 
 
 @pytest.mark.engine
+@pytest.mark.fault("H01")
 def test_no_secret_is_in_a_failure(docker_world: World) -> None:
     secret = "hunter2-and-more"
     present = docker_world.write(
@@ -1041,6 +1042,7 @@ def test_the_file_of_a_secret_and_of_a_config_can_be_replaced_and_comes_back(doc
 
 @pytest.mark.engine
 @pytest.mark.parametrize("tty", ["true", "false"])
+@pytest.mark.fault("H01")
 def test_no_secret_and_no_control_character_is_in_the_last_lines(docker_world: World, tty: str) -> None:
     say = (
         r"printf 'early\n\033[31mA=%s\033[0m\rdone \007\n' $$A; "
@@ -1060,6 +1062,7 @@ def test_no_secret_and_no_control_character_is_in_the_last_lines(docker_world: W
 
 
 @pytest.mark.engine
+@pytest.mark.fault("H01")
 def test_what_the_file_of_a_secret_holds_is_not_in_the_last_lines(docker_world: World) -> None:
     say = "sed 's/^/key: /' /run/secrets/key; sleep 1000"
     chatty = SLEEPER.replace('["sleep", "1000"]', json.dumps(["sh", "-c", say]))

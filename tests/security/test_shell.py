@@ -10,7 +10,7 @@ from controller.source import dotenv
 from rig.service import SLEEPER, Home
 from rig.waiting import wait_until
 
-pytestmark = [pytest.mark.engine, pytest.mark.fault("B07")]
+pytestmark = [pytest.mark.engine, pytest.mark.fault("C05")]
 
 PROVIDER_HOOK = """\
 env > /seen

@@ -391,6 +391,7 @@ def test_a_value_that_a_person_has_to_mend_is_named_and_never_quoted(
         assert value not in problem.rule or value.startswith("/etc")
 
 
+@pytest.mark.fault("H02")
 def test_a_hook_script_may_not_leave_its_folder(apps: Apps, tmp_path: Path) -> None:
     folder = apps.put(files={"scripts/ok.sh": "true\n"})
     (tmp_path / "out.sh").write_text("evil")

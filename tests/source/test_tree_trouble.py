@@ -378,6 +378,7 @@ def test_values_that_cannot_be_built_are_a_mistake_and_no_crash(apps: Apps, valu
 @pytest.mark.parametrize(
     "form", ["include: ['{}']", "include: [{{path: '{}'}}]", "include: [{{path: [a.yaml, '{}']}}]"]
 )
+@pytest.mark.fault("B09")
 def test_a_remote_include_is_refused_however_it_is_written(apps: Apps, form: str, path: str) -> None:
     more = {
         "docker-compose.yaml": COMPOSE + form.format(path) + "\n",
@@ -389,6 +390,7 @@ def test_a_remote_include_is_refused_however_it_is_written(apps: Apps, form: str
     assert apps.invalid().reason == "PolicyDenied"
 
 
+@pytest.mark.fault("B09")
 def test_a_provider_is_refused_in_an_included_file_too(apps: Apps) -> None:
     more = {
         "docker-compose.yaml": COMPOSE + "include: [sub/more.yaml]\n",
