@@ -145,9 +145,9 @@ def test_nobody_forges_a_line_of_the_log_or_steers_a_terminal(
     put_hostile_apps(home)
     home.start()
     for short, words in EXPECTED.items():
-        home.wait(short, *words.split(), timeout=40)
-    wait_until(lambda: home.log("tree.ignored"), "the odd names are told")
-    wait_until(lambda: "exit" in str(home.status("says")), "it is told how it ended", 40)
+        home.wait(short, *words.split(), timeout=60)
+    wait_until(lambda: home.log("tree.ignored"), "the odd names are told", 60)
+    wait_until(lambda: "exit" in str(home.status("says")), "it is told how it ended", 60)
     for key, value in home.environment().items():
         monkeypatch.setenv(key, value)
     questions = [

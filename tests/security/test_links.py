@@ -98,7 +98,7 @@ def swapping(elsewhere: Path, *paths: Path) -> Iterator[Callable[[], int]]:
             return int(lines[-2]) if len(lines) > 1 else 0
 
         try:
-            wait_until(turns, "the swaps begin")
+            wait_until(turns, "the swaps begin", 60)
             yield turns
         finally:
             swapper.stdin.close()

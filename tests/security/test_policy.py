@@ -122,20 +122,20 @@ def test_a_program_of_the_host_and_a_file_from_elsewhere_are_refused_and_what_ru
     folder = home.put("web")
     evil_program(folder, marker)
     home.start()
-    home.wait("web", "Ready")
-    home.wait("other", "Ready")
+    home.wait("web", "Ready", timeout=60)
+    home.wait("other", "Ready", timeout=60)
     before = home.ids()
     for what, files in forms(elsewhere.port).items():
-        generation = home.wait("web", "Ready", "Invalid")["observedGeneration"]
+        generation = home.wait("web", "Ready", "Invalid", timeout=60)["observedGeneration"]
         for path, text in files.items():
             write_whole(folder / path, text)
-        seen = wait_until(lambda: _newer(home, generation), what)  # noqa: B023 - asked within the turn
+        seen = wait_until(lambda: _newer(home, generation), what, 60)  # noqa: B023 - asked within the turn
         condition = ready_of(seen)
         assert (seen["summary"], condition["reason"]) == ("Invalid", "PolicyDenied"), (what, condition)
         assert "--allow-" in condition["message"], what
         assert home.ids() == before, what
     write_whole(folder / "docker-compose.yaml", SLEEPER)
-    home.wait("web", "Ready")
+    home.wait("web", "Ready", timeout=60)
     assert not elsewhere.calls
     assert not marker.exists()
     assert home.ids() == before

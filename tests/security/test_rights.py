@@ -209,12 +209,12 @@ def test_an_app_that_everyone_can_write_is_not_acted_on_and_what_runs_goes_on(ho
     home.put("other")
     folder = home.put("web")
     home.start()
-    home.wait("web", "Ready")
-    home.wait("other", "Ready")
+    home.wait("web", "Ready", timeout=60)
+    home.wait("other", "Ready", timeout=60)
     before = home.ids()
     folder.chmod(0o777)
     (folder / "docker-compose.yaml").write_text(SLEEPER + "    environment: {EVIL: '1'}\n")
-    status = home.wait("web", "Invalid")
+    status = home.wait("web", "Invalid", timeout=60)
     condition = ready_of(status)
     assert condition["reason"] == "UntrustedPath"
     assert f"chmod o-w {folder}" in condition["message"]
@@ -223,14 +223,14 @@ def test_an_app_that_everyone_can_write_is_not_acted_on_and_what_runs_goes_on(ho
     # Healed is what was applied, not what a stranger wrote.
     container = home.containers("web")[f"{home.name('web')}-main-1"]
     os.kill(container["State"]["Pid"], 9)
-    wait_until(lambda: home.ids("web") not in ({}, before), "the killed container is started again", 20)
-    wait_until(lambda: home.env_of("web"), "it runs", 20)
+    wait_until(lambda: home.ids("web") not in ({}, before), "the killed container is started again", 60)
+    wait_until(lambda: home.env_of("web"), "it runs", 60)
     assert "EVIL" not in home.env_of("web")
     # By a person's word, and by it alone.
     folder.chmod(0o755)
     wait_until(
         lambda: home.env_of("web").get("EVIL") == "1", "the edit is applied once the folder is guarded", 30
     )
-    home.wait("web", "Ready")
+    home.wait("web", "Ready", timeout=60)
     others = {name: value for name, value in before.items() if name.startswith(home.name("other"))}
     assert home.ids("other") == others

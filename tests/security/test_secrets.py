@@ -216,7 +216,7 @@ def questions(home: Home, words: dict[str, str]) -> list[list[str]]:
 def test_a_value_that_is_only_in_a_command_is_hidden_in_the_words_of_its_failure(home: Home) -> None:
     home.put("web", SLEEPER.replace('"sleep"', '"/no/${CMD}"'), {".env": "CMD=hunter2-and-more\n"})
     home.start()
-    message = str(home.wait("web", "Failed"))
+    message = str(home.wait("web", "Failed", timeout=60))
     assert "hunter2" not in message + home.log_file.read_text()
     assert "/no/***" in message
 

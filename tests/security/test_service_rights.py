@@ -80,10 +80,12 @@ def test_whatever_the_umask_only_its_owner_can_read_what_the_service_keeps(
             path.chmod(0o755 if path.is_dir() else 0o644)
         home.apps.chmod(0o755)
         home.start()
-        home.wait("web", "Ready")
+        home.wait("web", "Ready", timeout=60)
         (folder / "docker-compose.yaml").write_text(compose.replace("100000", "100001"))
-        wait_until(lambda: (home.status("web") or {}).get("observedGeneration") == 2, "the edit is seen")
-        home.wait("web", "Ready")
+        wait_until(
+            lambda: (home.status("web") or {}).get("observedGeneration", 0) >= 2, "the edit is seen", 60
+        )
+        home.wait("web", "Ready", timeout=60)
     assert stat.S_IMODE(home.state.stat().st_mode) == 0o700
     for path in home.state.rglob("*"):
         expected = 0o700 if path.is_dir() else 0o660 if path.is_socket() else 0o600
@@ -100,7 +102,7 @@ def test_whatever_the_umask_only_its_owner_can_read_what_the_service_keeps(
 def test_only_root_and_the_sockets_group_may_ask(home: Home, public: Path) -> None:
     path = public / "homeport.sock"
     home.start(f"--listen={path}")
-    wait_until(path.exists, "it listens")
+    wait_until(path.exists, "it listens", 60)
     os.chown(path, 0, GROUP)
     assert stat.S_IMODE(path.stat().st_mode) == 0o660
     assert asked_by(path, 0, 0) == "200"
@@ -133,7 +135,7 @@ def listening(pid: int) -> list[str]:
 def test_the_network_reaches_nothing(home: Home) -> None:
     home.put("web", SLEEPER)
     home.start()
-    home.wait("web", "Ready")
+    home.wait("web", "Ready", timeout=60)
     assert home.process is not None
     with socket.create_server(("127.0.0.1", 0)):
         assert listening(os.getpid())  # the look itself sees one
@@ -166,8 +168,8 @@ def test_a_child_inherits_nothing_of_the_services_own_environment(
         "web", SLEEPER.replace("homeport/sample:1", "127.0.0.1:9/none:1"), {".env": "TOKEN_=of-the-app\n"}
     )
     home.start()
-    home.wait("web", "Failed")
-    wait_until(seen.exists, "the helper was asked")
+    home.wait("web", "Failed", timeout=60)
+    wait_until(seen.exists, "the helper was asked", 60)
     found = dict(line.split("=", 1) for line in seen.read_text().splitlines() if "=" in line)
     assert canary not in seen.read_text()
     assert "of-the-app" not in seen.read_text()

@@ -46,8 +46,8 @@ def test_values_arrive_as_they_are_and_do_nothing_on_the_way(home: Home, tmp_pat
         settings=[{"name": "VALUE_0", "label": evil, "description": evil, "type": "text", "default": evil}],
     )  # fmt: skip
     home.start()
-    home.wait("web", "Ready", timeout=40)
-    wait_until(lambda: home.inside("db", "/version"), "the hook ran")
+    home.wait("web", "Ready", timeout=60)
+    wait_until(lambda: home.inside("db", "/version"), "the hook ran", 60)
     given = home.env_of("web")
     assert {key: given.get(key) for key in values} == values
     assert given["LINE"] == f"$(touch /pwned {marker})`touch /pwned`"
@@ -62,7 +62,7 @@ def test_values_arrive_as_they_are_and_do_nothing_on_the_way(home: Home, tmp_pat
     wait_until(
         lambda: home.env_of("web").get("VALUE_1") == f"$(touch {marker})", "the new value is there", 30
     )
-    home.wait("web", "Ready")
+    home.wait("web", "Ready", timeout=60)
     assert not marker.exists()
     for short in ("web", "db"):
         for details in home.containers(short).values():

@@ -65,14 +65,14 @@ def test_the_service_does_all_its_work_without_memory_that_is_written_and_execut
     with monkeypatch.context() as patched:
         patched.setattr(sys, "executable", str(python))
         home.start()
-    home.wait("web", "Ready")
+    home.wait("web", "Ready", timeout=60)
     assert home.process is not None
     before = home.ids("web")
     (folder / "docker-compose.yaml").write_text(SLEEPER + "    environment: {NEW: '1'}\n")
     wait_until(
         lambda: home.env_of("web").get("NEW") == "1", "the watcher saw the edit, and it was applied", 30
     )
-    home.wait("web", "Ready")
+    home.wait("web", "Ready", timeout=60)
     assert home.ids("web") != before
     assert not home.log("tree.overflow")
     assert home.stop() == 0
