@@ -99,7 +99,7 @@ class Renderer:
         self._lock = Lock()
         self._known: dict[str, OrderedDict[str, Rendered | _Refusal]] = {}
 
-    def render(self, app: Present, unchanged: Callable[[], bool]) -> Rendered:
+    def render(self, app: Present, unchanged: Callable[[], bool] = lambda: True) -> Rendered:
         """See `Engine.render`."""
         with self._lock:
             of_app = self._known.get(app.name, OrderedDict())
