@@ -38,8 +38,11 @@ class SettingsInvalid(HomeportError):
 
 def _absolute(path: Path) -> Path:
     """A path that stays what it is when the working directory changes; links in it are kept as people wrote them."""
-    path = path.expanduser().absolute()
-    return path.resolve() if ".." in path.parts else path
+    try:
+        path = path.expanduser().absolute()
+        return path.resolve() if ".." in path.parts else path
+    except RuntimeError as error:  # a home that nobody has, or links that lead in a circle
+        raise ValueError(f"cannot be followed: {error}") from error
 
 
 def _split(value: Any) -> Any:
@@ -224,12 +227,16 @@ def read_file(path: Path, settings_cls: type[BaseSettings]) -> dict[str, Any]:
     Raises `SettingsInvalid` when it cannot be read, is not TOML or has a key that is no setting.
     """
     try:
+        if not path.is_file() and path.exists():
+            raise SettingsInvalid(
+                f"settings file {path}: is not a regular file; name another one with --config"
+            )
         document = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise SettingsInvalid(
             f"settings file {path}: {error.strerror}; name another one with --config"
         ) from error
-    except ValueError as error:  # not TOML, or not UTF-8
+    except (ValueError, RecursionError) as error:  # not TOML, or not UTF-8; nested without end
         raise SettingsInvalid(f"settings file {path}: {error}") from error
     values = {key.replace("-", "_"): value for key, value in document.items()}
     fields = set(settings_cls.model_fields) - {"config"}

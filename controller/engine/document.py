@@ -17,6 +17,7 @@ from controller.model.observed import Bind, Rendered, Service
 ENVIRONMENT = "x-homeport-environment"
 """Where the document keeps the variables that its secrets and configs are taken from at each start."""
 _NO = frozenset({"", "0", "false", "no", "off"})
+_PUBLISHED = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
 _COPIED = (("secrets", "/run/secrets/"), ("configs", "/"))  # and the folder each is in when none is named
 _ESCAPED = re.compile(r"\\(?:u(d[89ab][0-9a-f]{2})\\ud[c-f][0-9a-f]{2}|.)")
 """An escape of JSON; a pair of surrogates, which stands for one character, as a whole."""
@@ -269,10 +270,10 @@ def _digest(text: str) -> str:
 
 def _ports(service: Json, scale: int) -> Iterator[tuple[str, int, str]]:
     for port in service.get("ports") or ():
-        first, _, last = str(port.get("published") or "").partition("-")
-        if not first.isdigit() or int(first) == 0:
+        found = _PUBLISHED.fullmatch(str(port.get("published") or ""))
+        if found is None or int(found[1]) == 0:
             continue  # not published at a fixed port
-        numbers = range(int(first), int(last or first) + 1)
+        numbers = range(int(found[1]), min(int(found[2] or found[1]), 65535) + 1)
         if len(numbers) > max(1, scale):
             continue  # the engine takes whichever of them is free
         for number in numbers:

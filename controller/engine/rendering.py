@@ -24,6 +24,8 @@ from controller.model.manifest import steers_tools
 from controller.model.observed import Rendered
 from controller.model.ports import Clock
 
+NOT_UNDERSTOOD = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What comes of a model in a form that is not Compose's, or not that of a Compose we know."""
 _KEPT = 4
 """Revisions of each app: the one on disk, and those that an edit is taken back to."""
 _BAD_FOR = 900.0  # seconds; a file outside the folder, which no revision covers, may have been the reason
@@ -143,7 +145,7 @@ class Renderer:
             with self._folder.temporary(document) as path:
                 hashes = self._compose.hashes(app.name, app.folder, path, secrets)
             return documents.parse(app.name, app.revision, document, hashes)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except NOT_UNDERSTOOD as error:
             kind = type(error).__name__
             raise AppError("SourceInvalid", f"Compose's model is not understood ({kind}: {error})") from error
 

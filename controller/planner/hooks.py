@@ -19,6 +19,7 @@ from controller.planner.gates import Provider
 
 JSON_PREFIX = "FURTKA_JSON:"
 _PAIR = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,8 @@ def _json_pairs(text: str, who: str) -> dict[str, str]:
         loaded = json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
     except ValueError:
         raise _refused(who, f"a {JSON_PREFIX} line is not JSON") from None
+    except RecursionError:
+        raise _refused(who, f"a {JSON_PREFIX} line is nested too deep") from None
     if not isinstance(loaded, dict):
         raise _refused(who, f"a {JSON_PREFIX} line is not a JSON object")
     pairs: dict[str, str] = {}
@@ -172,6 +175,10 @@ def _check_pair(key: str, value: str, who: str) -> None:
         raise _refused(who, f"key {key} steers the tools that run the app and is refused")
     if "\n" in value or "\r" in value or "\0" in value:
         raise _refused(who, f"the value of {key} holds a line break or NUL")
+    if "\x1b" in value:
+        raise _refused(who, f"the value of {key} holds an escape sequence, as coloured output does")
+    if _HALF.search(value):
+        raise _refused(who, f"the value of {key} holds half a character (a lone surrogate)")
     if is_placeholder(value):
         raise _refused(who, f"the value of {key} is a placeholder")
 

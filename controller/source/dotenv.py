@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 _BLANK: Final = "\t\v\f\r \x85\xa0"
@@ -41,6 +41,10 @@ _KEY: Final = re.compile(r"[A-Za-z0-9_.\-\[\]]+")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@+,-]+")
 _ENCODED: Final = str.maketrans({"\\": "\\\\", '"': '\\"', "$": "$$", "\n": "\\n", "\r": "\\r"})
 _DEPTH: Final = 50
+MOST: Final = 10_000
+"""Assignments in one file."""
+MOST_TEXT: Final = 1024 * 1024
+"""Characters of all values together, with variables put in: ten lines of `$A$A…` can ask for gigabytes."""
 
 
 class DotenvError(Exception):
@@ -50,6 +54,22 @@ class DotenvError(Exception):
         super().__init__(f"line {line}: {message}")
         self.line = line
         self.message = message
+
+
+@dataclass
+class _Scope:
+    """The variables so far, and how many characters may still be put in for their names."""
+
+    values: dict[str, str] = field(default_factory=dict)
+    left: int = MOST_TEXT
+
+    def take(self, text: str, line: int) -> str:
+        self.left -= len(text)
+        if self.left < 0:
+            raise DotenvError(
+                line, f"with variables put in, the values have more than {MOST_TEXT} characters"
+            )
+        return text
 
 
 @dataclass(frozen=True)
@@ -63,10 +83,10 @@ class _Assignment:
     end: int
     """Where the value with its quotes stands in the text."""
 
-    def value(self, env: Mapping[str, str]) -> str:
+    def value(self, scope: _Scope) -> str:
         if self.quote == "'":
             return self.raw
-        return _expand(_unescape(self.raw) if self.quote else self.raw, env, self.line)
+        return _expand(_unescape(self.raw) if self.quote else self.raw, scope, self.line)
 
 
 def parse(text: str) -> dict[str, str]:
@@ -74,11 +94,11 @@ def parse(text: str) -> dict[str, str]:
 
     `$NAME` means an earlier variable of the same file, never one of this process. Raises `DotenvError`.
     """
-    env: dict[str, str] = {}
+    scope = _Scope()
     for assignment in _assignments(text):
-        env[assignment.key] = assignment.value(env)
-    env.pop("", None)
-    return env
+        scope.values[assignment.key] = assignment.value(scope)
+    scope.values.pop("", None)
+    return scope.values
 
 
 def encode(value: str) -> str:
@@ -97,12 +117,12 @@ def merge(text: str, values: Mapping[str, str]) -> str:
             raise ValueError(f"not a name for a variable: {key!r}")
     assignments = list(_assignments(text))
     last = {assignment.key: index for index, assignment in enumerate(assignments)}
-    env: dict[str, str] = {}
+    scope = _Scope()
     parts: list[str] = []
     done = 0
     for index, found in enumerate(assignments):
         try:
-            value: str | None = found.value(env)
+            value: str | None = found.value(scope)
         except DotenvError:
             value = None
         if last[found.key] == index and found.key in values and value != values[found.key]:
@@ -112,7 +132,7 @@ def merge(text: str, values: Mapping[str, str]) -> str:
             parts += [text[done : found.start], _quote(value) if found.quote and rest else encode(value)]
             done = found.end
         if value is not None:
-            env[found.key] = value
+            scope.values[found.key] = value
     parts.append(text[done:])
     new = [f"{key}={encode(value)}" for key, value in values.items() if key not in last]
     if new:
@@ -134,7 +154,7 @@ def _quote(value: str) -> str:
 
 def _assignments(text: str) -> Iterator[_Assignment]:
     at = 1 if text.startswith("\ufeff") else 0
-    counted, line = 0, 1
+    counted, line, count = 0, 1, 0
     while True:
         at = _skip(text, at, _SPACE)
         if at >= len(text):
@@ -144,6 +164,9 @@ def _assignments(text: str) -> Iterator[_Assignment]:
             continue
         line += text.count("\n", counted, at)
         counted = at
+        count += 1
+        if count > MOST:
+            raise DotenvError(line, f"more than {MOST} variables")
         if export := _EXPORT.match(text, at):
             at = _skip(text, export.end(), _BLANK)
         key, after, bare = _key(text, at, line)
@@ -203,7 +226,7 @@ def _unescape(raw: str) -> str:
     return _ESCAPE.sub(one, raw)
 
 
-def _expand(value: str, env: Mapping[str, str], line: int, depth: int = 0) -> str:
+def _expand(value: str, scope: _Scope, line: int, depth: int = 0) -> str:
     if depth > _DEPTH:
         raise DotenvError(line, "variables within variables, too deep")
     parts: list[str] = []
@@ -214,13 +237,13 @@ def _expand(value: str, env: Mapping[str, str], line: int, depth: int = 0) -> st
         if match["escaped"]:
             parts.append("$")
         elif match["name"]:
-            parts.append(env.get(match["name"], ""))
+            parts.append(scope.take(scope.values.get(match["name"], ""), line))
         else:
             end = _closing_brace(value, at)
             found = _BRACED.fullmatch(value, at, end) if end >= 0 else None
             if found is None:
                 raise DotenvError(line, "a ${…} that cannot be read")
-            parts.append(_braced(found, env, line, depth))
+            parts.append(_braced(found, scope, line, depth))
             at = end + 1
     return "".join([*parts, value[at:]])
 
@@ -234,17 +257,18 @@ def _closing_brace(value: str, at: int) -> int:
     return -1
 
 
-def _braced(found: re.Match[str], env: Mapping[str, str], line: int, depth: int) -> str:
+def _braced(found: re.Match[str], scope: _Scope, line: int, depth: int) -> str:
     name, operator, operand = found.groups()
-    value = env.get(name)
+    value = scope.values.get(name)
     if operator is None:
-        return value or ""
-    other = _expand(operand, env, line, depth + 1)
+        return scope.take(value or "", line)
+    # Taken as well: what is nested is looked at once more on each level.
+    other = _expand(scope.take(operand, line), scope, line, depth + 1)
     missing = value is None or (operator.startswith(":") and not value)
     if operator.endswith("+"):
         return "" if missing else other
     if not missing:
-        return value or ""
+        return scope.take(value or "", line)
     if operator.endswith("?"):
         raise DotenvError(line, f"{name} has no value, and must have one")
     return other

@@ -15,6 +15,8 @@ from controller.model.manifest import Manifest, Setting, is_placeholder
 from controller.source import dotenv
 
 FILE = ".env"
+LIMIT = 256 * 1024
+"""Bytes of `.env` and of its example: ten times what any honest one has, and read in moments whatever is in it."""
 _FORBIDDEN = ("/etc", "/root", "/boot", "/proc", "/sys", "/dev", "/bin", "/sbin", "/usr/bin", "/usr/sbin")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 

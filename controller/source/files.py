@@ -111,7 +111,11 @@ def read_mounted(path: Path) -> MountedFile | None:
 def _opened(path: Path, flags: int = 0) -> Iterator[int | None]:
     descriptor = -1
     try:
-        # Not blocking, because a FIFO without a writer would hold the open for ever.
+        # To open a device is to use it: a tape rewinds, a watchdog begins to count. Of a link `open` says what is wrong.
+        mode = path.lstat().st_mode if flags & os.O_NOFOLLOW else path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
+            raise Irregular()
+        # Not blocking, should it be a FIFO by now: without a writer that would hold the open for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | flags)
         yield descriptor
     except ValueError as error:
@@ -121,6 +125,8 @@ def _opened(path: Path, flags: int = 0) -> Iterator[int | None]:
             yield None
         elif error.errno == errno.ENXIO:
             raise Irregular() from error
+        elif error.errno == errno.ENAMETOOLONG:
+            raise Unfit("has a name that no file can have: it is too long") from error
         elif error.errno == errno.ELOOP:
             raise Unfit(_NO_LINK if flags & os.O_NOFOLLOW else "is a link that leads nowhere") from error
         else:
@@ -158,6 +164,12 @@ def text(data: bytes) -> str:
     if "\0" in decoded:
         raise Unfit("holds a NUL byte")
     return decoded
+
+
+def printable(name: str) -> str:
+    """A file's name, of whatever bytes, as text that can be shown and stored."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def signature(path: Path, *, follow: bool = True) -> Signature | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import PurePosixPath
@@ -23,7 +24,12 @@ from controller.source import files
 FILE = "manifest.json"
 MOST: Final = 20
 """Of problems and of warnings; a person mends these first, and a status has to stay readable."""
+VALUES: Final = 10_000
+"""Values in a manifest, those within lists and objects counted."""
+DEPTH: Final = 64
 
+_HALF: Final = re.compile("[\ud800-\udfff]")
+_TOO_DEEP: Final = f"is nested too deep (more than {DEPTH} levels)"
 _HOOKS: Final = ("on_install", "on_start", "on_update", "on_remove")
 _RULES: Final = {
     "missing": "is missing",
@@ -51,11 +57,13 @@ def parse(data: bytes, folder: str) -> tuple[Manifest | None, list[Problem], lis
     except json.JSONDecodeError as error:
         return None, [Problem(FILE, "", f"is not JSON: {error.msg} (column {error.colno})", error.lineno)], []
     except RecursionError:
-        return None, [Problem(FILE, "", "is nested too deep")], []
+        return None, [Problem(FILE, "", _TOO_DEEP)], []
     except ValueError as error:
         return None, [Problem(FILE, "", f"is not JSON: {error}")], []
     if not isinstance(loaded, dict):
         return None, [Problem(FILE, "", "must be a JSON object")], []
+    if excess := _excess(loaded):
+        return None, [excess], []
     problems: dict[str, Problem] = {}
     manifest: Manifest | None = None
     try:
@@ -71,6 +79,34 @@ def parse(data: bytes, folder: str) -> tuple[Manifest | None, list[Problem], lis
     if len(found) > MOST:
         found = [*found[:MOST], Problem(FILE, "", f"and {len(found) - MOST} more problems like these")]
     return (None if found else manifest), found, _warnings(loaded)
+
+
+def _excess(loaded: dict[str, Any]) -> Problem | None:
+    """What makes a document one that is not looked at further: too much in it, or text that no file can hold."""
+    waiting: list[tuple[str, Any, int]] = [("", loaded, 1)]
+    left = VALUES
+    while waiting:
+        where, value, depth = waiting.pop()
+        if isinstance(value, str):
+            if _HALF.search(value):
+                return Problem(FILE, where, _RULES["string_unicode"])
+        elif isinstance(value, dict | list):
+            left -= len(value)
+            if left < 0 or depth > DEPTH:
+                return Problem(FILE, "", _TOO_DEEP if depth > DEPTH else f"holds more than {VALUES} values")
+            waiting += [(inner, item, depth + 1) for inner, item in _named(where, value)]
+    return None
+
+
+def _named(where: str, value: dict[str, Any] | list[Any]) -> Iterator[tuple[str, Any]]:
+    """What is in it, each with its place for a message; names of keys are foreign text, so short and printable."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield f"{where}[{index}]", item
+        return
+    for key, item in value.items():
+        name = _shown(key)[1:-1]
+        yield f"{where}.{name}" if where else name, key if _HALF.search(key) else item
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -26,6 +26,12 @@ SCRIPTS = "scripts"
 EXAMPLE = ".env.example"
 MOST_SCRIPTS = 1000
 MOST_COMPOSE_FILES = 200
+MOST_DIGESTED = 4 * files.LIMIT_DIGEST
+"""Bytes of the files of which only digests count, all of them together."""
+MOST_PROBLEMS = 2 * manifest.MOST
+"""Of all files together; those of a manifest have been cut by then."""
+MOST_OF_A_RULE = 500
+"""Characters; names in it are foreign text."""
 FIXED = (manifest.FILE, *BASES, *OVERRIDES, environment.FILE, EXAMPLE)
 """Names in an app's folder that count whenever they appear."""
 
@@ -56,8 +62,10 @@ class Reading:
     warnings: list[str] = field(default_factory=list)
     reaches: list[str] = field(default_factory=list)
     """What of the host is reached from the containers or by Compose."""
+    budget: references.Budget = field(default_factory=references.Budget)
+    digested: int = 0
 
-    def take(self, path: Path) -> bytes | None:
+    def take(self, path: Path, limit: int = files.LIMIT) -> bytes | None:
         """Read an input; None when it is not there or cannot be used (which is then a problem).
 
         Raises `files.Unreadable`.
@@ -66,11 +74,11 @@ class Reading:
         self.acted_on.add(path)
         name = _relative(path, self.folder)
         try:
-            data = files.read(path)
+            data = files.read(path, limit)
         except files.Unreadable as error:
             raise files.Unreadable(f"{path} {error}") from error
         except files.Unfit as error:
-            self.problems.append(Problem(name, "", str(error)))
+            self.problems.append(Problem(files.printable(name), "", str(error)))
             return None
         if data is not None:
             self.inputs[name] = hashlib.sha256(data).digest()
@@ -84,16 +92,16 @@ class Reading:
         self.looked_at.add(path)
         name = _relative(path, self.folder)
         try:
-            digest = _digest(path)
+            digest = self._digest(path)
         except files.Irregular as error:
             # `env_file: /dev/null` is a known way to say "none"; outside the folder it is the host's business.
             if path.is_relative_to(self.folder):
-                self.problems.append(Problem(name, "", str(error)))
+                self.problems.append(Problem(files.printable(name), "", str(error)))
             return True
         except files.Unreadable:
             raise
         except files.Unfit as error:
-            self.problems.append(Problem(name, "", str(error)))
+            self.problems.append(Problem(files.printable(name), "", str(error)))
             return True
         if digest is None:
             return False
@@ -110,13 +118,15 @@ class Reading:
             self.places.add(path)
             return
         try:
-            digest = _digest(path)
+            digest = self._digest(path)
         except files.Unreadable:
             raise
         except files.Unfit as error:
             self.places.add(path)
             if not isinstance(error, files.Irregular):
-                self.warnings.append(f"{_relative(path, self.folder)} {error}; a change of it is not seen")
+                self.warnings.append(
+                    f"{files.printable(_relative(path, self.folder))} {error}; a change of it is not seen"
+                )
             return
         self.looked_at.add(path)
         if digest is not None:
@@ -128,6 +138,19 @@ class Reading:
         # `.env` may still be made by seeding or by a hook; Compose says so if it is not there in the end.
         if path.is_relative_to(self.folder) and path != self.folder / environment.FILE:
             self.missing.append(problem)
+
+    def _digest(self, path: Path) -> bytes | None:
+        if self.digested >= MOST_DIGESTED:
+            raise files.Unfit(
+                f"is beyond the {MOST_DIGESTED >> 20} MiB that are read of all such files together"
+            )
+        try:
+            digest = files.digest(path)
+        except files.Unreadable as error:
+            raise files.Unreadable(f"{files.printable(str(path))} {error}") from error
+        if digest is not None:
+            self.digested += (files.signature(path) or (0, 0, 0))[2]
+        return digest
 
     def revision(self) -> str:
         return revision_of(self.inputs)
@@ -184,11 +207,11 @@ def _read(reading: Reading, name: str) -> Present | Invalid:
     _read_scripts(reading)
     revision = reading.revision()
     if reading.problems or reading.denied:
-        problems = tuple(reading.denied + reading.problems + reading.missing)
+        problems = _shortened(reading.denied + reading.problems + reading.missing)
         reason = "PolicyDenied" if reading.denied else "SourceInvalid"
         return Invalid(name, str(folder), revision, problems, reason)
     if reading.missing or described is None or not compose:
-        return Invalid(name, str(folder), revision, tuple(reading.missing), "Incomplete")
+        return Invalid(name, str(folder), revision, _shortened(reading.missing), "Incomplete")
     return Present(
         name,
         str(folder),
@@ -197,7 +220,7 @@ def _read(reading: Reading, name: str) -> Present | Invalid:
         tuple(str(path) for path in compose),
         effective,
         _seeds(described, env, after),
-        warnings=tuple(reading.warnings + _env_warnings(folder)),
+        warnings=tuple(reading.warnings[:MOST_PROBLEMS] + _env_warnings(folder)),
         mounted=reading.mounted,
         reaches=tuple(reading.reaches),
     )
@@ -233,7 +256,7 @@ def _read_env(reading: Reading) -> _Env:
 
 
 def _read_text(reading: Reading, name: str) -> str | None:
-    data = reading.take(reading.folder / name)
+    data = reading.take(reading.folder / name, environment.LIMIT)
     try:
         return files.text(data) if data is not None else None
     except files.Unfit as error:
@@ -296,9 +319,13 @@ def _read_compose(reading: Reading, env: Mapping[str, str]) -> list[Path]:
         if data is None:
             continue
         for named in _follow(reading, path, data, project, env):
-            if named not in seen and len(seen) < MOST_COMPOSE_FILES:
+            if named not in seen:
                 seen.add(named)
                 waiting.append(named)
+        if len(seen) > MOST_COMPOSE_FILES:
+            rule = f"leads to more than {MOST_COMPOSE_FILES} compose files"
+            reading.problems.append(Problem(bases[0], "", rule))
+            break
     _read_mounts(reading)
     return chosen
 
@@ -316,11 +343,16 @@ def _follow(
     except files.Unfit as error:
         reading.problems.append(Problem(name, "", str(error)))
         return []
-    document, problems = references.parse(name, text)
+    document, problems = references.parse(name, text, budget=reading.budget)
     reading.problems += problems
     if document is None:
         return []
     found = references.scan(document, env, reading.trust)
+    named_so_far = len(reading.looked_at) + len(reading.mounts)
+    if named_so_far + len(found.files) + len(found.mounts) > references.MOST:
+        rule = f"names, with the files that it leads to, more than {references.MOST} files or mounted paths"
+        reading.problems.append(Problem(name, "", rule))
+        return []
     reading.denied += [Problem(name, where, rule) for where, rule in found.refused]
     reading.reaches += [f"{name}: {where}: {what}" for where, what in found.powers]
     more = []
@@ -382,18 +414,19 @@ def _read_scripts(reading: Reading) -> None:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            raise files.Unreadable(f"{folder} cannot be read: {files.reason(error)}") from error
+            where = files.printable(str(folder))
+            raise files.Unreadable(f"{where} cannot be read: {files.reason(error)}") from error
         for entry in entries:
             if is_dropping(entry.name) or Path(entry.path) in reading.places:
                 continue
+            count += 1
+            if count > MOST_SCRIPTS:
+                rule = f"holds more than {MOST_SCRIPTS} files and folders; keep data elsewhere"
+                reading.problems.append(Problem(SCRIPTS, "", rule))
+                return
             if entry.is_dir(follow_symlinks=False):
                 waiting.append(Path(entry.path))
             elif _is_file(entry):
-                count += 1
-                if count > MOST_SCRIPTS:
-                    rule = f"holds more than {MOST_SCRIPTS} files; keep data elsewhere"
-                    reading.problems.append(Problem(SCRIPTS, "", rule))
-                    return
                 reading.acted_on.update((folder, Path(entry.path)))
                 reading.take_digest(Path(entry.path))
 
@@ -432,13 +465,6 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _digest(path: Path) -> bytes | None:
-    try:
-        return files.digest(path)
-    except files.Unreadable as error:
-        raise files.Unreadable(f"{path} {error}") from error
-
-
 def _absolute(folder: Path, named: str) -> Path:
     return Path(os.path.normpath(folder / named))
 
@@ -446,3 +472,17 @@ def _absolute(folder: Path, named: str) -> Path:
 def _relative(path: Path, folder: Path) -> str:
     """The name under which an input counts: a moved tree keeps its revisions."""
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
+
+
+def _shortened(problems: list[Problem]) -> tuple[Problem, ...]:
+    """The first problems, none too long: a person mends these first, and a status has to stay readable."""
+    first = [
+        replace(problem, rule=f"{problem.rule[:MOST_OF_A_RULE]}…")
+        if len(problem.rule) > MOST_OF_A_RULE
+        else problem
+        for problem in problems[:MOST_PROBLEMS]
+    ]
+    more = len(problems) - len(first)
+    if more:
+        first.append(Problem(first[0].file, "", f"and {more} more problems like these"))
+    return tuple(first)

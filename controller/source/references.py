@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Any, Final, Literal
 
 import yaml
@@ -18,6 +19,12 @@ from controller.model.desired import Problem, Trust
 NODES: Final = 100_000
 """Nodes of a file after aliases are expanded; honest files stay far below, a "billion laughs" does not."""
 DEPTH: Final = 64
+TEXT: Final = 64
+"""Characters of a scalar that count as one more node: an alias repeats a long text as cheaply as a short one."""
+MOST: Final = 2000
+"""Files and mounted paths that the compose files of an app name."""
+LONGEST: Final = 4096
+"""Characters of a name with its variables put in; no file has a longer one."""
 
 _REMOTE: Final = re.compile(r"^(?:[\w.+-]+://|[\w.-]+@[\w.-]+:|github\.com/)|\.git(?:#|$)")
 _TRUE: Final = frozenset({"true", "yes", "y", "on"})
@@ -100,32 +107,50 @@ def _plain(loader: _Loader, _suffix: str, node: yaml.Node) -> Any:
     return loader.construct_scalar(node)  # type: ignore[arg-type]
 
 
-_Loader.add_multi_constructor("!", _plain)
+def _as_written(loader: _Loader, node: yaml.ScalarNode) -> str:
+    return str(loader.construct_scalar(node))
 
 
 class _TextLoader(_Loader):
     """Every scalar stays the text that was written: to YAML 1.1 the port mapping `8022:22` is a number."""
 
 
-_TextLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith(":merge")]
-    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
-}
+_Loader.add_multi_constructor("!", _plain)
+# A number stays text as well, whatever its tag: nobody asks for its value here. Large ones take long to read
+# (`59:59:…`), and as keys they can be chosen so that all fall on one place of a dict.
+for _kind in ("int", "float", "timestamp"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _as_written)
+for _loader, _kept in ((_Loader, ("merge", "bool", "null")), (_TextLoader, ("merge",))):
+    _loader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] in _kept]
+        for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
-def parse(name: str, text: str, *, as_text: bool = False) -> tuple[Any, list[Problem]]:
+@dataclass
+class Budget:
+    """What the compose files of one app may still come to, together."""
+
+    nodes: int = NODES
+
+
+def parse(
+    name: str, text: str, *, as_text: bool = False, budget: Budget | None = None
+) -> tuple[Any, list[Problem]]:
     """The YAML document, or None and what is wrong with it. Never takes more than moments, whatever is in it.
 
-    With `as_text` every scalar in it is a string, as it was written.
+    With `as_text` every scalar in it is a string, as it was written; else all but true, false and nothing are.
     """
     try:
-        _guard(text)
+        _guard(text, budget or Budget())
         document = yaml.load(text, _TextLoader if as_text else _Loader)  # noqa: S506 - subclasses of the safe loader
     except _Refused as error:
         return None, [Problem(name, "", str(error), error.line)]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         return None, [Problem(name, "", f"is not YAML: {error.problem}", mark.line + 1 if mark else None)]
+    except yaml.reader.ReaderError as error:
+        return None, [Problem(name, "", f"is not YAML: {error.reason} (character {error.position + 1})")]
     except Exception as error:  # PyYAML lets through what int(), bool and dates raise for a tagged value
         return None, [Problem(name, "", f"is not YAML: a value cannot be read ({type(error).__name__})")]
     if not isinstance(document, dict):
@@ -150,7 +175,7 @@ class _Open:
     is_key: bool = True
 
 
-def _guard(text: str) -> None:
+def _guard(text: str, budget: Budget) -> None:
     """Refuse before building: aliases that multiply, endless depth, two keys of one name."""
     sizes: dict[str, int | None] = {}
     """What each anchor expands to, itself included; None while it has not ended."""
@@ -175,19 +200,24 @@ def _guard(text: str) -> None:
             total += _size(event, sizes)
             _key(stack, event)
             _turn(stack)
-        if total > NODES or len(stack) > DEPTH:
-            raise _Refused("is too large or too deep once its aliases are expanded", event)
+        if len(stack) > DEPTH:
+            raise _Refused(f"is nested too deep (more than {DEPTH} levels)", event)
+        if total > budget.nodes:
+            rule = "is too large once its aliases are expanded, or together with the files that name it"
+            raise _Refused(rule, event)
+    budget.nodes -= total
 
 
 def _size(event: yaml.NodeEvent, sizes: dict[str, int | None]) -> int:
     """How many nodes a scalar or an alias stands for."""
     if isinstance(event, yaml.ScalarEvent):
-        sizes[event.anchor or ""] = 1
-        return 1
-    size = sizes.get(event.anchor or "", 1)  # an alias to nothing is refused when the document is built
-    if size is None:
+        size = 1 + len(event.value) // TEXT
+        sizes[event.anchor or ""] = size
+        return size
+    known = sizes.get(event.anchor or "", 1)  # an alias to nothing is refused when the document is built
+    if known is None:
         raise _Refused(f"the alias *{event.anchor} stands within itself", event)
-    return size
+    return known
 
 
 def _turn(stack: list[_Open]) -> None:
@@ -207,9 +237,10 @@ def _key(stack: list[_Open], event: yaml.NodeEvent) -> None:
 def scan(document: Mapping[str, Any], env: Mapping[str, str], trust: Trust) -> References:
     """All references of one compose document. Paths with variables that `.env` does not give are left out."""
     found = References()
-    for reference in (*_includes(document), *_services(found, document, trust)):
+    # One more than is allowed: who reads them all sees that it is too many.
+    for reference in islice(chain(_includes(document), _services(found, document, trust)), MOST + 1):
         found.add(reference, env, trust)
-    found.mounts += (*_binds(document, env), *_contents(document, env))
+    found.mounts += islice(chain(_binds(document, env), _contents(document, env)), MOST + 1)
     return found
 
 
@@ -318,25 +349,30 @@ def _items(value: Any) -> list[Any]:
 
 
 def interpolate(text: str, env: Mapping[str, str]) -> str | None:
-    """The text with simple variables put in, or None when one has no value or an expression is not simple.
+    """The text with simple variables put in, or None when one has no value, an expression is not simple, or it is
+    too long for a name.
 
     Simple are `$NAME`, `${NAME}`, `${NAME-default}` and `${NAME:-default}`; `$$` is a dollar sign.
     """
-    unknown = False
+    unknown, room = False, LONGEST
 
     def value(match: re.Match[str]) -> str:
-        nonlocal unknown
+        nonlocal unknown, room
         if match["dollar"]:
             return "$"
         given = env.get(match["plain"] or match["name"])
         if given or (given is not None and match["operator"] != ":-"):
+            room -= len(given)
+            if room < 0:
+                unknown = True
+                return ""
             return given
         if match["default"] is None:
             unknown = unknown or given is None
             return ""
         return match["default"]
 
-    if "$" in _VARIABLE.sub("", text):
+    if len(text) > LONGEST or "$" in _VARIABLE.sub("", text):
         return None
     result = _VARIABLE.sub(value, text)
     return None if unknown else result

@@ -126,7 +126,7 @@ class AppsTree:
                     if APP_NAME.fullmatch(entry.name):
                         names.add(entry.name)
                     else:
-                        ignored[_printable(entry.name)] = (
+                        ignored[files.printable(entry.name)] = (
                             "is not an app name (^[a-z][a-z0-9_-]*$, at most 63 characters)"
                         )
         except OSError as error:
@@ -181,7 +181,9 @@ class AppsTree:
             return Unreadable(app, f"{folder} cannot be read: {files.reason(error)}")
         if folder.is_symlink():
             return Unreadable(
-                app, f"{folder} is a link to {folder.readlink()}, which is not there; is its disk mounted?"
+                app,
+                f"{folder} is a link to {files.printable(str(folder.readlink()))}, which is not there; "
+                "is its disk mounted?",
             )
         lost = self._guard.lost()
         if lost:  # it went after the first look
@@ -311,7 +313,7 @@ class AppsTree:
         def seed(text: str | None) -> str | None:
             before.clear()
             before.update(dotenv.parse(text or ""))
-            example = files.read(Path(app.folder) / EXAMPLE)
+            example = files.read(Path(app.folder) / EXAMPLE, environment.LIMIT)
             return environment.seeded(app.manifest, text, files.text(example) if example else "")
 
         after = self._edit_env(app, seed)
@@ -337,13 +339,19 @@ class AppsTree:
         for _ in range(10):
             seen = files.signature(path, follow=False)
             try:
-                data = files.read(path, follow=False)
+                data = files.read(path, environment.LIMIT, follow=False)
                 text = edit(files.text(data) if data is not None else None)
+                encoded = text.encode() if text is not None else b""
             except (files.Unfit, dotenv.DotenvError, ValueError) as error:
                 raise WriteFailed(f"{path} {error}") from error
             if text is None:
                 return None
-            if files.replace_private(path, text.encode(), seen):
+            if len(encoded) > environment.LIMIT:
+                # It could be written, and never be read again.
+                raise WriteFailed(
+                    f"{path} would have {len(encoded)} bytes; at most {environment.LIMIT} are read"
+                )
+            if files.replace_private(path, encoded, seen):
                 return text
         raise WriteFailed(f"{path} is being written by someone else all the time")
 
@@ -491,9 +499,3 @@ def _is_missing(path: str) -> bool:
     except ValueError:
         return True
     return False
-
-
-def _printable(name: str) -> str:
-    """A file's name, of whatever bytes, as text that can be shown and stored."""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return text if text.isprintable() else ascii(text)[1:-1]

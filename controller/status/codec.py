@@ -35,7 +35,7 @@ def from_json(kind: type[T], text: str) -> T:
     """The value of that dataclass. Raises `ValueError` when the text cannot be one."""
     try:
         value: T = _steps_of(kind)[1](json.loads(text))
-    except (TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a {kind.__name__}: {error}") from error
     return value
 

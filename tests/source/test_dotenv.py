@@ -120,7 +120,18 @@ def test_variables_do_not_come_from_our_own_process(monkeypatch: pytest.MonkeyPa
 
 def test_variables_within_variables_end() -> None:
     with pytest.raises(DotenvError, match="too deep"):
-        parse("A=" + "${B:-" * 5000 + "}" * 5000)
+        parse("A=" + "${B:-" * 60 + "}" * 60)
+
+
+def test_ten_lines_that_ask_for_gigabytes_are_refused() -> None:
+    lines = ["A0=xxxxxxxxxx", *(f"A{n}=" + f"$A{n - 1}" * 10 for n in range(1, 11))]
+    with pytest.raises(DotenvError, match=r"line 6: .* more than 1048576 characters"):
+        parse("\n".join(lines))
+
+
+def test_more_variables_than_anybody_has_are_refused() -> None:
+    with pytest.raises(DotenvError, match="line 10001: more than 10000 variables"):
+        parse("".join(f"K{n}=x\n" for n in range(20_000)))
 
 
 @pytest.mark.parametrize(

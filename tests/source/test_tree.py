@@ -183,11 +183,12 @@ def test_two_base_files_are_invalid_and_both_are_named(apps: Apps) -> None:
     assert "compose.yaml: there is also docker-compose.yaml" in apps.invalid().message
 
 
+@pytest.mark.fault("B06")
 def test_a_bomb_of_aliases_is_refused_quickly_and_honest_aliases_are_not(apps: Apps) -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
     apps.put(files={"docker-compose.yaml": "\n".join(lines) + "\n"})
-    assert "too large or too deep" in apps.invalid().message
+    assert "too large once its aliases are expanded" in apps.invalid().message
     honest = "x-base: &base {image: i}\nservices:\n" + "".join(f"  s{n}: *base\n" for n in range(400))
     (apps.root / "web" / "docker-compose.yaml").write_text(honest)
     assert apps.present()
@@ -202,6 +203,7 @@ def test_composes_own_tags_are_no_mistake(apps: Apps) -> None:
     assert apps.present()
 
 
+@pytest.mark.fault("B07")
 @pytest.mark.parametrize("name", ["manifest.json", "docker-compose.yaml", ".env"])
 def test_what_is_not_a_regular_file_neither_hangs_nor_is_read(apps: Apps, name: str) -> None:
     folder = apps.put()
@@ -392,6 +394,7 @@ def test_a_value_that_a_person_has_to_mend_is_named_and_never_quoted(
 
 
 @pytest.mark.fault("H02")
+@pytest.mark.fault("B07")
 def test_a_hook_script_may_not_leave_its_folder(apps: Apps, tmp_path: Path) -> None:
     folder = apps.put(files={"scripts/ok.sh": "true\n"})
     (tmp_path / "out.sh").write_text("evil")
@@ -412,6 +415,7 @@ def test_the_root_is_known_by_its_marker(apps: Apps) -> None:
     assert (apps.root / ".homeport").read_text().strip() == apps.facts["id"]
 
 
+@pytest.mark.fault("B07")
 def test_names_that_are_no_apps_are_left_out_and_said(apps: Apps) -> None:
     apps.put()
     for name in (".git", "_drafts", "Bad Name"):
