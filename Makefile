@@ -6,6 +6,8 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 WORKERS ?= 4
+INPUTS ?= 100000
+SEED ?= $(shell echo $$RANDOM)
 bin := .venv/bin
 stamp := .venv/.installed
 # worksteal: the tests on the engine take seconds, the others milliseconds.
@@ -46,11 +48,16 @@ sim: $(stamp) ## 10,000 simulated lives (HISTORIES=n, MINUTES=n, or SEED=n to re
 faults: $(stamp) dockerd ## the whole fault catalogue, the slow cases too
 	@$(pytest) -m 'fault or slow'
 
-MINUTES ?= 30
-
 .PHONY: soak
 soak: $(stamp) dockerd ## the service under edits and faults for MINUTES=30 or any number; the last line is the result
-	@PYTHONPATH=tests $(bin)/python -m rig.soak --minutes=$(MINUTES) $(ARGS)
+	@PYTHONPATH=tests $(bin)/python -m rig.soak --minutes=$(or $(MINUTES),30) $(ARGS)
+
+# No engine is needed. Each input has limits of its own, so the tests themselves may take long.
+.PHONY: fuzz
+fuzz: export HOMEPORT_FUZZ_INPUTS = $(INPUTS)
+fuzz: export HOMEPORT_TEST_ENGINE = none
+fuzz: $(stamp) ## 100,000 random inputs for all that reads what others wrote; INPUTS=… for more, SEED=… for the same again
+	@$(pytest) tests/fuzz --hypothesis-seed=$(SEED) -o faulthandler_timeout=3600
 
 .PHONY: check
 check: lint types imports test ## lint, types, imports and test: what the CI runs
