@@ -121,3 +121,14 @@ def test_a_file_that_was_asked_for_must_be_there(tmp_path: Path) -> None:
 
 def test_every_setting_says_what_it_is_for() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_a_settings_file_that_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SettingsInvalid, match="pipe: is not a regular file"):
+        Settings.load({"config": tmp_path / "pipe"})
+
+
+def test_a_path_that_cannot_be_followed_is_refused_by_name() -> None:
+    with pytest.raises(SettingsInvalid, match=r"--apps: .*cannot be followed"):
+        Settings.load({"apps": "~nobody-of-that-name/apps"})
