@@ -7,7 +7,6 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 WORKERS ?= 4
 INPUTS ?= 100000
-SEED ?= $(shell echo $$RANDOM)
 bin := .venv/bin
 stamp := .venv/.installed
 # worksteal: the tests on the engine take seconds, the others milliseconds.
@@ -57,7 +56,7 @@ soak: $(stamp) dockerd ## the service under edits and faults for MINUTES=30 or a
 fuzz: export HOMEPORT_FUZZ_INPUTS = $(INPUTS)
 fuzz: export HOMEPORT_TEST_ENGINE = none
 fuzz: $(stamp) ## 100,000 random inputs for all that reads what others wrote; INPUTS=… for more, SEED=… for the same again
-	@$(pytest) tests/fuzz --hypothesis-seed=$(SEED) -o faulthandler_timeout=3600
+	@$(pytest) tests/fuzz --hypothesis-seed=$(or $(SEED),$$RANDOM) -o faulthandler_timeout=3600
 
 .PHONY: check
 check: lint types imports test ## lint, types, imports and test: what the CI runs

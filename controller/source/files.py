@@ -112,8 +112,8 @@ def _opened(path: Path, flags: int = 0) -> Iterator[int | None]:
     descriptor = -1
     try:
         # To open a device is to use it: a tape rewinds, a watchdog begins to count. Of a link `open` says what is wrong.
-        mode = path.lstat().st_mode if flags & os.O_NOFOLLOW else path.stat().st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
+        status = path.stat(follow_symlinks=not flags & os.O_NOFOLLOW)
+        if not flags & os.O_PATH and not stat.S_ISREG(status.st_mode) and not stat.S_ISLNK(status.st_mode):
             raise Irregular()
         # Not blocking, should it be a FIFO by now: without a writer that would hold the open for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | flags)

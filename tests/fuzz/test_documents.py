@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from pathlib import PurePosixPath
 from typing import Any
 
 from hypothesis import strategies as st
@@ -86,7 +87,7 @@ def work_with(document: str) -> None:
     documents.images(pinned)
     documents.built(pinned)
     documents.environment(pinned)
-    documents.secret_values(pinned)
+    documents.secret_values(pinned, {"KEY": "v"})
     documents.secret_files(pinned)
 
 
@@ -100,9 +101,13 @@ def test_a_model_as_compose_prints_it_is_understood(model: dict[str, Any]) -> No
         given = {
             str(v) for v in model["services"][service.name].get("environment", {}).values() if v is not None
         }
-        binds = {bind.source for other in rendered.services for bind in other.binds}
-        images = {str(other.get("image")) for other in model["services"].values()}
-        assert given - binds - images <= set(documents.secret_values(document))
+        binds = [PurePosixPath(bind.source) for other in rendered.services for bind in other.binds]
+        public = {str(path) for bind in binds for path in (bind, *bind.parents)} | {
+            str(model.get("name", ""))
+        }
+        for name, other in model["services"].items():
+            public |= {name, str(other.get("image", "")), str(other.get("container_name", ""))}
+        assert given - public <= set(documents.secret_values(document, {}))
     assert documents.complete(document, {"KEY": "v"}) == document
     work_with(document)
 
