@@ -148,7 +148,9 @@ def parse(
         return None, [Problem(name, "", str(error), error.line)]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        return None, [Problem(name, "", f"is not YAML: {error.problem}", mark.line + 1 if mark else None)]
+        return None, [
+            Problem(name, "", f"is not YAML: {str(error.problem)[:200]}", mark.line + 1 if mark else None)
+        ]
     except yaml.reader.ReaderError as error:
         return None, [Problem(name, "", f"is not YAML: {error.reason} (character {error.position + 1})")]
     except Exception as error:  # PyYAML lets through what int(), bool and dates raise for a tagged value
@@ -216,7 +218,7 @@ def _size(event: yaml.NodeEvent, sizes: dict[str, int | None]) -> int:
         return size
     known = sizes.get(event.anchor or "", 1)  # an alias to nothing is refused when the document is built
     if known is None:
-        raise _Refused(f"the alias *{event.anchor} stands within itself", event)
+        raise _Refused(f"the alias *{(event.anchor or '')[:60]} stands within itself", event)
     return known
 
 

@@ -26,7 +26,8 @@ from hypothesis import strategies as st
 INPUTS = "HOMEPORT_FUZZ_INPUTS"
 FEW = 10_000
 SECOND = 1.0
-"""Of processor time for one input."""
+"""Of processor time for one input, with `make fuzz`. Among other tests, on a loaded machine, thrice that is taken for a
+hang: what it costs exactly is not for `make test` to say."""
 HANG = 30.0
 """Seconds of real time after which an input hangs; neighbours on the same cores take their share of it."""
 APPETITE = 64 << 10
@@ -113,7 +114,7 @@ class Greedy(AssertionError):
 
 @contextlib.contextmanager
 def bounded() -> Iterator[None]:
-    """Raises `Greedy` out of what hangs, takes more than a second of processor time, or takes more than 64 MiB.
+    """Raises `Greedy` out of what hangs, takes too much processor time (see `SECOND`), or more than 64 MiB.
 
     For the main thread.
     """
@@ -136,7 +137,8 @@ def bounded() -> Iterator[None]:
         for number, handler in old:
             signal.signal(number, handler)
     took, taken = time.process_time() - began, _memory("VmHWM") - before
-    if took > SECOND and took > SECOND * _slowness():
+    allowed = SECOND if INPUTS in os.environ else 3 * SECOND
+    if took > allowed and took > allowed * _slowness():
         raise Greedy(f"takes {took:.1f} s of processor time")
     if taken > APPETITE:
         raise Greedy(f"takes {taken >> 10} MiB")

@@ -75,6 +75,7 @@ def test_a_report_on_a_compose_file_stays_readable_however_much_is_wrong(tmp_pat
     services = ",".join(f"s{n}: {{provider: x}}" for n in range(500))
     said = refusal(put(tmp_path, "services: {" + services + "}\n"))
     assert said.endswith("and 460 more problems like these")
+    assert len(refusal(put(tmp_path, COMPOSE + f"x: *{'a' * 10_000}\n"))) < 300
     assert "…" in refusal(put(tmp_path, f"include: ['{'a@b:' * 20_000}']\n"))
 
 
