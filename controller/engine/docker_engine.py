@@ -6,6 +6,7 @@ applied, restarted or removed is said by the caller.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -36,6 +37,7 @@ LINE_LIMIT = 200
 _LOG_TAIL = 50  # of at most 16 KiB each; among so many there are a few that are not empty
 SECRET_LIMIT = 1 << 16
 """Bytes of a secret's file that are looked for in what a container said."""
+_STUCK = re.compile(r"task ([0-9a-f]{64}): already exists")
 _FILES_IN_ROOT = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 
 
@@ -210,22 +212,29 @@ class DockerEngine:
         self._check_networks(app, documents.changed_networks(text, self._folder.kept(app)))
         path = self._folder.keep(app, text)
         self._remove_leftovers(app, folder)
+
+        def up(names: Sequence[str], *, force: bool, build: bool = False) -> tuple[str, ...]:
+            left = max(1.0, due - self._clock.monotonic())
+            return self._compose.up(
+                app, folder, path, names, text=text, secrets=secrets, force=force, build=build, deadline=left
+            )
+
         with self._blaming_the_engine():
-            kept = self._compose.up(
-                app, folder, path, services,
-                text=text, secrets=secrets, force=force, build=not services and not pins, deadline=deadline,
-            )  # fmt: skip
+            try:
+                kept = up(services, force=force, build=not services and not pins)
+            except AppError as error:
+                stuck = self._stuck(app, folder, str(error))
+                if not stuck:
+                    raise
+                up(stuck, force=True)
+                kept = up(services, force=force)
             misnamed = sorted(
                 {seen.labels_of(c).get(SERVICE, "") for c in self._misnamed(app, folder, "running")}
             )
             if misnamed:
                 # An earlier `up` was ended after it had started the successor: only a re-creation gives it
                 # its name back, and without the name the next `up` would make a second one.
-                left = max(1.0, due - self._clock.monotonic())
-                self._compose.up(
-                    app, folder, path, misnamed,
-                    text=text, secrets=secrets, force=True, build=False, deadline=left,
-                )  # fmt: skip
+                up(misnamed, force=True)
         return kept
 
     def restart(self, app: str, containers: Sequence[str]) -> None:
@@ -378,6 +387,22 @@ class DockerEngine:
                 self._clients.borrow(f"cleaning up {app}", "ApplyFailed", missing=True) as api,
             ):
                 api.remove_container(summary["Id"], force=True)
+
+    def _stuck(self, app: str, folder: str, words: str) -> list[str]:
+        """Services with a container that can never be started again: after a crash of its own the engine (20.10) may
+        take its process for running still ("task …: already exists"). Only a re-creation helps."""
+        ids = set(_STUCK.findall(words))
+        if not ids:
+            return []
+        listed = self._clients.read(
+            f"observing {app}", lambda api: api.containers(all=True, filters={"label": [f"{PROJECT}={app}"]})
+        )
+        ours = [
+            c
+            for c in listed
+            if c["Id"] in ids and seen.is_in(seen.labels_of(c).get(seen.FOLDER, ""), (folder,))
+        ]
+        return sorted({seen.labels_of(c).get(SERVICE, "") for c in ours})
 
     def _remove_each(self, app: str, inspected: Sequence[Mapping[str, Any]]) -> None:
         from docker.errors import NotFound

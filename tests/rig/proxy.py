@@ -1,7 +1,7 @@
 """A Unix socket in front of an engine that passes everything on until it is told to do harm.
 
-What it can do to a connection: cut it, hold it, close it unanswered; and to an event stream: swallow or garble it. What
-the engine behind it does is the engine's.
+What it can do to a connection: cut it, hold it, close it unanswered, answer in the engine's place; and to an event
+stream: swallow or garble it. What the engine behind it does is the engine's.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ class EngineProxy:
         self.engine = engine
         self.drop: Callable[[int], bool] = lambda _number: False
         """Which connections, by their number from 0, are closed before a byte is passed on."""
+        self.answer: Callable[[bytes], bytes] = lambda _request: b""
+        """What is answered to a request in the engine's place; nothing: the engine answers."""
         self.swallow_events = False
         """What the engine tells on event streams is thrown away; the streams stay open."""
         self.events_say: bytes = b""
@@ -100,7 +102,7 @@ class EngineProxy:
             events = b"/events?" in request.partition(b"\r\n")[0]
             with self._lock:
                 self._open |= {client: events, engine: events}
-            engine.sendall(request)
+            self._ask(request, client, engine)
             up = threading.Thread(target=self._pass, args=(client, engine), name="engine-proxy", daemon=True)
             up.start()
             self._answer(engine, client, events)
@@ -129,9 +131,14 @@ class EngineProxy:
                 # All of an event stream's ends, and of others only ours: a hook's input may still come.
                 sock.shutdown(socket.SHUT_RDWR)
 
-    @staticmethod
-    def _pass(source: socket.socket, to: socket.socket) -> None:
+    def _ask(self, data: bytes, client: socket.socket, engine: socket.socket) -> None:
+        if answer := self.answer(data):  # a request is sent in one piece, and the next one after its answer
+            client.sendall(answer)
+        else:
+            engine.sendall(data)
+
+    def _pass(self, client: socket.socket, engine: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            while data := source.recv(_CHUNK):
-                to.sendall(data)
-            to.shutdown(socket.SHUT_WR)  # half-closed, as a hook's script is
+            while data := client.recv(_CHUNK):
+                self._ask(data, client, engine)
+            engine.shutdown(socket.SHUT_WR)  # half-closed, as a hook's script is
