@@ -430,8 +430,11 @@ class Manager:
                     self.requeue(name, lift=lift)
                 else:
                     self.queue.add(name)
-            # A run that ends may have queued others: at rest is when nobody is pending and the queue is idle, too.
-            while not self.stopped.is_set() and not (self.progress.wait(names, 0.1) and self.queue.idle):
+            # A run that ends may have queued others of them: at rest is when nobody is pending and none is queued. Apps
+            # that nobody asked for are not waited for: one that hangs would hold up all answers.
+            while not self.stopped.is_set() and (
+                not self.progress.wait(names, 0.1) or self.queue.holds(names)
+            ):
                 self.stopped.wait(0.01)
                 names = apps or tuple(self.names())
         finally:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from functools import partial
 from typing import Final, Generic, TypeVar
 
@@ -180,6 +180,11 @@ class WorkQueue(Generic[K]):
         """Whether nothing is queued and nothing handed out, at one moment. Delayed keys do not count."""
         with self._changed:
             return self._state.idle
+
+    def holds(self, keys: Iterable[K]) -> bool:
+        """Whether any of these keys is queued or handed out."""
+        with self._changed:
+            return self._state.holds(keys)
 
     @property
     def processing(self) -> tuple[K, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -214,6 +214,10 @@ class QueueState(Generic[K]):
     def idle(self) -> bool:
         """Nothing queued and nothing handed out. What waits for a time does not count."""
         return not self._queue and not self._processing
+
+    def holds(self, keys: Iterable[K]) -> bool:
+        """Whether any of these keys is queued or handed out. What waits for a time does not count."""
+        return any(key in self._dirty or key in self._processing for key in keys)
 
     @property
     def next_due(self) -> float | None:

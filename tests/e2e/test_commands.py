@@ -10,6 +10,7 @@ import docker.errors
 import pytest
 
 from rig.engine import api
+from rig.pair import put_consumer, put_provider
 from rig.service import SLEEPER, Home
 from rig.waiting import wait_until
 
@@ -278,3 +279,14 @@ def test_what_is_suspended_is_left_alone_until_it_is_resumed_whoever_was_there_t
     assert runs(home, "app")
     home.start()
     wait_until(lambda: not home.containers("app"), "let go")
+
+
+def test_a_command_about_one_app_does_not_wait_for_another_that_hangs(home: Home) -> None:
+    put_provider(home, install="sleep 1000\n")
+    put_consumer(home)
+    home.put("calm")
+    home.start()
+    home.wait("calm", "Ready")
+    home.wait("db", "Ready")
+    wait_until(lambda: home.log("app.progressing", "app"), "the hook of another app hangs")
+    assert fine(home, "reconcile", home.name("calm")) == ""

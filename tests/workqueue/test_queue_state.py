@@ -335,6 +335,19 @@ def test_q12_a_key_dirty_while_processing_is_run_before_idle(state: QueueState[s
     assert state.idle
 
 
+def test_a_key_is_held_while_it_is_queued_or_handed_out_whatever_others_are(state: QueueState[str]) -> None:
+    state.add("web", 0)
+    state.add("db", 0)
+    assert state.holds(["web"])
+    state.get(1)
+    assert state.holds(["web"]), "handed out"
+    state.done("web", 2)
+    assert not state.holds(["web", "api"])
+    assert state.holds(["web", "db"])
+    state.add_after("web", 5, 2)
+    assert not state.holds(["web"]), "what waits for its time is at rest"
+
+
 # -- Q13: no reference is kept --------------------------------------------------------------------
 
 
