@@ -120,12 +120,16 @@ def crash_loops(record: Record, observed: Observed) -> str:
     return "; ".join(f"service {name}: restarts again and again" for name in looping)
 
 
-def is_unproven(record: Record, observed: Observed) -> bool:
+def is_unproven(record: Record, observed: Observed, now: datetime, stable_after: float) -> bool:
     """Whether its containers end again and again and the app has not been stable since: running is then no proof.
 
-    One unexpected end is not enough: after a reboot nobody has to wait.
+    One unexpected end is not enough: after a reboot nobody has to wait. Nor are tries of ours that fail for another
+    reason, once it has run for `stable_after` seconds.
     """
-    ends_with_our_tries = record.unstable_since is not None and record.retries > 0
+    if record.unstable_since is None:
+        return False
+    runs_since = max(record.unstable_since, record.started_at or record.unstable_since)
+    ends_with_our_tries = record.retries > 0 and _since(runs_since, now) < stable_after
     return ends_with_our_tries or bool(crash_loops(record, observed))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 
 from controller.model import effects as fx
@@ -27,20 +27,20 @@ Providers = Mapping[str, Provider]
 # -- providers ----------------------------------------------------------------------------------------
 
 
-def look_at_providers(work: Work, dry_run: bool) -> Run[dict[str, Provider]]:
+def look_at_providers(work: Work, stable_after: float, dry_run: bool) -> Run[dict[str, Provider]]:
     """Those that the app on disk requires, and those that the applied revision did."""
     record = work.record
     wanted = {*record.requires, *(record.target.requires if record.target else ())}
     wanted |= set(record.quarantine.to.requires if record.quarantine else ())
     providers = {}
     for name in sorted(wanted - {work.name}):
-        provider = yield from look_at_provider(name)
+        provider = yield from look_at_provider(name, work.moment.now, stable_after)
         # A dry run shows what will happen once the provider is up.
         providers[name] = replace(provider, available=provider.available or (dry_run and provider.known))
     return providers
 
 
-def look_at_provider(name: str) -> Run[Provider]:
+def look_at_provider(name: str, now: datetime, stable_after: float) -> Run[Provider]:
     """Looked at afresh, never taken from its record: after a restart of the engine the record is old."""
     record = yield from ask(fx.ReadRecord(name))
     if record is None or record.target is None:
@@ -56,7 +56,7 @@ def look_at_provider(name: str) -> Run[Provider]:
     faults = find_faults(rendered, record.target, observed, record.completed)
     container, no_container = choose_container(name, record.exec_service, observed)
     why = "; ".join(fault.cause for fault in faults)
-    if unproven := is_unproven(record, observed):
+    if unproven := is_unproven(record, observed, now, stable_after):
         # It runs between two ends: what would start or run in it then fails with it. One sentence for all its tries.
         why = "its containers end again and again; it has to be stable first"
     return Provider(

@@ -44,6 +44,9 @@ def reconcile_absent(
     records = yield from ask(fx.ReadRecords())
     if (yield from ask(fx.ReadFact(REMOVE + name))) is not None:
         held = _required(work, records, ())
+        if held is not None and not dry_run and not isinstance(desired, Absent):
+            # A consumer came after the person had asked: nothing may wait for a removal that nobody can have.
+            return (yield from _withdraw(work, AppError("RemovalBlocked", held.message)))
         cause = "a person removes it"
     else:
         if _is_orphan(record):
@@ -65,7 +68,7 @@ def _wait_for_its_folder(
     work: Work, records: tuple[Record, ...], policy: Policy, memory: Memory, dry_run: bool
 ) -> Run[Result | Mapping[str, float]]:
     """All apps whose folders are gone and since when, once this one's has been for the quiet period; or when to look again."""
-    name, record, moment = work.name, work.record, work.moment
+    name, record = work.name, work.record
     census = yield from ask(fx.TakeCensus())
     if census.lost:
         # The root went between two looks: nothing is known for sure, and every quiet period starts anew.
@@ -73,6 +76,8 @@ def _wait_for_its_folder(
         return Result(last_word(record))
     if name in census.names:
         return Result(last_word(record), after=policy.settle, pending=True)
+    # Since when a folder is gone is not counted from the run's start: on a slow disk that was before it went.
+    work.moment = moment = yield from ask(fx.ReadClock())
     missing = (r.name for r in _with_folders(records) if r.name not in census.names)
     since = memory.note_missing(missing, moment.monotonic)
     left = policy.removal_settle - (moment.monotonic - since.get(name, moment.monotonic))
@@ -259,7 +264,7 @@ def _run_hooks(work: Work, policy: Policy) -> Run[None]:
             yield from work.tell("app.warning", message, "warning")
             yield from _note_hook(work, action)
             continue
-        provider = yield from look_at_provider(action.provider)
+        provider = yield from look_at_provider(action.provider, work.moment.now, policy.stable_after)
         try:
             yield from _run_hook(work, action, provider, policy.remove_timeout)
         except AppError as error:

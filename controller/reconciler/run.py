@@ -102,7 +102,7 @@ class Reconciler:
         if not dry_run:
             yield from wishes.adopt(work)
 
-        providers = yield from looking.look_at_providers(work, dry_run)
+        providers = yield from looking.look_at_providers(work, self.policy.stable_after, dry_run)
         looking.take_over(work, providers)
         blocked, rendered = yield from self.wanted.find_model(work, providers, held)
         looking.remember_completed(work, rendered)
@@ -177,7 +177,9 @@ class Reconciler:
             record.quarantine.to if record.quarantine and blocked and blocked.word == "RolledBack" else None
         )
         follows = back_to or record.target
-        waits = find_closed(follows.requires, providers) if follows is not None else None
+        # What is applied needs its own providers, and not those of what ran before it.
+        requires = record.requires if blocked is None else follows.requires if follows else ()
+        waits = find_closed(requires, providers)
         if waits is not None or (blocked is not None and blocked.reason == "NameConflict"):
             return Plan()
         app = work.desired if isinstance(work.desired, Present) else None
@@ -332,7 +334,12 @@ class Reconciler:
             judgement = Judgement(
                 verdict, blocked.after, pending=blocked.pending, failed=blocked.word == "Failed"
             )
-            if blocked.word != "Invalid" or blocked.reason == "NameConflict" or target is None or target.good:
+            if (
+                blocked.word not in _OF_NO_USE
+                or blocked.reason == "NameConflict"
+                or target is None
+                or target.good
+            ):
                 return judgement
             # The files are of no use, and what was applied last was never good: it is watched until it is, or fails.
             behind = self._judge_target(work, target, faults, closed, awaits=False)
@@ -490,6 +497,9 @@ class Reconciler:
             # It may be held only for our sake.
             yield from ask(fx.Enqueue(provider))
 
+
+_OF_NO_USE = ("Invalid", "NeedsConfiguration", "Waiting")
+"""Words of files that cannot be applied as they are, or not yet: behind them what was applied last is watched."""
 
 _GONE = ("Held", "RemovalBlocked", "Removing", "Orphaned")
 """Words of an app whose folder was gone."""

@@ -271,7 +271,7 @@ def test_whatever_is_seen_is_judged_and_leads_to_a_sound_status(chance: Random) 
     way = find_way_back(record, rendered, observed, dice.one("auto", "always", "never"))
     assert way.to is None or way.to.good
     assert (way.to is None) == bool(way.why_not)
-    is_unproven(record, observed)
+    is_unproven(record, observed, now, times.stable_after)
     died_young(record, faults, now, times.stable_after)
     unexpected_ends(record, rendered, observed)
 

@@ -431,13 +431,29 @@ class Life:
             record = self.world.store.record(name)
             if record is None or not any(target.good for target in record.applied):
                 continue
-            if any(self.world.store.get(fact + name) for fact in (STOPPED, SUSPENDED)):
+            if self._is_held(name):
                 continue
-            needs = {*record.requires, *(record.target.requires if record.target else ())}
-            # A provider whose folder is gone runs on, and has no scripts for the hooks of its consumers.
-            given = all(self.world.is_available(n) and n in self.world.tree.folders for n in needs)
+            given = self._is_given(name)
             if given and "main" not in self.world.running_services(name):
                 raise Forbidden(f"I3: {name} was good once and is down: {self.world.message(name)}")
+
+    def _is_given(self, name: str) -> bool:
+        """Whether all that it needs is there, down to the root, and held by nobody: a provider whose folder is gone runs
+        on and has no scripts for hooks, and one that is held is not mended."""
+        record = self.world.store.record(name)
+        if record is None:
+            return True
+        needs = {*record.requires, *(record.target.requires if record.target else ())}
+        return all(
+            n in self.world.tree.folders
+            and not self._is_held(n)
+            and self.world.is_available(n)
+            and self._is_given(n)
+            for n in needs
+        )
+
+    def _is_held(self, name: str) -> bool:
+        return any(self.world.store.get(fact + name) for fact in (STOPPED, SUSPENDED))
 
     def _judge(self) -> None:
         """People take back what they said of apps; then only the final tree counts."""

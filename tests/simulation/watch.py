@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from controller.model import effects as fx
-from controller.model.desired import Absent, Present
+from controller.model.desired import Invalid, Present
 from controller.model.facts import APPROVED, REMOVE, STOPPED, SUSPENDED
 from controller.model.record import Record
 from controller.status.conditions import lint
@@ -99,6 +99,10 @@ class Watch:
     def after(self, key: str, effect: fx.Effect[Any], answer: object) -> None:
         """The effect was performed."""
         run = self._runs.get(key)
+        if run is not None and isinstance(effect, fx.ReadFact) and answer is None:
+            # Taken back before the run came to it.
+            run.suspended &= effect.key != SUSPENDED + key
+            run.stopped &= effect.key != STOPPED + key
         if run is not None and isinstance(effect, fx.ReadRecords):
             run.records = answer  # type: ignore[assignment]
         elif run is not None and isinstance(effect, fx.TakeCensus):
@@ -106,7 +110,7 @@ class Watch:
         if isinstance(effect, fx.Load):
             if effect.app == key:
                 self._runs[key].loaded = answer
-            if not isinstance(answer, Absent):
+            if isinstance(answer, Present | Invalid):
                 # A folder that comes and goes between two looks was not there at either.
                 self._absent.pop(effect.app, None)
 

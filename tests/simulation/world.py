@@ -33,6 +33,8 @@ class LyingEngine(FakeEngine):
         super().__init__(clock)
         self.stale: set[str] = set()
         """Apps of which the next list is the one that was seen last."""
+        self.lied: set[str] = set()
+        """Apps of which an old list was given."""
         self.cut_after: int | None = None
         """The process is killed after so many more changes to containers."""
         self.in_call = False
@@ -41,6 +43,8 @@ class LyingEngine(FakeEngine):
     def observe(self, app: str, folders: Sequence[str], volumes: Sequence[str]) -> Observed:
         truth = super().observe(app, folders, volumes)
         answer = self._last.get(app, truth) if app in self.stale else truth
+        if answer != truth:
+            self.lied.add(app)
         self.stale.discard(app)
         self._last[app] = truth
         return answer
