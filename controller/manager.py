@@ -149,7 +149,7 @@ class Manager:
         """Set when the service is asked to stop, or has stopped."""
         with contextlib.ExitStack() as opened:
             # Closed in reverse by `close`, or here when one of them cannot be opened.
-            opened.enter_context(StateLock(settings.state))
+            self._state_lock = opened.enter_context(StateLock(settings.state))
             self._tree_lock = opened.enter_context(TreeLock(settings.apps))
             self.store = opened.enter_context(SqliteStore(settings.state))
             self.engine = engine_of(settings, self.clock)
@@ -206,6 +206,8 @@ class Manager:
         if self.watcher is not None:
             self.watcher.start()
         self.rescan(quiet=True)
+        # Whose engine it is, is found out before anything is done on it, however long it takes to answer.
+        self._note(ENGINE_STRANGE, "the engine was not looked at yet")
         self.engine_events.start(timeout=10.0)
         self.crew.start()
         if self.ticker is not None:
@@ -291,9 +293,8 @@ class Manager:
     def resync(self) -> None:
         """Everything is looked at afresh."""
         self.tree.doubt()
-        if self.store.get(ENGINE_STRANGE) is not None:
-            with contextlib.suppress(EngineUnreachable):
-                self._recognize_engine()
+        with contextlib.suppress(EngineUnreachable):
+            self._recognize_engine()
         self._find_orphans()
         for name in self.names():
             self.queue.add(name)
@@ -370,6 +371,7 @@ class Manager:
         was, self._forgets = self._forgets, False
         try:
             if rebuilt := self.store.mend():
+                self._state_lock.follow()
                 self.tell("state.rebuilt", rebuilt, "error")
             if was:
                 event = Event(self.clock.now(), "", "state.back", "info", _STATE_BACK)
@@ -380,6 +382,9 @@ class Manager:
                 self.resync()
         except StateUnusable:
             pass  # `trouble` says why
+        except StateLocked as error:
+            self.tell("state.lost", str(error), "error")
+            self.stopped.set()
         self._forgets = bool(self.store.trouble)
         if self._forgets and not was:
             self.tell(

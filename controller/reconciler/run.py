@@ -84,8 +84,10 @@ class Reconciler:
             held = outcome
         before = known or Record(name)
         work = Work(name, moment, before, _not_from_the_future(before, moment.now), desired)
-        if not dry_run and self.memory.take_leap(name, moment):
+        if not dry_run and self.memory.take_leap(name, moment) and known is not None:
             work.record = _begun_anew(work.record, moment.now)
+            # At once: an engine that is not awake yet would end the run, and the leap is noted once.
+            yield from ask(fx.SaveRecord(work.record))
         if held is None:
             self.memory.note_back(name)
             if not dry_run and (known is None or last_word(before) in _GONE):

@@ -157,10 +157,13 @@ def _preflight(work: Work, action: Action, rendered: Rendered) -> Run[None]:
 
 
 def _preflight_ports(work: Work, rendered: Rendered) -> Run[None]:
-    ports = tuple(sorted({port for service in rendered.services for port in service.ports}))
+    services = [
+        s for s in rendered.services if s.scale > 0
+    ]  # of a service that is not wanted now nothing is started
+    ports = tuple(sorted({port for service in services for port in service.ports}))
     twice = sorted(
         f"host port {port} is published by service {one.name} and by service {other.name}"
-        for one, other in combinations([s for s in rendered.services if not s.is_job], 2)
+        for one, other in combinations([s for s in services if not s.is_job], 2)
         for port in _clashing(one.ports, other.ports)
     )
     if twice:

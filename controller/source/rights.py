@@ -36,6 +36,10 @@ def strangers(folder: Path, paths: Iterable[Path], root: Path | None = None) -> 
     """
     inside = {parent for path in paths for parent in path.parents if folder in parent.parents}
     checked = [*([root] if root else []), folder, *sorted({*paths, *inside} - {folder})]
+    # Of a file elsewhere also the folders that lead to it: who can write there can put another in its place.
+    outside = {parent for path in paths if folder not in path.parents for parent in path.parents}
+    outside -= {folder, *folder.parents}
+    checked += sorted(place for place in outside if (found := mark(place)) and _is_open(found))
     trusted = {0, os.geteuid(), *(found[0] for place in (folder, root) if place and (found := mark(place)))}
     problems = []
     for path in checked:
@@ -53,6 +57,11 @@ def strangers(folder: Path, paths: Iterable[Path], root: Path | None = None) -> 
             rule = f"belongs to user {owner}, a stranger here; say: chown --reference={_quoted(folder)} {_quoted(path)}"
             problems.append(Problem(name, "", rule))
     return tuple(problems)
+
+
+def _is_open(known: tuple[int, int, int]) -> bool:
+    """Whether everyone can put something else in the place of what is in this folder."""
+    return bool(known[2] & stat.S_IWOTH) and not known[2] & stat.S_ISVTX
 
 
 def open_folders(root: Path) -> tuple[Path, ...]:

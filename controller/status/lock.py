@@ -5,6 +5,7 @@ The kernel lets go of a `flock` when its holder ends, however it ends. What the 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import stat
@@ -75,6 +76,19 @@ class StateLock:
         if fd is not None:
             os.ftruncate(fd, 0)
             os.close(fd)
+
+    def follow(self) -> None:
+        """Hold the file that stands there now, if it is another one than before: somebody deleted the folder.
+
+        Raises `StateLocked` and `StateUnusable`.
+        """
+        if self._fd is None:
+            return
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(self._fd), self.path.stat()):
+                return
+        self.release()
+        self.acquire()
 
     def holder(self) -> int | None:
         """The pid of who holds it now, 0 when it is held by someone unknown, None when it is free.

@@ -156,21 +156,23 @@ class SqliteStore:
                 return ""
             if not self._damaged and _identity(self.path) == self._opened:
                 return ""
-            prepare_folder(self.path.parent)
-            aside = _set_aside(self.path)
             try:
+                prepare_folder(self.path.parent)
+                aside = _set_aside(self.path)
                 fresh = _open(self.path)
                 _fill(fresh, self._records, self._facts)
-            except (sqlite3.Error, StateUnusable) as error:
-                _unlink(self.path)
-                raise self._failed(error) from error
+            except (sqlite3.Error, OSError, StateUnusable) as error:
+                with contextlib.suppress(OSError):
+                    _unlink(self.path)
+                failed = unusable(self.path, error) if isinstance(error, OSError) else error
+                raise self._failed(failed) from error
             self._connection.close()
             self._connection, self._damaged, self.trouble = fresh, False, ""
             self._opened = _identity(self.path)
         was = f"what stood there was set aside as {aside.name}" if aside else "it was gone"
         return (
             f"the recorded state was damaged or taken away while the service ran; {was}, and it was written anew "
-            "from memory: nothing but the list of events is lost"
+            "from memory, without the list of events; what earlier versions were may be gone, and with it a way back to them"
         )
 
     def close(self) -> None:
@@ -443,9 +445,11 @@ def _fill(connection: sqlite3.Connection, records: Mapping[str, Record], facts: 
     try:
         connection.execute("BEGIN")
         connection.executemany(
-            "INSERT INTO records VALUES (?, ?)", [(app, to_json(record)) for app, record in records.items()]
+            "INSERT INTO records VALUES (?, ?)",
+            [(_storable(app), _storable(to_json(record))) for app, record in records.items()],
         )
-        connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
+        stored = [(_storable(key), _storable(value)) for key, value in facts.items()]
+        connection.executemany("INSERT INTO facts VALUES (?, ?)", stored)
         connection.execute("COMMIT")
     except BaseException:
         connection.close()

@@ -756,10 +756,12 @@ def test_remove_takes_the_app_down_keeps_its_folder_aside_and_its_volumes_listed
     assert world.word("web") == "Ready"
 
 
-def test_remove_of_a_provider_is_held_by_its_consumer(world: World) -> None:
+def test_remove_of_a_provider_is_withdrawn_for_its_consumer(world: World) -> None:
     install_pair(world)
     wish(world, REMOVE, "db")
-    assert world.word("db") == "RemovalBlocked"
+    assert world.store.get(REMOVE + "db") is None
+    assert "required by" in next(e.message for e in world.events if e.name == "action.failed")
+    assert world.word("db") == "Ready"
     assert world.running_services("db") == ["main"]
 
 

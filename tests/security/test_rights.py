@@ -17,6 +17,7 @@ from controller.cli.main import cli
 from controller.clock import SystemClock
 from controller.model.desired import Absent, Desired, Invalid, Present, Trust, Unreadable
 from controller.model.errors import AppError
+from controller.source import rights
 from controller.source.tree import AppsTree
 from rig.service import SLEEPER, Home, ready_of
 from rig.waiting import wait_until
@@ -234,3 +235,14 @@ def test_an_app_that_everyone_can_write_is_not_acted_on_and_what_runs_goes_on(ho
     home.wait("web", "Ready", timeout=60)
     others = {name: value for name, value in before.items() if name.startswith(home.name("other"))}
     assert home.ids("other") == others
+
+
+def test_an_included_file_in_a_folder_of_everyone_is_not_trusted(tmp_path: Path) -> None:
+    folder, shared = tmp_path / "apps" / "web", tmp_path / "shared"
+    folder.mkdir(parents=True)
+    shared.mkdir()
+    (shared / "base.yaml").write_text("services: {}")
+    (shared / "base.yaml").chmod(0o644)
+    assert not rights.strangers(folder, [shared / "base.yaml"])
+    shared.chmod(0o777)
+    assert "shared" in str(rights.strangers(folder, [shared / "base.yaml"])[0])

@@ -78,9 +78,7 @@ class Watch:
         run = self._runs[key]
         run.folder_was_absent |= key not in self.world.tree.folders
         run.asked_to_remove |= self.world.store.get(REMOVE + key) is not None
-        run.available.update(
-            app for app in PROVIDERS if app not in run.available and self.world.is_available(app)
-        )
+        run.available.update(app for app in PROVIDERS if app not in run.available and self.world.serves(app))
         if isinstance(effect, fx.Apply | fx.Restart | fx.Stop | fx.Remove) and effect.app != key:
             raise Forbidden(f"I1: the run of {key} touches {effect.app}")
         if isinstance(effect, fx.Apply):

@@ -164,6 +164,12 @@ class SimulatedWorld(World):
         containers = [c for c in self.lying.ours(app) if c.state != "created"]
         return bool(containers) and all((c.state, c.health) == ("running", "healthy") for c in containers)
 
+    def serves(self, app: str) -> bool:
+        """Whether what its consumers use of it is healthy; it may be on its way to another version beside."""
+        return any(
+            (c.service, c.state, c.health) == ("main", "running", "healthy") for c in self.lying.ours(app)
+        )
+
     def running_services(self, name: str) -> list[str]:
         return sorted(c.service for c in self.lying.ours(name) if c.state == "running")
 

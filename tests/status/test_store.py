@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator
@@ -14,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from controller.model.errors import StateUnusable
+from controller.model.errors import StateLocked, StateUnusable
 from controller.model.observed import MountedFile
 from controller.model.ports import Store
 from controller.model.record import Condition, Event, Record
 from controller.status.codec import from_json, to_json
+from controller.status.lock import StateLock
 from controller.status.store import SqliteStore
 from fakes.build import at, ledger, record, rendered, service, target
 
@@ -302,3 +304,34 @@ def test_a_look_never_writes(folder: Path, exists: bool) -> None:
         for write in writes:
             with pytest.raises(StateUnusable):
                 write()
+
+
+def test_a_state_that_cannot_be_put_back_is_said(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    with SqliteStore(folder) as store:
+        store.save(Record("web"))
+        shutil.rmtree(folder)
+        folder.write_text("in the way")
+        with pytest.raises(StateUnusable):
+            store.mend()
+        assert store.trouble
+
+
+def test_a_state_written_anew_may_hold_a_name_that_is_no_text(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    with SqliteStore(folder) as store:
+        store.save(Record("web", folder="/srv/\udcff"))
+        for part in folder.glob("homeport.db*"):
+            part.unlink()
+        assert store.mend()
+
+
+def test_the_lock_of_a_state_that_was_deleted_is_taken_again(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    with StateLock(folder) as lock, SqliteStore(folder) as store:
+        store.save(Record("web"))
+        shutil.rmtree(folder)
+        assert store.mend()
+        lock.follow()
+        with pytest.raises(StateLocked):
+            StateLock(folder).acquire()
