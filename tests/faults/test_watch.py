@@ -543,7 +543,6 @@ def test_steady_noise_in_one_app_starves_neither_it_nor_its_neighbour(home: Home
         if number % 50 == 0 and number > 100:
             heard = heard or home.env_of("calm")["WORD"] == "1"
     assert heard, "the neighbour's edit arrived while the noise went on"
-    assert home.log("app.changed", "noisy"), "it is acted on while the noise goes on"
     arrives(home, "noisy", number)
     assert len(home.log("app.changed", "noisy")) <= 4
 
