@@ -206,8 +206,9 @@ class Wanted:
         if same:
             work.record = replace(work.record, target=new)
         else:
+            # Not started yet: what is down at this moment is so for another reason, and has not died of the edit.
             new = replace(new, applied_at=work.moment.now)
-            work.record = replace(remember(work.record, new), started_at=work.moment.now)
+            work.record = replace(remember(work.record, new), started_at=None)
         if not dry_run:
             yield from keep_inputs(work, rendered)
 

@@ -1,4 +1,4 @@
-"""What reviews of the whole have found, each as the shortest story that shows it."""
+"""What reviews of the whole and the soak have found, each as the shortest story that shows it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from controller.model.observed import Service
+from controller.model.observed import Bind, Service
 from fakes.world import World
 
 
@@ -48,3 +48,20 @@ def test_a_service_of_which_no_container_is_wanted_takes_no_port(world: World) -
     world.put("web", blue, green)
     world.until_quiet(limit=60)
     assert world.running_services("web") == ["blue"], world.message("web")
+
+
+def test_what_is_down_when_a_mounted_file_is_edited_has_not_died_of_the_edit(world: World) -> None:
+    """Soak, seed 41: the engine was restarted, a mounted file was edited meanwhile, and the edit was taken back."""
+    bind = Bind("/apps/web/app.conf", "/app.conf", True)
+    folder = world.put("web", Service("main", "h1", "image:1", binds=(bind,)))
+    folder.mounted = {"app.conf": b"one"}
+    world.until_quiet()
+    world.clock.advance(60)
+    world.resync()
+    world.until_quiet()
+    world.engine.kill("web", "main")
+    folder.mounted = {"app.conf": b"two"}
+    world.queue.add("web", world.clock.monotonic())
+    world.until_quiet()
+    assert world.word("web") == "Ready", world.message("web")
+    assert "app.failed" not in world.told("web")
