@@ -416,11 +416,12 @@ class Life:
         self._look_at_everything()
 
     def _look_at_everything(self) -> None:
-        """As the resync does, and once more what had to wait."""
-        self.world.resync()
-        self._rest()
-        self.world.clock.advance(PATIENCE)
-        self.world.engine_moves()
+        """As the resync does, twice: what had to be stable first is so at the second."""
+        for _ in range(2):
+            self.world.resync()
+            self._rest()
+            self.world.clock.advance(PATIENCE)
+            self.world.engine_moves()
         self._rest()
         self.watch.happened()
         self.watch.at_rest()

@@ -34,6 +34,7 @@ class _Run:
     stopped: bool
     folder_was_absent: bool
     asked_to_remove: bool
+    read_stop: bool = False
     loaded: object = None
     records: tuple[Record, ...] = ()
     names: frozenset[str] = frozenset()
@@ -97,6 +98,8 @@ class Watch:
     def after(self, key: str, effect: fx.Effect[Any], answer: object) -> None:
         """The effect was performed."""
         run = self._runs.get(key)
+        if run is not None and isinstance(effect, fx.ReadFact) and effect.key == STOPPED + key:
+            run.read_stop |= answer is not None
         if run is not None and isinstance(effect, fx.ReadFact) and answer is None:
             # Taken back before the run came to it.
             run.suspended &= effect.key != SUSPENDED + key
@@ -182,7 +185,7 @@ class Watch:
             raise Forbidden(f"I14: {app} is started before its on_install hook has succeeded")
 
     def _is_or_was_stopped(self, key: str, run: _Run) -> bool:
-        return run.stopped or self.world.store.get(STOPPED + key) is not None
+        return run.stopped or run.read_stop or self.world.store.get(STOPPED + key) is not None
 
     def _before_removal(self, run: _Run, effect: fx.Remove) -> None:
         app = effect.app
