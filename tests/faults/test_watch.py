@@ -268,7 +268,7 @@ def test_a_root_that_is_renamed_and_made_anew_is_followed_by_its_path_and_restar
 @contextmanager
 def covered(folder: Path) -> Iterator[None]:
     """Another disk is mounted there; at the end it is unmounted as people do, and nobody may keep it busy."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "cover", str(folder)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0755", "cover", str(folder)], check=True)
     try:
         yield
     except BaseException:
