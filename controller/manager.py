@@ -263,7 +263,7 @@ class Manager:
     def _engine_connected(self) -> None:
         self._recognize_engine()
         self._engine_up = True
-        self.resync()
+        self._queue_all()
 
     def _engine_lost(self) -> None:
         self._engine_up = False
@@ -292,9 +292,12 @@ class Manager:
 
     def resync(self) -> None:
         """Everything is looked at afresh."""
-        self.tree.doubt()
         with contextlib.suppress(EngineUnreachable):
             self._recognize_engine()
+        self._queue_all()
+
+    def _queue_all(self) -> None:
+        self.tree.doubt()
         self._find_orphans()
         for name in self.names():
             self.queue.add(name)

@@ -27,7 +27,7 @@ import pytest
 
 from rig.cleanup import EngineCleanup
 from rig.engine import EngineError, PrivateEngine, answers, api, build_sample_image, children, sweep, unable
-from rig.service import Home
+from rig.service import Home, free_port
 from rig.waiting import wait_until
 
 CHOICE = "HOMEPORT_TEST_ENGINE"
@@ -220,3 +220,9 @@ def home(tmp_path: Path, engine_host: str, app_prefix: str, engine_cleanup: Engi
     home = Home(tmp_path, engine_host, app_prefix)
     yield home
     home.stop()
+
+
+@pytest.fixture(name="free_port")
+def _free_port() -> int:
+    """A port of this machine that nobody listens on at this moment."""
+    return free_port()

@@ -27,6 +27,7 @@ from controller.engine.redaction import last_lines
 from controller.engine.rendering import Renderer, WorkFolder
 from controller.model.desired import LEAST_TRUST, Present, Trust
 from controller.model.errors import AppError
+from controller.model.hostport import clash
 from controller.model.observed import EngineEvent, EngineInfo, ExecResult, Observed, Rendered
 from controller.model.ports import Clock
 
@@ -114,7 +115,7 @@ class DockerEngine:
         for summary in containers:
             for published in summary.get("Ports") or ():
                 port, protocol = published.get("PublicPort"), published.get("Type")
-                if not any(_clashes(wanted, published.get("IP", ""), port, protocol) for wanted in ports):
+                if not any(clash(wanted, (published.get("IP", ""), port, protocol)) for wanted in ports):
                     continue
                 if summary["Id"] in ours:
                     own.add((port, protocol))  # the engine's proxy listens there for us
@@ -125,7 +126,7 @@ class DockerEngine:
                 port, protocol = listener.port, listener.protocol
                 if port in busy or (port, protocol) in own:
                     continue
-                if any(_clashes(wanted, listener.address, port, protocol) for wanted in ports):
+                if any(clash(wanted, (listener.address, port, protocol)) for wanted in ports):
                     holder = hostports.holder(listener.inode)
                     if holder is None or holder.container not in ours:
                         busy[port] = _process(holder, names)
@@ -513,10 +514,6 @@ def _log(api: Any, container: str) -> bytes:
         return bytes(api.logs(container, stdout=True, stderr=True, tail=_LOG_TAIL))
     except APIError:
         return b""  # it is gone, or its log driver gives nothing back
-
-
-def _clashes(wanted: tuple[str, int, str], address: str, port: int, protocol: str) -> bool:
-    return wanted[1] == port and wanted[2] == protocol and hostports.overlaps(wanted[0], address)
 
 
 def _who(summary: Mapping[str, Any]) -> str:

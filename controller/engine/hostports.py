@@ -9,7 +9,6 @@ import re
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 
 _STATES = {"tcp": "0A", "udp": "07"}  # listening; bound
@@ -44,11 +43,6 @@ def listeners(proc: Path = Path("/proc")) -> tuple[Listener, ...]:
         for family in ("", "6")
         for listener in _table(proc / "net" / f"{protocol}{family}", protocol)
     )
-
-
-def overlaps(one: str, other: str) -> bool:
-    """Whether two bind addresses cannot both have the same port. An empty address is all addresses."""
-    return _is_any(one) or _is_any(other) or _plain(one) == _plain(other)
 
 
 def holder(inode: str, proc: Path = Path("/proc")) -> Holder | None:
@@ -87,16 +81,3 @@ def _address(text: str) -> str:
     raw = bytes.fromhex(text)
     words = b"".join(raw[i : i + 4][::-1] for i in range(0, len(raw), 4))
     return socket.inet_ntop(socket.AF_INET if len(words) == 4 else socket.AF_INET6, words)
-
-
-def _is_any(address: str) -> bool:
-    return address in ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
-
-
-def _plain(address: str) -> str:
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return str(mapped or parsed)

@@ -5,7 +5,7 @@ What is due is the planner's decision; what the outcome means for the app is jud
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations, product
 from pathlib import PurePosixPath
@@ -15,6 +15,7 @@ from controller.model.desired import Invalid, Present
 from controller.model.effects import Run, ask
 from controller.model.errors import AppError, InputInvalid
 from controller.model.facts import UPDATE
+from controller.model.hostport import clash
 from controller.model.observed import ExecResult, Observed, Rendered
 from controller.model.plan import Action, Plan
 from controller.model.record import AppliedService, LedgerEntry, Target, Verdict
@@ -162,9 +163,12 @@ def _preflight_ports(work: Work, rendered: Rendered) -> Run[None]:
     ]  # of a service that is not wanted now nothing is started
     ports = tuple(sorted({port for service in services for port in service.ports}))
     twice = sorted(
-        f"host port {port} is published by service {one.name} and by service {other.name}"
-        for one, other in combinations([s for s in services if not s.is_job], 2)
-        for port in _clashing(one.ports, other.ports)
+        {
+            f"host port {port[1]} is published by service {one.name} and by service {other.name}"
+            for one, other in combinations([s for s in services if not s.is_job], 2)
+            for port, its in product(one.ports, other.ports)
+            if clash(port, its)
+        }
     )
     if twice:
         raise AppError("PreflightFailed", f"{'; '.join(twice)}; nothing was touched")
@@ -172,15 +176,6 @@ def _preflight_ports(work: Work, rendered: Rendered) -> Run[None]:
     if busy:
         held = "; ".join(f"host port {port} is held by {holder}" for port, holder in sorted(busy.items()))
         raise AppError("PreflightFailed", f"{held}; nothing was touched")
-
-
-def _clashing(ones: Iterable[tuple[str, int, str]], others: Iterable[tuple[str, int, str]]) -> set[int]:
-    """Host ports that both want, at the same address or at all of them."""
-    return {
-        port
-        for (one, port, protocol), (other, *same) in product(ones, others)
-        if [port, protocol] == same and (one == other or {one, other} & {"", "0.0.0.0"})  # noqa: S104
-    }
 
 
 def _preflight_names(work: Work, rendered: Rendered) -> Run[None]:

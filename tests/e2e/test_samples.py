@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import urllib.request
 from pathlib import Path
 
 import pytest
 
 from rig.engine import PrivateEngine
-from rig.service import Home
+from rig.service import Home, free_port
 from rig.waiting import wait_until
 
 pytestmark = pytest.mark.engine
 
 SAMPLES = Path(__file__).parents[2] / "manifests"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_the_samples_do_what_their_pages_say(private_engine: PrivateEngine, tmp_path: Path) -> None:

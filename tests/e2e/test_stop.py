@@ -12,31 +12,13 @@ import pytest
 
 from rig.engine import children
 from rig.pair import hook_processes, put_consumer, put_provider
-from rig.service import SLEEPER, Home
+from rig.service import SLEEPER, SLOW_UP, Home
 from rig.waiting import wait_until
 
 pytestmark = pytest.mark.engine
 
 TGKILL = 234 if platform.machine() == "x86_64" else 131
 """The number of the system call, which the C library of old has no name for."""
-
-SLOW_UP = """\
-services:
-  main:
-    image: homeport/sample:1
-    command: ["sleep", "100000"]
-    init: true
-    network_mode: none
-    stop_grace_period: 0s
-    depends_on: {first: {condition: service_healthy}}
-  first:
-    image: homeport/sample:1
-    command: ["sh", "-c", "sleep 3; touch /tmp/up; exec sleep 100000"]
-    init: true
-    network_mode: none
-    stop_grace_period: 0s
-    healthcheck: {test: ["CMD", "test", "-e", "/tmp/up"], interval: 1s, retries: 30}
-"""
 
 
 @pytest.mark.fault("E02")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -454,14 +453,6 @@ def test_a_service_renamed_with_its_port_and_one_that_is_taken_out_arrive_whole(
     main = f"{home.name('fewer')}-main-1"
     assert home.ids("fewer") == {main: before[main]}
     assert not home.log("app.failed")
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-    return port
 
 
 # -- crashes ------------------------------------------------------------------------------------------

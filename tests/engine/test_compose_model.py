@@ -14,6 +14,7 @@ import pytest
 from controller.engine import document as documents
 from controller.engine import hostports, observation
 from controller.engine.endpoint import resolve_endpoint
+from controller.model import hostport
 from controller.model.errors import EngineUnreachable
 from controller.model.observed import Bind, Rendered, Service
 
@@ -384,4 +385,5 @@ def test_listening_sockets_are_read_in_both_families(tmp_path: Path) -> None:
     ],
 )
 def test_addresses_that_clash(one: str, other: str, clash: bool) -> None:
-    assert hostports.overlaps(one, other) is clash
+    assert hostport.clash((one, 80, "tcp"), (other, 80, "tcp")) is clash
+    assert not hostport.clash((one, 80, "tcp"), (other, 80, "udp"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -170,14 +169,6 @@ def test_a_container_that_the_engine_will_not_start_leaves_the_last_good_one_or_
 
 
 # -- ports ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-    return port
 
 
 @pytest.mark.fault("B05")

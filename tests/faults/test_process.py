@@ -16,7 +16,7 @@ import pytest
 from rig.bad_registry import BadRegistry
 from rig.engine import api, children
 from rig.pair import put_consumer, put_provider
-from rig.service import SLEEPER, Home, ready_of
+from rig.service import SLEEPER, SLOW_UP, Home, ready_of
 from rig.waiting import wait_until
 
 pytestmark = pytest.mark.engine
@@ -68,21 +68,6 @@ def test_a_service_that_stops_in_the_middle_of_a_pull_leaves_no_child_and_pulls_
     wait_until(lambda: len(registry.asked) > asked, "it is tried again", 60)
     wait_until(lambda: home.word("web") == "Failed", "and told", 60)
     assert home.ids("web") == before
-
-
-SLOW_UP = (
-    SLEEPER
-    + """\
-    depends_on: {first: {condition: service_healthy}}
-  first:
-    image: homeport/sample:1
-    command: ["sh", "-c", "sleep 3; touch /tmp/up; exec sleep 100000"]
-    init: true
-    network_mode: none
-    stop_grace_period: 0s
-    healthcheck: {test: ["CMD", "test", "-e", "/tmp/up"], interval: 1s, retries: 30}
-"""
-)
 
 
 @pytest.mark.fault("E02")

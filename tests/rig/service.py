@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -39,6 +40,29 @@ services:
     network_mode: none
     stop_grace_period: 0s
 """
+
+
+SLOW_UP = (
+    SLEEPER
+    + """\
+    depends_on: {first: {condition: service_healthy}}
+  first:
+    image: homeport/sample:1
+    command: ["sh", "-c", "sleep 3; touch /tmp/up; exec sleep 100000"]
+    init: true
+    network_mode: none
+    stop_grace_period: 0s
+    healthcheck: {test: ["CMD", "test", "-e", "/tmp/up"], interval: 1s, retries: 30}
+"""
+)
+"""Three seconds of `up`."""
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on at this moment."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
 
 
 class Home:
