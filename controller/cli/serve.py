@@ -112,7 +112,7 @@ def strangers(folder: Path) -> tuple[Problem, ...]:
     from controller.source import rights
     from controller.source.reading import FIXED
 
-    return rights.strangers(folder, [folder / name for name in FIXED])
+    return rights.strangers(rights.Reach.of(folder, [folder / name for name in FIXED]))
 
 
 def open_folders(apps: Path) -> tuple[Path, ...]:

@@ -20,7 +20,7 @@ COARSE = 3.0
 """Seconds after a change of a folder in which another may leave the same times: some file systems count in twos."""
 
 _Times = tuple[int, int, int, int]
-_Folder = tuple[int, int, int, int, int]
+Owned = tuple[int, int, int, int, int]
 """What changes when another takes its place, and with its owner, its group and its mode."""
 _File = files.Signature
 _Place = files.Place
@@ -30,8 +30,8 @@ _Place = files.Place
 class Signed:
     """One look. Equal looks: nothing that counts has changed in between, as far as stats tell."""
 
-    folders: tuple[_Folder | None, ...]
-    """The tree's root, the app's folder and those in it that lead to a path that counts."""
+    folders: tuple[Owned | None, ...]
+    """The tree's root, the app's own, and those that hold the other paths that count."""
     files: tuple[_File | None, ...]
     """Of all paths that count, in their order; None for what is not there."""
     places: tuple[_Place | None, ...]
@@ -45,8 +45,12 @@ class Signed:
     @cached_property
     def digest(self) -> str:
         """The look in a few characters, to be kept and compared with a later one."""
-        told = repr((self.folders, self.files, self.places))
-        return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b(repr(self.told).encode(), digest_size=16).hexdigest()
+
+    @cached_property
+    def told(self) -> tuple[tuple[object, ...], tuple[object, ...], tuple[object, ...]]:
+        """All of it."""
+        return self.folders, self.files, self.places
 
 
 @dataclass(frozen=True)
@@ -70,34 +74,54 @@ class Signer:
         self._placed = tuple(str(path) for path in self.places)
         inside = [n for n, path in enumerate(self._paths) if path.startswith(own + os.sep)]
         self._inside = tuple(inside)
-        between = {os.path.dirname(self._paths[n]) for n in inside} - {own}  # noqa: PTH120
-        self._folders = (str(folder.parent), own, *sorted(between))
-        self._parents = tuple(dict.fromkeys(os.path.dirname(path) for path in self._paths))  # noqa: PTH120
+        self._all = tuple(range(len(self._paths)))
+        holders = {os.path.dirname(path) for path in self._paths}  # noqa: PTH120
+        self._folders = (own, *sorted(holders - {own}))
+        self._watchable: tuple[Path, ...] | None = None
         self._last: _Last | None = None
 
     def signs(self, looked_at: Set[Path], places: Set[Path]) -> bool:
         """Whether it is these that it looks at."""
         return self.looked_at == looked_at and set(self.places) == places
 
-    def sign(self, now: float) -> Signed:
-        """Look at everything that counts. `now`: the wall clock, in seconds."""
+    def folders_between(self, scripts: Path) -> tuple[Path, ...]:
+        """The folders in the app's that hold what counts, all below `scripts` among them; none that is mounted, nor
+        what is in one."""
+        if self._watchable is None:
+            data = set(self.places) - {scripts}
+            holders = {path.parent for path in self.looked_at}
+            holders |= {path for path in self.looked_at if path.is_relative_to(scripts)}
+            self._watchable = tuple(
+                sorted(
+                    holder
+                    for holder in holders
+                    if self.folder in holder.parents and data.isdisjoint({holder, *holder.parents})
+                )
+            )
+        return self._watchable
+
+    def sign(self, now: float, root: Owned | None = None) -> Signed:
+        """Look at everything that counts. `now`: the wall clock, in seconds. `root`: what `owned` says of the tree's."""
         last = self._last
-        if last is not None and all(_times(folder) == times for folder, times in last.quiet.items()):
+        # Before the files: what is put in after it shows at the next look.
+        folders = {folder: _stat(folder) for folder in self._folders}
+        if last is not None and all(_times(folders[folder]) == times for folder, times in last.quiet.items()):
             quiet, asked = last.quiet, last.asked
         else:
-            # Before the files: what is put in after it shows at the next look.
-            quiet, asked = self._quiet_folders(now), tuple(range(len(self._paths)))
+            quiet, asked = _quiet(folders, now), self._all
         found: list[_File | None] = [None] * len(self._paths)
         for n in asked:
             found[n] = _signature(self._paths[n])
-        folders = tuple(map(_folder, self._folders))
-        signed = Signed(folders, tuple(found), tuple(map(_place, self._placed)))
-        if last is not None and signed == last.signed:
+        marks = (root, *map(_owned, folders.values()))
+        told = marks, tuple(found), tuple(map(_place, self._placed))
+        if last is not None and told == last.signed.told:
             signed = last.signed  # with its digest
-        if last is None or signed is not last.signed or quiet is not last.quiet:
-            numbers = range(len(found))
-            there = [n for n in numbers if found[n] is not None or not self._stays_away(n, quiet)]
-            self._last = _Last(signed, quiet, tuple(there))
+            if quiet is last.quiet:
+                return signed
+        else:
+            signed = Signed(*told)
+        there = tuple(n for n in self._all if found[n] is not None or not self._stays_away(n, quiet))
+        self._last = _Last(signed, quiet, there)
         return signed
 
     def _stays_away(self, number: int, quiet: Mapping[str, _Times]) -> bool:
@@ -117,11 +141,6 @@ class Signer:
         """When each file of this look was last changed, in seconds. `inside`: those in the app's folder."""
         chosen = [signed.files[n] for n in self._inside] if inside else signed.files
         return [found[4] / 1e9 for found in chosen if found is not None]
-
-    def _quiet_folders(self, now: float) -> dict[str, _Times]:
-        """Those whose next change will surely show in their times."""
-        seen = {folder: times for folder in self._parents if (times := _times(folder)) is not None}
-        return {folder: times for folder, times in seen.items() if now - max(times[2:]) / 1e9 > COARSE}
 
 
 # Plain functions on plain texts: a path object costs more than the call of the system that it is for.
@@ -144,13 +163,22 @@ def _place(path: str) -> _Place | None:
     return None if found is None else files.place_of(found)
 
 
-def _folder(path: str) -> _Folder | None:
-    found = _stat(path)
+def owned(path: Path) -> Owned | None:
+    """What changes when another folder takes the place of this one, and with its owner and its mode."""
+    return _owned(_stat(str(path)))
+
+
+def _owned(found: os.stat_result | None) -> Owned | None:
     return None if found is None else (found.st_dev, found.st_ino, found.st_uid, found.st_gid, found.st_mode)
 
 
-def _times(path: str) -> _Times | None:
-    found = _stat(path)
+def _times(found: os.stat_result | None) -> _Times | None:
     if found is None or not stat.S_ISDIR(found.st_mode):
         return None
     return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _quiet(folders: Mapping[str, os.stat_result | None], now: float) -> dict[str, _Times]:
+    """Those whose next change will surely show in their times."""
+    seen = {path: times for path, found in folders.items() if (times := _times(found)) is not None}
+    return {path: times for path, times in seen.items() if now - max(times[2:]) / 1e9 > COARSE}

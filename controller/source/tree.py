@@ -42,7 +42,7 @@ from controller.source.reading import (
     revision_of,
 )
 from controller.source.root import RootGuard
-from controller.source.signing import Signed, Signer
+from controller.source.signing import Signed, Signer, owned
 
 FRESH = 0.05
 """Seconds."""
@@ -59,7 +59,8 @@ class _Kept:
     signed: Signed
     """Before it was read: while it looks the same, a reading would give the same."""
     desired: Present | Invalid
-    acted_on: frozenset[Path]
+    reach: rights.Reach
+    """What has to be nobody else's, as it is acted on as root."""
     inputs: frozenset[str]
     first_seen: float
     """Monotonic time of the first look at this signature."""
@@ -160,7 +161,7 @@ class AppsTree:
             # Not kept: whether the folder that a `path` setting names exists is no part of the inputs.
             desired = replace(desired, unset=environment.unset(desired.manifest, desired.env, self._state))
             # Not kept either: modes and owners are no part of the inputs.
-            if strangers := self._strangers(folder, kept.acted_on):
+            if strangers := self._strangers(kept.reach):
                 return Invalid(
                     app,
                     str(folder),
@@ -172,8 +173,8 @@ class AppsTree:
                 )
         return desired
 
-    def _strangers(self, folder: Path, paths: Collection[Path]) -> tuple[Problem, ...]:
-        return () if self._trust.any_writer else rights.strangers(folder, paths, self.root)
+    def _strangers(self, reach: rights.Reach) -> tuple[Problem, ...]:
+        return () if self._trust.any_writer else rights.strangers(reach)
 
     def _not_a_folder(self, app: str, folder: Path, error: OSError) -> Desired:
         if error.errno == errno.ENOTDIR:
@@ -207,8 +208,8 @@ class AppsTree:
     def signatures(self) -> Mapping[str, str]:
         """For each app folder what changes whenever an input of it may have changed, or another folder stands
         where one is mounted; costs stats only."""
-        now = self._clock.now().timestamp()
-        return {name: self._signer(name).sign(now).digest for name in self.census().names}
+        now, root = self._clock.now().timestamp(), owned(self.root)
+        return {name: self._signer(name).sign(now, root).digest for name in self.census().names}
 
     def folders(self, app: str = "") -> Iterable[tuple[Path, str]]:
         """The folders to watch of one app, or with "" of all and the root itself, with the app each belongs to ("" for
@@ -228,12 +229,9 @@ class AppsTree:
         if not APP_NAME.fullmatch(app) or not _is_folder(folder):
             return
         yield folder, app
-        signer = self._signer(app)
-        looked_at, data = signer.looked_at, set(signer.places) - {folder / SCRIPTS}
-        scripts = {path for path in looked_at if path.is_relative_to(folder / SCRIPTS)}
-        for parent in sorted({path.parent for path in looked_at} | scripts):
-            if folder in parent.parents and not data & {parent, *parent.parents} and _is_folder(parent):
-                yield parent, app
+        for inner in self._signer(app).folders_between(folder / SCRIPTS):
+            if _is_folder(inner):
+                yield inner, app
 
     def is_input(self, app: str, path: str) -> bool:
         """Whether a change of this path (relative to the app's folder) may change the app."""
@@ -270,7 +268,7 @@ class AppsTree:
     def read_script(self, provider: str, path: str) -> bytes:
         """A hook script from the provider's folder, links resolved; raises `AppError("HookFailed", …)`."""
         folder = self.root / provider
-        if strangers := self._strangers(folder, [folder / path]):
+        if strangers := self._strangers(rights.Reach.of(folder, [folder / path], self.root)):
             raise AppError("HookFailed", f"hook script {path} of {provider} is not run: {strangers[0]}")
         try:
             data = files.read_inside(folder, path)
@@ -369,7 +367,8 @@ class AppsTree:
             before = self._kept.get(app)
         began = self._clock.now().timestamp()
         signer = self._signer(app)
-        signed = signer.sign(began)
+        root = owned(self.root)
+        signed = signer.sign(began, root)
         if before is not None and before.signed == signed and not before.fresh:
             return before
         # Another folder in a mounted place is no edit that has to settle.
@@ -379,7 +378,7 @@ class AppsTree:
         reading, desired = read_app(folder, app, self._trust)
         if not signer.signs(reading.looked_at, reading.places):
             signer = Signer(folder, reading.looked_at, reading.places)
-            signed = signer.sign(began)
+            signed = signer.sign(began, root)
             reading, desired = read_app(folder, app, self._trust)
         now, inputs = self._clock.monotonic(), frozenset(reading.inputs)
         times = signer.times(signed)
@@ -397,7 +396,7 @@ class AppsTree:
             signer,
             signed,
             desired,
-            frozenset(reading.acted_on),
+            rights.Reach.of(folder, reading.acted_on, self.root),
             inputs,
             first_seen,
             untimed,
@@ -417,7 +416,7 @@ class AppsTree:
             signer = self._signers.get(app)
             if signer is None:
                 folder = self.root / app
-                signer = self._signers[app] = Signer(folder, (folder / name for name in FIXED), ())
+                signer = self._signers[app] = Signer(folder, (folder / name for name in (*FIXED, SCRIPTS)), ())
         return signer
 
     def _quiet(self, app: str, folder: Path, kept: _Kept) -> float:
