@@ -30,6 +30,8 @@ DATABASE = "homeport.db"
 SCHEMA = 1
 EVENTS_KEPT = 10_000
 _PRUNE_EVERY = 500
+_ROOM = 64 * 1024
+"""Bytes for which there must be room beside that for all records, before a state counts as writable again."""
 _BUSY = 5.0
 """Seconds to wait for another process; only readers and short writes are expected."""
 
@@ -82,7 +84,7 @@ class SqliteStore:
         self.notice = ""
         """What a person should know of how it was opened: a damaged database that was set aside, or ""."""
         self.trouble = ""
-        """Why the last write of a record, an event or a fact failed; "" when it did not."""
+        """Why a write of a record, an event or a fact failed; "" when none did since `mend` found that they can be made."""
         self._models = models
         self._lock = threading.Lock()
         self._view = threading.Lock()
@@ -154,8 +156,8 @@ class SqliteStore:
 
     def mend(self) -> str:
         """See that what is written goes into the file that stands there; one that was taken away, replaced or
-        damaged since is written anew from memory, without the events. Answers with what a person should know,
-        or "". Raises `StateUnusable`; it is mended by a later call then.
+        damaged since is written anew from memory, without the events. When a write failed before, see that there is
+        room again. Answers with what a person should know, or "". Raises `StateUnusable`; it is mended by a later call then.
 
         Whenever it is cut off, what stood there is untouched or the new one is whole: the next start goes on with it.
         """
@@ -164,6 +166,7 @@ class SqliteStore:
                 return ""
             sound = not self._damaged and not self._replacing
             if sound and _identity(self.path) == self._opened:
+                self._see_whether_it_can_be_written(self._connection)
                 return ""
             try:
                 prepare_folder(self.path.parent)
@@ -394,6 +397,28 @@ class SqliteStore:
         try:
             self._connection.execute(statement, [_storable(value) for value in values])
         except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def _see_whether_it_can_be_written(self, connection: sqlite3.Connection) -> None:
+        """After a write that failed: what goes through must be as much as everything that may have to be written now.
+
+        On a nearly full disk an event goes through and the next record does not: good news each time, and bad news after
+        it. What is written here is given back to the database and its log, and not to the disk. The caller holds `_lock`.
+        """
+        if not self.trouble:
+            return
+        size = _ROOM + sum(len(to_json(record)) for record in self._records.values())
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("DROP TABLE IF EXISTS room")
+            connection.execute("CREATE TABLE room (taken BLOB)")
+            connection.execute("INSERT INTO room VALUES (zeroblob(?))", (size,))
+            connection.execute("COMMIT")
+            connection.execute("DROP TABLE room")
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.Error as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
             raise self._failed(error) from error
         self.trouble = ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -25,7 +26,7 @@ from controller.status.codec import from_json, to_json
 from controller.status.lock import StateLock
 from controller.status.store import SqliteStore
 from fakes.build import at, ledger, record, rendered, service, target
-from rig.disks import small_disk
+from rig.disks import fill, make_room, small_disk
 
 DIGEST = "sha256:" + "ab" * 32
 
@@ -422,3 +423,25 @@ def test_what_is_on_its_way_out_takes_no_more_writes_until_the_new_one_stands_th
         store.put("stopped:web", "1")
         with closing(SqliteStore.open_readonly(folder)) as look:
             assert (look.record("web"), look.get("stopped:web")) == (FULL, "1")
+
+
+@pytest.mark.fault("F01")
+def test_room_for_a_little_is_not_room_for_all_that_may_have_to_be_written(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "state") as disk, closing(SqliteStore(disk)) as store:
+        store.save(FULL)
+        fill(disk)
+        with contextlib.suppress(StateUnusable):
+            while True:  # what is free within the database's own files is used up first
+                store.tell(event(1, text="x" * 2000))
+        assert "full" in store.trouble
+        make_room(disk, 24 * 1024)
+        store.put("k", "a little goes through")
+        with pytest.raises(StateUnusable, match="full"):
+            store.mend()
+        assert "full" in store.trouble
+        make_room(disk)
+        assert store.mend() == ""
+        assert not store.trouble
+        fill(disk)
+        store.save(replace(FULL, version="2"))
+        assert not store.trouble, "the room that was found is kept for what is written next"
