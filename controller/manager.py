@@ -150,12 +150,12 @@ class Manager:
         with contextlib.ExitStack() as opened:
             # Closed in reverse by `close`, or here when one of them cannot be opened.
             self._state_lock = opened.enter_context(StateLock(settings.state))
-            self._tree_lock = opened.enter_context(TreeLock(settings.apps))
+            tree_lock = opened.enter_context(TreeLock(settings.apps))
             self.store = opened.enter_context(SqliteStore(settings.state))
             self.engine = engine_of(settings, self.clock)
             opened.callback(self.engine.close)
             self._opened = opened.pop_all()
-        self.tree = tree_of(settings, self.store, self.clock)
+        self.tree = tree_of(settings, self.store, self.clock, tree_lock)
         limiter: ExponentialBackoff[str] = ExponentialBackoff(
             settings.backoff_base,
             settings.backoff_max,
@@ -326,9 +326,7 @@ class Manager:
         census = self.tree.census()
         self._say_lost_or_back(census)
         if census.lost:
-            self._tree_lock.let_go()
             return
-        self._hold_the_tree()
         ignored = [f"{entry} {rule}" for entry, rule in sorted(census.ignored.items())]
         more = [f"and {len(ignored) - MOST_IGNORED} more"] if len(ignored) > MOST_IGNORED else []
         self._complain("tree.ignored", "; ".join([*ignored[:MOST_IGNORED], *more]))
@@ -342,14 +340,6 @@ class Manager:
         self._seen = seen
         if self.watcher is not None:
             self._see_that_it_watches(self.watcher)
-
-    def _hold_the_tree(self) -> None:
-        try:
-            self._tree_lock.follow()
-            trouble = ""
-        except StateLocked as error:
-            trouble = str(error)
-        self._complain("tree.shared", trouble)
 
     def _see_that_it_watches(self, watcher: TreeWatcher) -> None:
         watcher.sync()
@@ -527,16 +517,17 @@ def what_is_strange(engine: Engine, records: Sequence[Record]) -> str:
     )
 
 
-def tree_of(settings: Settings, store: SqliteStore, clock: Clock, *, look_only: bool = False) -> AppsTree:
-    """The apps tree that this state belongs to. `look_only`: its root is not marked as ours."""
+def tree_of(settings: Settings, store: SqliteStore, clock: Clock, lock: TreeLock | None) -> AppsTree:
+    """The apps tree that this state belongs to. Without its lock it is only looked at: its root is not marked as ours."""
     return AppsTree(
         settings.apps,
         clock,
         settings.state,
         known=lambda: {record.name for record in store.records()},
         root_id=lambda: store.get(ROOT_ID),
-        remember_root_id=None if look_only else (lambda value: store.put(ROOT_ID, value)),
+        remember_root_id=(lambda value: store.put(ROOT_ID, value)) if lock else None,
         trust=settings.trust,
+        lock=lock,
     )
 
 
@@ -666,7 +657,7 @@ def plans(
     store = SqliteStore.open_readonly(settings.state)
     engine = engine_of(settings, clock)
     try:
-        tree = tree_of(settings, store, clock, look_only=True)
+        tree = tree_of(settings, store, clock, None)
         look: Engine = engine
         try:
             engine.info()

@@ -105,6 +105,8 @@ class Unreadable:
 
     name: str
     message: str
+    kept_by_other: bool = False
+    """Another Homeport keeps the tree that is there now: what runs is its business, and nothing is repaired either."""
 
 
 Desired = Present | Invalid | Absent | Unreadable

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from controller.model import effects as fx
-from controller.model.desired import Absent, Invalid, Present
+from controller.model.desired import Absent, Invalid, Present, Unreadable
 from controller.model.effects import Run, ask
 from controller.model.errors import AppError, EngineUnreachable, InputInvalid, Interrupted, Superseded
 from controller.model.facts import APPROVED, ENGINE_STRANGE, REMOVE
@@ -70,6 +70,8 @@ class Reconciler:
         moment = yield from ask(fx.ReadClock())
         known = yield from ask(fx.ReadRecord(name))
         desired = yield from ask(fx.Load(name))
+        if isinstance(desired, Unreadable) and desired.kept_by_other:
+            return (yield from self._leave_to_other(name, moment, known, desired, dry_run))
         by_command = (yield from ask(fx.ReadFact(REMOVE + name))) is not None
         held: Blocked | None = None
         if isinstance(desired, Absent) or by_command:
@@ -84,14 +86,10 @@ class Reconciler:
             held = outcome
         before = known or Record(name)
         work = Work(name, moment, before, _not_from_the_future(before, moment.now), desired)
-        if not dry_run and self.memory.take_leap(name, moment) and known is not None:
-            work.record = _begun_anew(work.record, moment.now)
-            # At once: an engine that is not awake yet would end the run, and the leap is noted once.
-            yield from ask(fx.SaveRecord(work.record))
+        if not dry_run:
+            yield from self._note_leap(work, known)
         if held is None:
-            self.memory.note_back(name)
-            if not dry_run and (known is None or last_word(before) in _GONE):
-                yield from ask(fx.WriteFact(APPROVED + name))
+            yield from self._note_back(work, dry_run)
         if not dry_run and (left := self.wanted.unsettled(work)) > 0:
             return Result(last_word(before), after=min(left, 1.0) + 0.005, pending=True)
         if not dry_run and self.memory.take_forced(name):
@@ -121,6 +119,29 @@ class Reconciler:
             told = yield from self._remarks(work, blocked, rendered)
             return Result(last_word(work.record), (*steps.actions, *told))
         return (yield from self._converge(work, steps, blocked, rendered, providers))
+
+    def _note_back(self, work: Work, dry_run: bool) -> Run[None]:
+        """Its folder is there: that somebody let its removal go is of no use any more."""
+        self.memory.note_back(work.name)
+        if not dry_run and (work.before.generation == 0 or last_word(work.before) in _GONE):
+            yield from ask(fx.WriteFact(APPROVED + work.name))
+
+    def _note_leap(self, work: Work, known: Record | None) -> Run[None]:
+        if self.memory.take_leap(work.name, work.moment) and known is not None:
+            work.record = _begun_anew(work.record, work.moment.now)
+            # At once: an engine that is not awake yet would end the run, and the leap is noted once.
+            yield from ask(fx.SaveRecord(work.record))
+
+    def _leave_to_other(
+        self, name: str, moment: fx.Moment, known: Record | None, desired: Unreadable, dry_run: bool
+    ) -> Run[Result]:
+        """Another Homeport keeps the tree: not even what runs is repaired, for it may be what that one started."""
+        if known is None or dry_run:
+            return Result("Unknown")
+        work = Work(name, moment, known, known, desired)
+        yield from work.observe()
+        yield from self._finish(work, Verdict("Unknown", "SourceUnavailable", desired.message))
+        return Result("Unknown")
 
     # -- what is wanted and what there is -------------------------------------------------------------
 

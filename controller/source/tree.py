@@ -32,6 +32,7 @@ from controller.model.observed import MountedFile
 from controller.model.ports import Clock
 from controller.source import dotenv, environment, files, rights
 from controller.source.droppings import is_dropping
+from controller.source.lock import TreeLock
 from controller.source.reading import (
     EXAMPLE,
     FIXED,
@@ -85,7 +86,8 @@ class AppsTree:
     """Implements the `Tree` port on a real folder.
 
     `known` names the apps on record: the guard asks for it, and an app that is known is waited for more
-    briefly after an edit. `remember_root_id` None: look only, write no marker.
+    briefly after an edit. `remember_root_id` None: look only, write no marker. `lock`: the one that keeps other
+    services off this tree, held on whatever folder is the root now; None for a look.
     `_lock` guards `_kept` and `_recorded`; files are read outside of it.
     """
 
@@ -99,11 +101,12 @@ class AppsTree:
         root_id: Callable[[], str | None],
         remember_root_id: Callable[[str], None] | None,
         trust: Trust = LEAST_TRUST,
+        lock: TreeLock | None = None,
     ) -> None:
         self.root = root
         self._trust = trust
         self._clock, self._state, self._known = clock, state, known
-        self._guard = RootGuard(root, known, root_id, remember_root_id)
+        self._guard = RootGuard(root, known, root_id, remember_root_id, lock)
         self._lock = threading.Lock()
         self._kept: dict[str, _Kept] = {}
         self._recorded: Collection[str] = ()
@@ -137,9 +140,9 @@ class AppsTree:
         """One app's desired state. Absent only when the folder is surely gone from a root that is surely ours."""
         if not APP_NAME.fullmatch(app):
             return Absent(app)
-        lost = self._guard.lost()
+        lost, kept_by_other = self._guard.look()
         if lost:
-            return Unreadable(app, f"apps tree {self.root} {lost}")
+            return Unreadable(app, f"apps tree {self.root} {lost}", kept_by_other)
         folder = self.root / app
         try:
             os.scandir(folder).close()
@@ -185,9 +188,9 @@ class AppsTree:
                 f"{folder} is a link to {files.printable(str(folder.readlink()))}, which is not there; "
                 "is its disk mounted?",
             )
-        lost = self._guard.lost()
+        lost, kept_by_other = self._guard.look()
         if lost:  # it went after the first look
-            return Unreadable(app, f"apps tree {self.root} {lost}")
+            return Unreadable(app, f"apps tree {self.root} {lost}", kept_by_other)
         with self._lock:
             self._kept.pop(app, None)
             self._recorded = frozenset(self._recorded) - {app}

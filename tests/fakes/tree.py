@@ -52,6 +52,7 @@ class FakeTree:
         self.folders: dict[str, Folder] = {}
         self.root = ROOT
         self.lost = ""
+        self.kept_by_other = False
         self.unreadable: set[str] = set()
         """Apps whose folders are there and cannot be read."""
         self.missing: set[str] = set()
@@ -73,7 +74,7 @@ class FakeTree:
 
     def load(self, app: str) -> Desired:
         if self.lost:
-            return Unreadable(app, self.lost)
+            return Unreadable(app, self.lost, self.kept_by_other)
         folder = self.folders.get(app)
         if folder is None:
             return Absent(app)
