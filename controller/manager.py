@@ -523,7 +523,8 @@ def tree_of(settings: Settings, store: SqliteStore, clock: Clock, lock: TreeLock
         settings.apps,
         clock,
         settings.state,
-        known=lambda: {record.name for record in store.records()},
+        # A record without a generation is of a folder that was not taken in yet, or of none.
+        known=lambda: {record.name for record in store.records() if record.generation},
         root_id=lambda: store.get(ROOT_ID),
         remember_root_id=(lambda value: store.put(ROOT_ID, value)) if lock else None,
         trust=settings.trust,

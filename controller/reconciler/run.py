@@ -91,7 +91,7 @@ class Reconciler:
         if held is None:
             yield from self._note_back(work, dry_run)
         if not dry_run and (left := self.wanted.unsettled(work)) > 0:
-            return Result(last_word(before), after=min(left, 1.0) + 0.005, pending=True)
+            return (yield from self._wait_for_rest(work, left, told=held is None))
         if not dry_run and self.memory.take_forced(name):
             self.memory.retry_now(name)
         yield from self._take_in(work, dry_run)
@@ -119,6 +119,11 @@ class Reconciler:
             told = yield from self._remarks(work, blocked, rendered)
             return Result(last_word(work.record), (*steps.actions, *told))
         return (yield from self._converge(work, steps, blocked, rendered, providers))
+
+    def _wait_for_rest(self, work: Work, left: float, *, told: bool) -> Run[Result]:
+        if told:
+            yield from self.wanted.say_restless(work)
+        return Result(last_word(work.record), after=min(left, 1.0) + 0.005, pending=True)
 
     def _note_back(self, work: Work, dry_run: bool) -> Run[None]:
         """Its folder is there: that somebody let its removal go is of no use any more."""

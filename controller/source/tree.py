@@ -152,8 +152,9 @@ class AppsTree:
             kept = self._current(app, folder)
         except files.Unreadable as error:
             return Unreadable(app, str(error))
+        quiet, newest = self._quiet(app, folder, kept)
         desired: Present | Invalid = replace(
-            kept.desired, quiet=self._quiet(app, folder, kept), identity=app_identity(folder)
+            kept.desired, quiet=quiet, newest=newest, identity=app_identity(folder)
         )
         if isinstance(desired, Present):
             # Not kept: whether the folder that a `path` setting names exists is no part of the inputs.
@@ -167,6 +168,7 @@ class AppsTree:
                     strangers,
                     "UntrustedPath",
                     desired.quiet,
+                    desired.newest,
                     desired.identity,
                 )
         return desired
@@ -419,19 +421,21 @@ class AppsTree:
         signature = (files.place(folder), marks, *(files.signature(path) for path in sorted(looked_at)))
         return signature, {path: files.place(path) for path in places}
 
-    def _quiet(self, app: str, folder: Path, kept: _Kept) -> float:
-        """Seconds since the newest change of an input.
+    def _quiet(self, app: str, folder: Path, kept: _Kept) -> tuple[float, str]:
+        """Seconds since the newest change of an input, and which one that is.
 
         For an app that is not known yet, since anything in the top two levels changed. The folder's own
         change counts by its modification, not its inode change: a rename in whole is quiet at once.
         """
-        times = [_changed(path) for path in kept.looked_at if path.is_relative_to(folder)]
+        times = [(_changed(path), path) for path in kept.looked_at if path.is_relative_to(folder)]
         if not self._is_known(app):
             times += self._top_levels(folder)
-        age = self._clock.now().timestamp() - max([*times, 0.0])
+        changed, path = max(times, default=(0.0, folder))
+        age = self._clock.now().timestamp() - changed
         seen = self._clock.monotonic() - kept.first_seen
+        newest = "" if path == folder else files.printable(str(path.relative_to(folder)))
         # A file from the future: what counts is how long it has been looking the same to us.
-        return seen if age < 0 else min(age, seen) if kept.untimed else age
+        return (seen if age < 0 else min(age, seen) if kept.untimed else age), newest
 
     def _is_known(self, app: str) -> bool:
         """Whether the app is on record. The records are read again only for an app that was not."""
@@ -444,20 +448,22 @@ class AppsTree:
         return app in recorded
 
     @staticmethod
-    def _top_levels(folder: Path) -> list[float]:
-        times: list[float] = []
+    def _top_levels(folder: Path) -> list[tuple[float, Path]]:
+        times: list[tuple[float, Path]] = []
         with suppress(OSError), os.scandir(folder) as entries:
-            times.append(folder.stat().st_mtime)
+            times.append((folder.stat().st_mtime, folder))
             for entry in entries:
                 # One that is gone by now is no reason to pass over the others.
                 with suppress(OSError):
                     status = entry.stat(follow_symlinks=False)
                     if not entry.is_dir(follow_symlinks=False):
-                        times.append(status.st_ctime)
+                        times.append((status.st_ctime, Path(entry.path)))
                         continue
-                    times.append(status.st_mtime)
+                    times.append((status.st_mtime, Path(entry.path)))
                     with os.scandir(entry.path) as inside:
-                        times.extend(inner.stat(follow_symlinks=False).st_ctime for inner in inside)
+                        times.extend(
+                            (inner.stat(follow_symlinks=False).st_ctime, Path(inner.path)) for inner in inside
+                        )
         return times
 
 

@@ -85,7 +85,15 @@ class FakeTree:
         path = f"{self.root}/{app}"
         if folder.broken:
             problem = Problem("manifest.json", "", folder.broken)
-            return Invalid(app, path, revision, (problem,), quiet=quiet, identity=folder.identity)
+            return Invalid(
+                app,
+                path,
+                revision,
+                (problem,),
+                quiet=quiet,
+                newest="docker-compose.yaml",
+                identity=folder.identity,
+            )
         env = folder.env if folder.env is not None else folder.example
         seeds = (".env",) if folder.env is None and folder.example else ()
         settings = folder.manifest.get("settings", [])
@@ -98,7 +106,8 @@ class FakeTree:
         )
         return Present(
             app, path, self._manifest(revision, folder), revision, (f"{path}/docker-compose.yaml",), dict(env), seeds, unset, quiet=quiet,
-            mounted={f"{path}/{name}": _digest(data) for name, data in folder.mounted.items()}, identity=folder.identity,
+            newest="docker-compose.yaml", mounted={f"{path}/{name}": _digest(data) for name, data in folder.mounted.items()},
+            identity=folder.identity,
         )  # fmt: skip
 
     def _manifest(self, revision: str, folder: Folder) -> Manifest:
