@@ -366,13 +366,14 @@ class Reconciler:
                 blocked.word not in _OF_NO_USE
                 or blocked.reason == "NameConflict"
                 or target is None
-                or target.good
+                or (target.good and work.record.unstable_since is None)
             ):
                 return judgement
-            # The files are of no use, and what was applied last was never good: it is watched until it is, or fails.
+            # The files are of no use, and what was applied last was never good, or is not stable again yet, which others wait
+            # for: it is watched until it is, or fails.
             behind = self._judge_target(work, target, faults, closed, awaits=False)
             after = blocked.after or behind.after or (LOOK_AGAIN if behind.failed else None)
-            return replace(judgement, after=after, given_up=behind.given_up)
+            return replace(judgement, after=after, given_up=behind.given_up, settled=behind.settled)
         if target is None:
             verdict = Verdict("Progressing", "Progressing", "nothing was applied yet")
             return Judgement(verdict, after=1.0, pending=True)
