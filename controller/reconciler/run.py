@@ -14,7 +14,7 @@ from controller.model import effects as fx
 from controller.model.desired import Absent, Invalid, Present, Unreadable
 from controller.model.effects import Run, ask
 from controller.model.errors import AppError, EngineUnreachable, InputInvalid, Interrupted, Superseded
-from controller.model.facts import APPROVED, ENGINE_STRANGE, REMOVE
+from controller.model.facts import APPROVED, ENGINE_TROUBLE, REMOVE
 from controller.model.observed import Rendered
 from controller.model.plan import Action, Plan, Result
 from controller.model.record import Record, Target, Verdict
@@ -53,9 +53,9 @@ class Reconciler:
         With `dry_run` no effect that changes anything is asked for, and the result holds what would be done.
         """
         try:
-            strange = yield from ask(fx.ReadFact(ENGINE_STRANGE))
-            if strange is not None and not dry_run:
-                raise EngineUnreachable(strange)
+            trouble = yield from ask(fx.ReadFact(ENGINE_TROUBLE))
+            if trouble is not None and not dry_run:
+                raise EngineUnreachable(trouble)
             return (yield from self._run(name, dry_run))
         except EngineUnreachable:
             # When it is back everything is queued; this is for a single call that was lost.
