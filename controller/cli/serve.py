@@ -76,7 +76,7 @@ def set_env(settings: Settings, app: str, values: Mapping[str, str]) -> tuple[st
     from controller.status.store import SqliteStore
 
     with closing(SqliteStore.open_readonly(settings.state)) as store:
-        tree = tree_of(settings, store, SystemClock(), look_only=True)
+        tree = tree_of(settings, store, SystemClock(), None)
         found = tree.load(app)
         if not isinstance(found, Present):
             why = getattr(found, "message", "") or f"there is no folder of that name in {settings.apps}"

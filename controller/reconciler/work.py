@@ -45,7 +45,7 @@ class Policy:
 class Memory:
     """What is remembered between runs of this process and need not outlive it. Monotonic seconds.
 
-    One for all apps. `not_before`, `failed_against`, `unsettled` and `shrinking` of an app are touched only by
+    One for all apps. `not_before`, `failed_against`, `unsettled`, `restless` and `shrinking` of an app are touched only by
     the one run that it has at a time; `_lock` guards the others, which any thread may touch.
     """
 
@@ -54,6 +54,8 @@ class Memory:
     failed_against: dict[str, str] = field(default_factory=dict)
     """What the failed try was made against; anything else is tried at once."""
     unsettled: dict[str, float] = field(default_factory=dict)
+    restless: dict[str, tuple[float, str]] = field(default_factory=dict)
+    """Since when the files of an app have not come to rest, and what was said of that, once it was."""
     shrinking: dict[str, tuple[str, float]] = field(default_factory=dict)
     """A revision in which a service is missing, and when it was first seen."""
     _lock: threading.Lock = field(default_factory=threading.Lock)

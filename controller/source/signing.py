@@ -70,10 +70,9 @@ class Signer:
         self.looked_at = frozenset(looked_at)
         self.places = tuple(sorted(places))
         own = str(folder)
+        self._own = own + os.sep
         self._paths = tuple(str(path) for path in sorted(self.looked_at))
         self._placed = tuple(str(path) for path in self.places)
-        inside = [n for n, path in enumerate(self._paths) if path.startswith(own + os.sep)]
-        self._inside = tuple(inside)
         self._all = tuple(range(len(self._paths)))
         holders = {os.path.dirname(path) for path in self._paths}  # noqa: PTH120
         self._folders = (own, *sorted(holders - {own}))
@@ -137,10 +136,14 @@ class Signer:
             pass
         return False
 
-    def times(self, signed: Signed, *, inside: bool = False) -> list[float]:
-        """When each file of this look was last changed, in seconds. `inside`: those in the app's folder."""
-        chosen = [signed.files[n] for n in self._inside] if inside else signed.files
-        return [found[4] / 1e9 for found in chosen if found is not None]
+    def times(self, signed: Signed, *, inside: bool = False) -> list[tuple[float, str]]:
+        """When each file of this look was last changed, in seconds, and its path. `inside`: those in the app's folder."""
+        found = zip(self._paths, signed.files, strict=True)
+        return [
+            (file[4] / 1e9, path)
+            for path, file in found
+            if file is not None and (not inside or path.startswith(self._own))
+        ]
 
 
 # Plain functions on plain texts: a path object costs more than the call of the system that it is for.

@@ -32,6 +32,7 @@ from controller.model.observed import MountedFile
 from controller.model.ports import Clock
 from controller.source import dotenv, environment, files, rights
 from controller.source.droppings import is_dropping
+from controller.source.lock import TreeLock
 from controller.source.reading import (
     EXAMPLE,
     FIXED,
@@ -89,7 +90,8 @@ class AppsTree:
     """Implements the `Tree` port on a real folder.
 
     `known` names the apps on record: the guard asks for it, and an app that is known is waited for more
-    briefly after an edit. `remember_root_id` None: look only, write no marker.
+    briefly after an edit. `remember_root_id` None: look only, write no marker. `lock`: the one that keeps other
+    services off this tree, held on whatever folder is the root now; None for a look.
     `_lock` guards `_kept`, `_signers` and `_recorded`; files are read outside of it.
     """
 
@@ -103,11 +105,12 @@ class AppsTree:
         root_id: Callable[[], str | None],
         remember_root_id: Callable[[str], None] | None,
         trust: Trust = LEAST_TRUST,
+        lock: TreeLock | None = None,
     ) -> None:
         self.root = root
         self._trust = trust
         self._clock, self._state, self._known = clock, state, known
-        self._guard = RootGuard(root, known, root_id, remember_root_id)
+        self._guard = RootGuard(root, known, root_id, remember_root_id, lock)
         self._lock = threading.Lock()
         self._kept: dict[str, _Kept] = {}
         self._signers: dict[str, Signer] = {}
@@ -142,9 +145,9 @@ class AppsTree:
         """One app's desired state. Absent only when the folder is surely gone from a root that is surely ours."""
         if not APP_NAME.fullmatch(app):
             return Absent(app)
-        lost = self._guard.lost()
+        lost, kept_by_other = self._guard.look()
         if lost:
-            return Unreadable(app, f"apps tree {self.root} {lost}")
+            return Unreadable(app, f"apps tree {self.root} {lost}", kept_by_other)
         folder = self.root / app
         try:
             os.scandir(folder).close()
@@ -154,8 +157,9 @@ class AppsTree:
             kept = self._current(app, folder)
         except files.Unreadable as error:
             return Unreadable(app, str(error))
+        quiet, newest = self._quiet(app, folder, kept)
         desired: Present | Invalid = replace(
-            kept.desired, quiet=self._quiet(app, folder, kept), identity=app_identity(folder)
+            kept.desired, quiet=quiet, newest=newest, identity=app_identity(folder)
         )
         if isinstance(desired, Present):
             # Not kept: whether the folder that a `path` setting names exists is no part of the inputs.
@@ -169,6 +173,7 @@ class AppsTree:
                     strangers,
                     "UntrustedPath",
                     desired.quiet,
+                    desired.newest,
                     desired.identity,
                 )
         return desired
@@ -190,9 +195,9 @@ class AppsTree:
                 f"{folder} is a link to {files.printable(str(folder.readlink()))}, which is not there; "
                 "is its disk mounted?",
             )
-        lost = self._guard.lost()
+        lost, kept_by_other = self._guard.look()
         if lost:  # it went after the first look
-            return Unreadable(app, f"apps tree {self.root} {lost}")
+            return Unreadable(app, f"apps tree {self.root} {lost}", kept_by_other)
         with self._lock:
             self._kept.pop(app, None)
             self._signers.pop(app, None)
@@ -381,7 +386,7 @@ class AppsTree:
             signed = signer.sign(began, root)
             reading, desired = read_app(folder, app, self._trust)
         now, inputs = self._clock.monotonic(), frozenset(reading.inputs)
-        times = signer.times(signed)
+        times = [changed for changed, _ in signer.times(signed)]
         if before is not None and same and before.desired.revision == desired.revision:
             first_seen, untimed = before.first_seen, before.untimed
         else:
@@ -416,11 +421,13 @@ class AppsTree:
             signer = self._signers.get(app)
             if signer is None:
                 folder = self.root / app
-                signer = self._signers[app] = Signer(folder, (folder / name for name in (*FIXED, SCRIPTS)), ())
+                signer = self._signers[app] = Signer(
+                    folder, (folder / name for name in (*FIXED, SCRIPTS)), ()
+                )
         return signer
 
-    def _quiet(self, app: str, folder: Path, kept: _Kept) -> float:
-        """Seconds since the newest change of an input.
+    def _quiet(self, app: str, folder: Path, kept: _Kept) -> tuple[float, str]:
+        """Seconds since the newest change of an input, and which one that is.
 
         For an app that is not known yet, since anything in the top two levels changed. The folder's own
         change counts by its modification, not its inode change: a rename in whole is quiet at once.
@@ -428,10 +435,12 @@ class AppsTree:
         times = kept.signer.times(kept.signed, inside=True)
         if not self._is_known(app):
             times += self._top_levels(folder)
-        age = self._clock.now().timestamp() - max(times, default=0.0)
+        changed, path = max(times, default=(0.0, str(folder)))
+        age = self._clock.now().timestamp() - changed
         seen = self._clock.monotonic() - kept.first_seen
+        newest = files.printable(path.removeprefix(str(folder)).lstrip(os.sep))
         # A file from the future: what counts is how long it has been looking the same to us.
-        return seen if age < 0 else min(age, seen) if kept.untimed else age
+        return (seen if age < 0 else min(age, seen) if kept.untimed else age), newest
 
     def _is_known(self, app: str) -> bool:
         """Whether the app is on record. The records are read again only for an app that was not."""
@@ -444,20 +453,22 @@ class AppsTree:
         return app in recorded
 
     @staticmethod
-    def _top_levels(folder: Path) -> list[float]:
-        times: list[float] = []
+    def _top_levels(folder: Path) -> list[tuple[float, str]]:
+        times: list[tuple[float, str]] = []
         with suppress(OSError), os.scandir(folder) as entries:
-            times.append(folder.stat().st_mtime)
+            times.append((folder.stat().st_mtime, str(folder)))
             for entry in entries:
                 # One that is gone by now is no reason to pass over the others.
                 with suppress(OSError):
                     status = entry.stat(follow_symlinks=False)
                     if not entry.is_dir(follow_symlinks=False):
-                        times.append(status.st_ctime)
+                        times.append((status.st_ctime, entry.path))
                         continue
-                    times.append(status.st_mtime)
+                    times.append((status.st_mtime, entry.path))
                     with os.scandir(entry.path) as inside:
-                        times.extend(inner.stat(follow_symlinks=False).st_ctime for inner in inside)
+                        times.extend(
+                            (inner.stat(follow_symlinks=False).st_ctime, inner.path) for inner in inside
+                        )
         return times
 
 

@@ -309,7 +309,7 @@ def test_a_change_that_no_files_time_explains_is_timed_by_our_own_looks(
     apps.clock.ahead = 5
     assert apps.present().quiet >= 5
     (folder / ".env").write_text("")
-    monkeypatch.setattr(Signer, "times", lambda *_look, inside=False: [time.time() - 60])
+    monkeypatch.setattr(Signer, "times", lambda *_look, inside=False: [(time.time() - 60, "")])
     assert apps.present().quiet < 1
     apps.clock.ahead = 6
     assert apps.present().quiet >= 1
