@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _sqlite3
+import ctypes
 import json
 import os
 import shutil
@@ -335,3 +337,15 @@ def test_the_lock_of_a_state_that_was_deleted_is_taken_again(tmp_path: Path) -> 
         lock.follow()
         with pytest.raises(StateLocked):
             StateLock(folder).acquire()
+
+
+def test_however_long_the_list_of_events_the_store_takes_no_more_memory(folder: Path) -> None:
+    sqlite = ctypes.CDLL(_sqlite3.__file__)
+    sqlite.sqlite3_memory_used.restype = ctypes.c_int64
+    with closing(SqliteStore(folder)) as store:
+        before = sqlite.sqlite3_memory_used()
+        for number in range(300):
+            store.tell(event(number, f"app{number % 50}", text="x" * 10_000))
+        store.check()
+        assert (folder / "homeport.db").stat().st_size > 2 << 20
+        assert sqlite.sqlite3_memory_used() - before < 512 << 10
