@@ -23,6 +23,7 @@ from controller.complaints import Complaints
 from controller.control.volumes import forget_left
 from controller.engine.docker_engine import DockerEngine
 from controller.engine.endpoint import resolve_endpoint
+from controller.heap import share_heap
 from controller.known_engine import KnownEngine
 from controller.model.desired import Census, Present
 from controller.model.effects import Host, drive
@@ -76,7 +77,7 @@ def policy_of(settings: Settings) -> Policy:
 
 
 class Progress:
-    """What the last run of each app came to, so that a sweep can wait until everything is at rest.
+    """What the runs of each app come to while a sweep is under way, so that it can wait until everything is at rest.
 
     `_changed` guards all fields. Workers report; sweeps wait.
     """
@@ -91,14 +92,17 @@ class Progress:
     def report(self, app: str, result: Result) -> None:
         """A run of this app has ended."""
         with self._changed:
+            if not self._sweeps:
+                return  # nobody waits for it, and apps may come and go for ever
             self._last[app] = result
-            if self._sweeps:
-                self._log.append((app, result))
+            self._log.append((app, result))
             self._changed.notify_all()
 
     def begin(self, apps: Sequence[str]) -> int:
         """A sweep over these apps begins: what they came to before no longer counts. Answers with its mark."""
         with self._changed:
+            if not self._sweeps:
+                self._last.clear()
             self._sweeps += 1
             for app in apps:
                 self._last.pop(app, None)
@@ -123,7 +127,7 @@ class Progress:
         return any(result is None or result.pending for result in results)
 
     def words(self) -> Mapping[str, str]:
-        """The word that the last run of each app ended with."""
+        """The word that each app ended with in the last sweep."""
         with self._changed:
             return {app: result.word for app, result in self._last.items() if result.word}
 
@@ -469,6 +473,7 @@ def serve(settings: Settings, once: bool) -> int:
 
     SIGTERM and SIGINT stop it in order; a second one ends the process at once.
     """
+    share_heap()
     manager = Manager(settings, service=not once)
     with contextlib.closing(manager), _stopped_by_signals(manager.stopped):
         if manager.store.notice:

@@ -134,12 +134,21 @@ class Memory:
         with self._lock:
             self._missing.clear()
 
-    def note_removed(self, app: str, now: float, *, counts: bool) -> None:
-        """It was removed. `counts`: towards the brake; a removal that a person let go does not."""
+    def note_removed(self, app: str, now: float) -> None:
+        """It was removed, and counts towards the brake; a removal that a person let go does not."""
         with self._lock:
+            self._removed[app] = now
+
+    def forget(self, app: str) -> None:
+        """It is gone, and may never come back: nothing of it is remembered but that it went. For the run that it has."""
+        self.retry_now(app)
+        self.unsettled.pop(app, None)
+        self.shrinking.pop(app, None)
+        with self._lock:
+            self._forced.discard(app)
+            self._lifted.discard(app)
             self._missing.pop(app, None)
-            if counts:
-                self._removed[app] = now
+            self._leaps_seen.pop(app, None)
 
     def removed_lately(self, now: float, window: float) -> int:
         """How many removals within the last `window` seconds count towards the brake."""

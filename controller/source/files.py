@@ -23,6 +23,7 @@ LIMIT = 1024 * 1024
 """Bytes; a manifest, a compose file or an `.env` beyond this is a mistake."""
 LIMIT_DIGEST = 64 * LIMIT
 """Bytes of a file of which only the digest matters."""
+_CHUNK = 64 * 1024  # bytes of one read; so many are allocated for it, however small the file is
 
 Signature = tuple[int, ...]
 """Device, inode, size, modification and change time in nanoseconds."""
@@ -90,7 +91,7 @@ def digest(path: Path, limit: int = LIMIT_DIGEST) -> bytes | None:
             return None
         _check(descriptor, limit)
         result, left = hashlib.sha256(), limit + 1
-        while left > 0 and (part := os.read(descriptor, min(left, LIMIT))):
+        while left > 0 and (part := os.read(descriptor, min(left, _CHUNK))):
             result.update(part)
             left -= len(part)
         if left <= 0:
@@ -139,7 +140,7 @@ def _opened(path: Path, flags: int = 0) -> Iterator[int | None]:
 def _all_of(descriptor: int, limit: int) -> bytes:
     _check(descriptor, limit)
     parts, left = [], limit + 1
-    while left > 0 and (part := os.read(descriptor, min(left, LIMIT))):
+    while left > 0 and (part := os.read(descriptor, min(left, _CHUNK))):
         parts.append(part)
         left -= len(part)
     if left <= 0:

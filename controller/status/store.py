@@ -32,6 +32,8 @@ EVENTS_KEPT = 10_000
 _PRUNE_EVERY = 500
 _ROOM = 64 * 1024
 """Bytes for which there must be room beside that for all records, before a state counts as writable again."""
+_SMALL_CACHE = "PRAGMA cache_size = -256"
+"""KiB, where SQLite would fill 2 MiB over time: records and facts are read from memory, so pages are worth little."""
 _BUSY = 5.0
 """Seconds to wait for another process; only readers and short writes are expected."""
 
@@ -471,6 +473,7 @@ def _open(path: Path, journal: str = "WAL") -> sqlite3.Connection:
             raise _too_new(path, version)
         connection.execute(f"PRAGMA journal_mode = {journal}")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(_SMALL_CACHE)
         if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             raise sqlite3.DatabaseError("it is not ours")
         if version == 0:
@@ -561,6 +564,7 @@ def _connect_readonly(path: Path) -> sqlite3.Connection:
     connection = _connect(address, uri=True)
     try:
         connection.execute("SELECT count(*) FROM sqlite_master")
+        connection.execute(_SMALL_CACHE)
     except sqlite3.OperationalError:
         connection.close()
         if path.with_name(path.name + "-wal").exists():

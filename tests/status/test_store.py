@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _sqlite3
 import contextlib
+import ctypes
 import json
 import os
 import shutil
@@ -445,3 +447,15 @@ def test_room_for_a_little_is_not_room_for_all_that_may_have_to_be_written(tmp_p
         fill(disk)
         store.save(replace(FULL, version="2"))
         assert not store.trouble, "the room that was found is kept for what is written next"
+
+
+def test_however_long_the_list_of_events_the_store_takes_no_more_memory(folder: Path) -> None:
+    sqlite = ctypes.CDLL(_sqlite3.__file__)
+    sqlite.sqlite3_memory_used.restype = ctypes.c_int64
+    with closing(SqliteStore(folder)) as store:
+        before = sqlite.sqlite3_memory_used()
+        for number in range(300):
+            store.tell(event(number, f"app{number % 50}", text="x" * 10_000))
+        store.check()
+        assert (folder / "homeport.db").stat().st_size > 2 << 20
+        assert sqlite.sqlite3_memory_used() - before < 512 << 10
