@@ -11,7 +11,7 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -108,6 +108,11 @@ class Progress:
                 self._last.pop(app, None)
             return len(self._log)
 
+    def since(self, mark: int) -> set[str]:
+        """The apps of which a run has ended since that mark."""
+        with self._changed:
+            return {app for app, _ in self._log[mark:]}
+
     def end(self, mark: int) -> list[tuple[str, Result]]:
         """The sweep is over; all runs since its mark."""
         with self._changed:
@@ -167,7 +172,7 @@ class Manager:
         )
         self.queue: WorkQueue[str] = WorkQueue(self.clock, limiter)
         self.memory = Memory()
-        self.reconciler = Reconciler(policy_of(settings), self.memory)
+        self.reconciler = Reconciler(policy_of(settings), self.memory, f"{__version__} {settings.trust}")
         self.complaints = Complaints(self.tell)
         self.known_engine = KnownEngine(self.engine, self.store, self.complaints, self.tell)
         self.host = Host(self.tree, self.engine, self.store, self.clock, self.queue, self.listen)
@@ -243,8 +248,13 @@ class Manager:
     # -- what makes a key look again --------------------------------------------------------------------
 
     def names(self) -> list[str]:
-        """All apps on disk or on record, providers first."""
-        return list(_in_order(self.tree, self.store, reread=False))
+        """All apps on disk or on record, by name."""
+        return sorted(self.tree.census().names | {record.name for record in self.store.records()})
+
+    def _ordered(self, apps: Collection[str]) -> tuple[str, ...]:
+        """These apps, providers first as far as that is known."""
+        known = {record.name: record.requires for record in self.store.records()}
+        return order({name: known.get(name, ()) for name in apps})
 
     def _tree_event(self, app: str) -> None:
         if not app:
@@ -261,7 +271,7 @@ class Manager:
 
     def _engine_connected(self) -> None:
         self.known_engine.recognize()
-        self._queue_all()
+        self._look_at_all(reread=False)
 
     def _ran(self, app: str, result: Result) -> None:
         self.progress.report(app, result)
@@ -272,31 +282,20 @@ class Manager:
         """Everything is looked at afresh."""
         with contextlib.suppress(EngineUnreachable):
             self.known_engine.recognize()
-        self._queue_all()
+        if self.watcher is not None:
+            self.watcher.sync()
+        self._look_at_all(reread=True)
 
-    def _queue_all(self) -> None:
-        self.tree.doubt()
-        self._find_orphans()
-        for name in self.names():
-            self.queue.add(name)
-        with contextlib.suppress(StateUnusable):
-            self.store.put(LAST_RESYNC, self.clock.now().isoformat())
-
-    def _find_orphans(self) -> None:
-        """Containers that were started from the apps tree, of which neither the tree nor the store knows anything."""
-        census = self.tree.census()
-        if census.lost:
-            return
-        known = census.names | {record.name for record in self.store.records()}
-        try:
-            projects = self.engine.containers()
-        except EngineUnreachable:
-            return  # when it is back everything is looked at again
-        for name, folders in projects.items():
-            here = [folder for folder in folders if Path(folder) == self.settings.apps / name]
-            if here and name not in known:
-                self.memory.note_orphan(name, here[0])
+    def _look_at_all(self, *, reread: bool) -> None:
+        """Queue all apps but those that are surely at rest. `reread`: their inputs are read for it."""
+        with contextlib.suppress(EngineUnreachable):  # when it is back everything is looked at again
+            restless = drive(self.reconciler.find_restless(reread=reread), self.host)
+            self.tree.doubt(restless)
+            for name in self._ordered(restless):
                 self.queue.add(name)
+            if (looked := self.memory.all_looked_at) is not None:
+                with contextlib.suppress(StateUnusable):
+                    self.store.put(LAST_RESYNC, looked.isoformat())
 
     def rescan(self, *, quiet: bool = False) -> None:
         """Find what the watcher missed, and see that it still watches. `quiet`: only learn what is there."""
@@ -390,7 +389,7 @@ class Manager:
         self.engine.info()
         if (trouble := self.known_engine.trouble) is not None:
             raise EngineUnreachable(trouble)
-        names = apps or tuple(self.names())
+        names = apps or self._ordered(drive(self.reconciler.find_restless(reread=False), self.host))
         mark = self.progress.begin(names)
         try:
             for name in names:
@@ -404,7 +403,8 @@ class Manager:
                 not self.progress.wait(names, 0.1) or self.queue.holds(names)
             ):
                 self.stopped.wait(0.01)
-                names = apps or tuple(self.names())
+                if not apps:
+                    names = tuple({*names, *self.progress.since(mark)})
         finally:
             runs = self.progress.end(mark)
         wanted = set(names)
@@ -413,7 +413,7 @@ class Manager:
     def plans(self, apps: tuple[str, ...]) -> tuple[tuple[str, Plan], ...]:
         """What would be done and why, app by app; touches nothing. Raises `EngineUnreachable`."""
         self.engine.info()
-        wanted = apps or tuple(self.names())
+        wanted = apps or _in_order(self.tree, self.store, reread=False)
         return tuple(
             (name, Plan(drive(self.reconciler.run(name, dry_run=True), self.host).actions)) for name in wanted
         )
@@ -454,6 +454,7 @@ def tree_of(settings: Settings, store: SqliteStore, clock: Clock, lock: TreeLock
         # A record without a generation is of a folder that was not taken in yet, or of none.
         known=lambda: {record.name for record in store.records() if record.generation},
         root_id=lambda: store.get(ROOT_ID),
+        recall=lambda app: record.rest.stamp if (record := store.record(app)) and record.rest else None,
         remember_root_id=(lambda value: store.put(ROOT_ID, value)) if lock else None,
         trust=settings.trust,
         lock=lock,

@@ -25,6 +25,7 @@ from controller.engine.images import Images
 from controller.engine.observation import PROJECT, SERVICE
 from controller.engine.redaction import last_lines
 from controller.engine.rendering import Renderer, WorkFolder
+from controller.engine.survey import ListedAll
 from controller.model.desired import LEAST_TRUST, Present, Trust
 from controller.model.errors import AppError
 from controller.model.hostport import clash
@@ -95,13 +96,14 @@ class DockerEngine:
             foreign=foreign,
         )
 
-    def containers(self) -> Mapping[str, tuple[str, ...]]:
-        """All Compose projects: name to the folders they were applied from."""
-        projects: dict[str, set[str]] = {}
-        for summary in self._list([PROJECT]):
-            labels = seen.labels_of(summary)
-            projects.setdefault(labels[PROJECT], set()).add(labels.get(seen.FOLDER, ""))
-        return {app: tuple(sorted(folders)) for app, folders in sorted(projects.items())}
+    def survey(self, *, volumes: bool) -> ListedAll:
+        """See `Engine.survey`."""
+        found: Any = {}
+        if volumes:
+            found = self._clients.read("listing volumes", lambda api: api.volumes())
+        listed = self._list([PROJECT])
+        now = self._clock.now().timestamp()
+        return ListedAll(listed, found.get("Volumes") or (), f"{self._label_prefix}.created", now)
 
     def busy_ports(self, ports: Sequence[tuple[str, int, str]], app: str) -> Mapping[int, str]:
         """See `Engine.busy_ports`. Processes are named where /proc may be looked into."""

@@ -43,6 +43,21 @@ LEAST_TRUST = Trust()
 
 
 @dataclass(frozen=True)
+class Stamp:
+    """How an app's inputs looked, by stats alone, when they were read. While they look the same, a reading would give
+    the same; what stats do not show (a write through a memory map), reading the inputs again does."""
+
+    digest: str
+    revision: str
+    inputs: tuple[str, ...]
+    """Names of what was read: what the revision is made of."""
+    paths: tuple[str, ...] = ()
+    """Absolute paths that count although not every app has them: it is over these, too."""
+    places: tuple[str, ...] = ()
+    """Absolute paths of folders and data that are mounted."""
+
+
+@dataclass(frozen=True)
 class Present:
     """An app that is there, whole and valid as far as its files alone can tell."""
 
@@ -72,6 +87,8 @@ class Present:
     """Of the folder itself (device and inode): a renamed folder keeps it."""
     reaches: tuple[str, ...] = ()
     """What of the host its containers or Compose reach, as far as the files tell: nothing is wrong with it."""
+    stamp: Stamp | None = None
+    """None when the files alone do not decide, or were written so shortly ago that their stats do not tell."""
 
 
 @dataclass(frozen=True)
@@ -122,5 +139,6 @@ class Census:
     names: frozenset[str] = frozenset()
     lost: str = ""
     """Why the root cannot be trusted; empty when it can."""
+    root: str = ""
     ignored: Mapping[str, str] = field(default_factory=dict)
     """Entries of the root that are not apps, with the rule that says so (dot names are not listed)."""

@@ -85,6 +85,13 @@ def why_not_ready(record: Record) -> str:
     return f"it is {word} ({ready.reason})"
 
 
+def seen_by_consumers(record: Record) -> tuple[object, ...]:
+    """What of an app's record those that require it look at: they look again when it changes."""
+    seen = record.available, record.incarnation, record.requires, record.revision, record.stopped
+    unstable = record.unstable_since is not None
+    return *seen, unstable, why_not_ready(record)
+
+
 # -- mounts -------------------------------------------------------------------------------------------
 
 

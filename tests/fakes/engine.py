@@ -52,6 +52,32 @@ _TEMPORARY = re.compile(r"[0-9a-f]{12}_")
 _VARIABLE = re.compile(r"\$(?:\$|\{(\w+)(?::?([-?])([^}]*))?\}|(\w+))")
 
 
+class FakeSurvey:
+    """Everything as it was at one moment."""
+
+    def __init__(
+        self,
+        apps: Mapping[str, Mapping[str, Container]],
+        folders: Mapping[str, str],
+        volumes: Mapping[str, str],
+    ) -> None:
+        self._apps, self._folders, self._volumes = apps, folders, volumes
+
+    def projects(self) -> Mapping[str, tuple[str, ...]]:
+        return {
+            app: tuple(sorted({self._folders[c.id] for c in containers.values()}))
+            for app, containers in self._apps.items()
+        }
+
+    def shows(self, app: str, observed: Observed, since: datetime) -> bool:
+        listed = self._apps.get(app, {})
+        return (
+            not observed.foreign
+            and {c.id: c for c in observed.containers} == {c.id: c for c in listed.values()}
+            and all(self._volumes.get(name) == created for name, created in observed.volumes.items())
+        )
+
+
 class FakeEngine:
     """See the module. Everything public below `interrupt` belongs to the test.
 
@@ -335,13 +361,14 @@ class FakeEngine:
         self._deaf = True
         self._cut_events()
 
-    def containers(self) -> Mapping[str, tuple[str, ...]]:
-        self._reach()
-        return {
-            app: tuple(sorted({self._folders[c.id] for c in containers.values()}))
-            for app, containers in sorted(self._apps.items())
-            if containers
-        }
+    def survey(self, *, volumes: bool) -> FakeSurvey:
+        with self._lock:
+            self._reach()
+            return FakeSurvey(
+                {app: dict(containers) for app, containers in self._apps.items() if containers},
+                dict(self._folders),
+                {name: created for name, (created, *_) in self.volumes.items()} if volumes else {},
+            )
 
     def interrupt(self, grace: float) -> None:
         self._stopping = True

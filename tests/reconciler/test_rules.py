@@ -466,7 +466,7 @@ def test_an_engine_that_is_away_changes_no_record_and_all_goes_on_when_it_is_bac
     world.until_quiet()
     before = world.record("web")
     world.engine.down()
-    world.resync()
+    world.queue.add("web", world.clock.monotonic())
     world.rest()
     assert world.record("web") == before
     assert world.results["web"][-1].parked
