@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from simulation.world import SimulatedWorld
 
 
+_ON_ENGINE = (fx.Apply, fx.Restart, fx.Stop, fx.Remove, fx.RunHook, fx.EnsureVolume)
+"""What changes the engine."""
+
+
 class Forbidden(AssertionError):
     """An invariant does not hold."""
 
@@ -56,6 +60,11 @@ class Watch:
         self._volumes: dict[str, tuple[str, str]] = {}
         self._events = 0
 
+    def forget_engine(self) -> None:
+        """A person said that the engine is a new one, and what was on the old one is gone."""
+        self.bystanders.clear()
+        self._volumes.clear()
+
     # -- the process ------------------------------------------------------------------------------------
 
     def boot(self) -> None:
@@ -80,6 +89,8 @@ class Watch:
         run.folder_was_absent |= key not in self.world.tree.folders
         run.asked_to_remove |= self.world.store.get(REMOVE + key) is not None
         run.available.update(app for app in PROVIDERS if app not in run.available and self.world.serves(app))
+        if self.world.disk is not None and isinstance(effect, _ON_ENGINE):
+            raise Forbidden(f"{key}: {type(effect).__name__} on an engine that has nothing of ours")
         if isinstance(effect, fx.Apply | fx.Restart | fx.Stop | fx.Remove) and effect.app != key:
             raise Forbidden(f"I1: the run of {key} touches {effect.app}")
         if isinstance(effect, fx.Apply):
@@ -121,6 +132,8 @@ class Watch:
         """Nothing of other people is touched, nothing is lost, nothing is given away."""
         self._look()
         engine = self.world.lying
+        if self.world.disk is not None:
+            return  # all of it is elsewhere
         for container, app in self.bystanders.items():
             if not engine.is_running(container):
                 raise Forbidden(f"I7: a container of the foreign project {app} does not run any more")
