@@ -286,7 +286,6 @@ class Life:
             return
         world.engine.down()
         world.connect()
-        self._work(50, Random(0))  # whatever is under way meets no engine, or ends
         world.disk = world.lying.take_disk()
         world.engine.up()
         world.connect()
@@ -296,7 +295,6 @@ class Life:
         if world.disk is not None:
             world.engine.down()
             world.connect()
-            self._work(50, Random(0))
             world.lying.put_disk(world.disk)
             world.disk = None
             world.engine.up()
@@ -311,7 +309,7 @@ class Life:
             world.known.take()
         except HomeportError:
             return
-        world.disk = None
+        world.disk, world.lying.diskless = None, False
         self.watch.forget_engine()
         world.resync()
 

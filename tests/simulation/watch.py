@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from simulation.world import SimulatedWorld
 
 
-_ON_ENGINE = (fx.Apply, fx.Restart, fx.Stop, fx.Remove, fx.RunHook, fx.EnsureVolume)
-"""What changes the engine."""
-
-
 class Forbidden(AssertionError):
     """An invariant does not hold."""
 
@@ -89,8 +85,6 @@ class Watch:
         run.folder_was_absent |= key not in self.world.tree.folders
         run.asked_to_remove |= self.world.store.get(REMOVE + key) is not None
         run.available.update(app for app in PROVIDERS if app not in run.available and self.world.serves(app))
-        if self.world.disk is not None and isinstance(effect, _ON_ENGINE):
-            raise Forbidden(f"{key}: {type(effect).__name__} on an engine that has nothing of ours")
         if isinstance(effect, fx.Apply | fx.Restart | fx.Stop | fx.Remove) and effect.app != key:
             raise Forbidden(f"I1: the run of {key} touches {effect.app}")
         if isinstance(effect, fx.Apply):

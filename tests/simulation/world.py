@@ -4,7 +4,7 @@ a state that cannot be written, a process that is killed after or within any cal
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -13,7 +13,7 @@ from controller.complaints import Complaints
 from controller.known_engine import KnownEngine
 from controller.model.effects import Effect, Host, Run
 from controller.model.errors import HomeportError, StateUnusable
-from controller.model.observed import Container, Observed
+from controller.model.observed import Container, ExecResult, Observed
 from controller.model.plan import Result
 from controller.model.record import Event
 from controller.reconciler import Policy
@@ -42,6 +42,8 @@ class LyingEngine(FakeEngine):
         self.cut_after: int | None = None
         """The process is killed after so many more changes to containers."""
         self.in_call = False
+        self.diskless = False
+        """An empty disk stands in for the one on record."""
         self._last: dict[str, Observed] = {}
 
     def observe(self, app: str, folders: Sequence[str], volumes: Sequence[str]) -> Observed:
@@ -60,7 +62,24 @@ class LyingEngine(FakeEngine):
         """The engine without its disk; answers with the disk."""
         disk = {name: getattr(self, name) for name in self._DISK}
         self.put_disk({name: {} for name in self._DISK})
+        self.diskless = True
         return disk
+
+    def _mutate(self, verb: str, app: str, services: Sequence[str]) -> None:
+        self._on_its_disk(f"{verb} {app}")
+        super()._mutate(verb, app, services)
+
+    def ensure_volume(self, name: str, app: str) -> bool:
+        self._on_its_disk(f"volume {name}")
+        return super().ensure_volume(name, app)
+
+    def exec(self, container: str, script: bytes, env: Mapping[str, str], timeout: float) -> ExecResult:
+        self._on_its_disk("a hook")
+        return super().exec(container, script, env, timeout)
+
+    def _on_its_disk(self, what: str) -> None:
+        if self.diskless and self.reachable:
+            raise Forbidden(f"{what}, on an engine that has nothing of ours")
 
     def put_disk(self, disk: dict[str, Any]) -> None:
         """Another disk. No old list is given of what was on the one before."""
@@ -68,6 +87,7 @@ class LyingEngine(FakeEngine):
             setattr(self, name, content)
         self._last.clear()
         self.stale.clear()
+        self.diskless = False
 
     def remove_volume(self, name: str) -> None:
         raise Forbidden(f"I4: volume {name} is deleted")
@@ -205,7 +225,7 @@ class SimulatedWorld(World):
         self.known.expect()
         super().boot()
         old = self.host
-        self.host = Host(old.tree, old.engine, self.flaky, old.clock, old.queue, old.listen)  # type: ignore[arg-type]
+        self.host = Host(old.tree, self.known.guarded(), self.flaky, old.clock, old.queue, old.listen)  # type: ignore[arg-type]
         self.connect()
         if self.watch is not None:
             self.watch.boot()
