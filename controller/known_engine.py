@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from typing import Any, cast
 
 from controller.complaints import Complaints, Tell
 from controller.control.errors import Refused
@@ -23,6 +24,10 @@ AWAY = "the engine cannot be reached; what runs goes on running. See `homeport d
 NOT_SEEN = "the engine was not looked at yet"
 
 
+_CHANGES = frozenset({"apply", "ensure_volume", "exec", "keep_images", "pull", "remove", "restart", "stop"})
+"""What a reconcile does on the engine; all else only looks."""
+
+
 class KnownEngine:
     """One for each service. Holds nothing: what is known of the engine is in the store."""
 
@@ -34,6 +39,10 @@ class KnownEngine:
     def trouble(self) -> str | None:
         """Why nothing is done on the engine at present, or None."""
         return self._store.get(ENGINE_TROUBLE)
+
+    def guarded(self) -> Engine:
+        """The engine, on which nothing can be changed while there is trouble: a run may have begun before it."""
+        return cast("Engine", _Guarded(self._engine, self))
 
     def expect(self) -> None:
         """The service starts: whose engine it is, is found out before anything is done on it, however long that takes."""
@@ -89,3 +98,13 @@ class KnownEngine:
         # A state that cannot be written must not cost the engine's events or the scan; it is said by whoever checks it.
         with contextlib.suppress(StateUnusable):
             self._store.put(ENGINE_TROUBLE, trouble)
+
+
+class _Guarded:
+    def __init__(self, engine: Engine, known: KnownEngine) -> None:
+        self._engine, self._known = engine, known
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _CHANGES and (trouble := self._known.trouble) is not None:
+            raise EngineUnreachable(trouble)
+        return getattr(self._engine, name)

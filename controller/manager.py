@@ -175,7 +175,9 @@ class Manager:
         self.reconciler = Reconciler(policy_of(settings), self.memory, f"{__version__} {settings.trust}")
         self.complaints = Complaints(self.tell)
         self.known_engine = KnownEngine(self.engine, self.store, self.complaints, self.tell)
-        self.host = Host(self.tree, self.engine, self.store, self.clock, self.queue, self.listen)
+        self.host = Host(
+            self.tree, self.known_engine.guarded(), self.store, self.clock, self.queue, self.listen
+        )
         self.progress = Progress()
         self.crew = Crew(settings.workers, self.queue, self.reconciler.run, self.host, self._ran)
         self.engine_events = EngineEvents(
