@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import cold, edit, gate, idle, queue, say, start, status, sweep, tree
+from bench import cold, edit, gate, idle, limits, queue, say, start, status, sweep, tree
 from bench.byhand import compose
 from bench.fleet import Fleet
 from bench.measure import Measure, table
@@ -49,6 +49,7 @@ EACH: dict[str, Callable[[Fleet, argparse.Namespace], Iterator[Measure]]] = {
     "start": lambda fleet, _options: start.measures(fleet),
     "memory": lambda fleet, _options: idle.memory(fleet),
     "status": lambda fleet, _options: status.measures(fleet),
+    "limits": lambda fleet, _options: limits.measures(fleet),
 }
 """With each number of apps."""
 FIRST: dict[str, Callable[[Fleet, argparse.Namespace], Iterator[Measure]]] = {
