@@ -63,7 +63,7 @@ class Fleet:
             began = time.monotonic()
             with self.service() as service:
                 self.put(size)
-                service.wait_ready(self.shorts[-missing:], 60 + missing)
+                service.wait_ready(self.shorts[-missing:], 60 + 3 * missing)
                 time.sleep(STABLE)
                 service.rest()
             say(f"{size} apps run after {time.monotonic() - began:.0f} s")
