@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import cold, edit, gate, idle, queue, say, start, status, sweep, tree
+from bench import cold, edit, gate, harbormaster, idle, limits, queue, say, start, status, sweep, tree
 from bench.byhand import compose
 from bench.fleet import Fleet
 from bench.measure import Measure, table
@@ -44,11 +44,16 @@ ALONE: dict[str, Callable[[argparse.Namespace], Iterator[Measure]]] = {
     "cold": lambda options: cold.measures(options.apps[0]),
 }
 """Need no apps that run, or make their own."""
+ON_DEMAND: dict[str, Callable[[argparse.Namespace], Iterator[Measure]]] = {
+    "harbormaster": lambda options: harbormaster.measures(options.apps[0], RESULTS.parent),
+}
+"""The same, but only when they are named."""
 EACH: dict[str, Callable[[Fleet, argparse.Namespace], Iterator[Measure]]] = {
     "sweep": lambda fleet, _options: sweep.measures(fleet),
     "start": lambda fleet, _options: start.measures(fleet),
     "memory": lambda fleet, _options: idle.memory(fleet),
     "status": lambda fleet, _options: status.measures(fleet),
+    "limits": lambda fleet, _options: limits.measures(fleet),
 }
 """With each number of apps."""
 FIRST: dict[str, Callable[[Fleet, argparse.Namespace], Iterator[Measure]]] = {
@@ -141,7 +146,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--only", default=",".join(FAMILIES), help=f"of {', '.join(FAMILIES)}")
+    parser.add_argument("--only", default=",".join(FAMILIES), help=f"of {', '.join((*FAMILIES, *ON_DEMAND))}")
     parser.add_argument("--apps", type=_sizes, default="100,1000", help="numbers of apps that run [100,1000]")
     parser.add_argument(
         "--folders",
@@ -152,20 +157,22 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=1.0, help="how long `idle` looks [1]")
     options = parser.parse_args()
     chosen = set(options.only.split(","))
-    if unknown := chosen - set(FAMILIES):
-        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(FAMILIES)}")
-    with_engine = chosen - ALONE.keys()
+    if unknown := chosen - {*FAMILIES, *ON_DEMAND}:
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
+    with_fleet = chosen - ALONE.keys() - ON_DEMAND.keys()
     if (load := os.getloadavg()[0]) > LOADED * (os.cpu_count() or 1):
         say(f"the machine is busy (load {load:.0f}): times mean little, ratios a little more")
-    if with_engine and (reason := unable()):
+    if chosen - {"queue", "tree"} and (reason := unable()):
         print(f"bench: {reason}", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is taken away
-    bench = Bench()
-    for family in [family for family in ALONE if family in chosen]:
-        bench.collect(family, ALONE[family](options))
-    if with_engine:
+    if unable() is None:
         take_away_leftovers()
+    bench = Bench()
+    for family, measures in (ALONE | ON_DEMAND).items():
+        if family in chosen:
+            bench.collect(family, measures(options))
+    if with_fleet:
         bench.with_fleet(options, chosen)
     document = bench.document(options)
     RESULTS.parent.mkdir(parents=True, exist_ok=True)

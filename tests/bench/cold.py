@@ -13,6 +13,7 @@ from pathlib import Path
 from bench import byhand, say
 from bench.fleet import Fleet
 from bench.measure import Measure, Peer, at_most, timed
+from rig.process import cpu_seconds
 from rig.service import SLEEPER
 
 AT_ONCE = (4, 8, 16)
@@ -26,23 +27,23 @@ def measures(size: int) -> Iterator[Measure]:
         yield Measure(f"by hand, `xargs -P {at_once}` of `up -d`, {size} apps", "s", [seconds])
     best = min(by_hand, key=lambda at_once: by_hand[at_once])
     best_name = f"the best by hand, `xargs -P {best}`"
-    values, processor = _by_service(size)
+    ready, processor = _by_service(size)
     yield Measure(
-        f"exec of the service → {size} apps Ready", "s", [values], [at_most(1.05, "ratio")],
+        f"exec of the service → {size} apps Ready", "s", [ready], [at_most(1.05, "ratio")],
         Peer(best_name, by_hand[best], outdone=False),
     )  # fmt: skip
     yield Measure(f"the service's own processor time for it, {size} apps", "s of CPU", [processor])
     alone = _chain_by_hand(CHAIN)
     yield Measure(f"a chain of {CHAIN} by hand, one `up -d` after the other", "s", [alone])
     longest = max(alone, by_hand[best])
-    values, _ = _by_service(size, chain=CHAIN)
+    ready, _ = _by_service(size, chain=CHAIN)
     yield Measure(
-        f"exec of the service → {size} apps Ready, {CHAIN} of them a chain", "s", [values], [at_most(1.15, "ratio")],
+        f"exec of the service → {size} apps Ready, {CHAIN} of them a chain", "s", [ready], [at_most(1.15, "ratio")],
         Peer("the longer of the two by hand", longest, outdone=False),
     )  # fmt: skip
 
 
-class _Ground:
+class Ground:
     """An empty engine and a folder, for one contender."""
 
     def __enter__(self) -> Fleet:
@@ -56,7 +57,7 @@ class _Ground:
 
 
 def _by_hand(size: int, at_once: int) -> float:
-    with _Ground() as fleet:
+    with Ground() as fleet:
         folders = _folders(fleet, size)
         seconds = timed(lambda: byhand.up_all(folders, fleet.engine.host, at_once))
         assert len(fleet.containers()) == size
@@ -65,7 +66,7 @@ def _by_hand(size: int, at_once: int) -> float:
 
 
 def _chain_by_hand(size: int) -> float:
-    with _Ground() as fleet:
+    with Ground() as fleet:
         folders = _folders(fleet, size)
         return timed(lambda: byhand.up_all(folders, fleet.engine.host, 1))
 
@@ -76,9 +77,7 @@ def _folders(fleet: Fleet, size: int) -> Sequence[Path]:
 
 def _by_service(size: int, chain: int = 0) -> tuple[float, float]:
     """Seconds until all are Ready, and the processor time that the service itself took."""
-    from rig.process import cpu_seconds
-
-    with _Ground() as fleet:
+    with Ground() as fleet:
         fleet.put(size - chain)
         names = list(fleet.shorts)
         for number in range(chain):

@@ -14,7 +14,6 @@ from bench import byhand
 from bench.fleet import SETTLE, STABLE, Fleet, Service
 from bench.measure import Measure, Peer, at_most, ms, repeated, timed
 from rig.service import SLEEPER
-from rig.waiting import wait_until
 
 BUSY = 50
 """Folders that are rewritten all the time."""
@@ -38,6 +37,8 @@ class Edits:
         """Seconds from the last write to the first engine call about the app, less the quiet period."""
         self.changed: list[float] = []
         """The same to the first call that changes something."""
+        self.ready: list[float] = []
+        """The same until it is Ready."""
 
     def __call__(self) -> float:
         """One edit; seconds until Ready, less the quiet period."""
@@ -55,7 +56,8 @@ class Edits:
         assert changed is not None
         self.looked.append(looked.at - wrote - SETTLE)
         self.changed.append(changed.at - wrote - SETTLE)
-        return ready - wrote - SETTLE
+        self.ready.append(ready - wrote - SETTLE)
+        return self.ready[-1]
 
 
 def measures(fleet: Fleet) -> Iterator[Measure]:
@@ -74,24 +76,21 @@ def measures(fleet: Fleet) -> Iterator[Measure]:
             by_hand.append(edit_by_hand(twin, len(by_hand), fleet))
             return edits()
 
-        ready = repeated(both, seconds=120, most=EDITS)
+        repeated(both, seconds=120, most=EDITS)
         byhand.down(twin, fleet.engine.host)
-        yield from figures("quiet", size, edits, ready, by_hand)
+        yield from figures("quiet", size, edits, by_hand)
         time.sleep(STABLE)  # what is due when an app has been Ready for so long is no part of it
         service.rest()
         edits = Edits(fleet, service, calm)
         with load(fleet, busy) as did:
-            ready = repeated(edits, seconds=120, most=EDITS)
-        yield from figures("busy", size, edits, ready, [])
+            repeated(edits, seconds=120, most=EDITS)
+        yield from figures("busy", size, edits, [])
         yield Measure("busy: rewritten compose files", "/s", [did[0]], note=f"in {BUSY} other folders")
         yield Measure("busy: writes into a data folder", "/s", [did[1]])
-        wait_until(lambda: service.words() == {"Ready": size}, "all are Ready again", 300, interval=1)
-        service.rest()
+        service.wait_words({"Ready"})
 
 
-def figures(
-    when: str, size: int, edits: Edits, ready: list[float], by_hand: list[float]
-) -> Iterator[Measure]:
+def figures(when: str, size: int, edits: Edits, by_hand: list[float]) -> Iterator[Measure]:
     less = f"less the quiet period of {SETTLE:g} s, {size} apps"
     yield Measure(
         f"{when}: last write → first engine call", "ms", ms(edits.looked), [at_most(30), at_most(150, "p99")], note=less
@@ -100,11 +99,11 @@ def figures(
         f"{when}: last write → first call that changes something", "ms", ms(edits.changed), note=less
     )
     if not by_hand:
-        yield Measure(f"{when}: last write → Ready", "ms", ms(ready), note=less)
+        yield Measure(f"{when}: last write → Ready", "ms", ms(edits.ready), note=less)
         return
     middle = sorted(by_hand)[len(by_hand) // 2]
     yield Measure(
-        f"{when}: last write → Ready", "ms", ms(ready), [at_most(1.25, "ratio")],
+        f"{when}: last write → Ready", "ms", ms(edits.ready), [at_most(1.25, "ratio")],
         Peer("`docker compose up -d`", middle * 1000, outdone=False), note=less,
     )  # fmt: skip
 

@@ -63,7 +63,7 @@ class Fleet:
             began = time.monotonic()
             with self.service() as service:
                 self.put(size)
-                service.wait_ready(self.shorts[-missing:], 60 + missing)
+                service.wait_ready(self.shorts[-missing:], 60 + 3 * missing)
                 time.sleep(STABLE)
                 service.rest()
             say(f"{size} apps run after {time.monotonic() - began:.0f} s")
@@ -160,6 +160,11 @@ class Service:
             ) from None
         return max(heard[name] for name in wanted)
 
+    def wait_words(self, words: set[str], timeout: float = 300) -> None:
+        """Wait until every app has one of these, and the service is at rest."""
+        wait_until(lambda: self.words().keys() <= words, f"all apps are {words}", timeout, interval=1)
+        self.rest()
+
     def words(self) -> dict[str, int]:
         """How many apps have which word."""
         counted: dict[str, int] = {}
@@ -178,11 +183,15 @@ class Tail:
         self._thread = threading.Thread(target=self._follow, name="tail", daemon=True)
         self._thread.start()
 
-    def count(self, event: str) -> int:
-        return sum(line["event"] == event for _, line in self.lines)
+    def wait(self, event: str, app: str, timeout: float, since: float = 0.0) -> None:
+        """Wait until this was said of that app, from that moment on."""
 
-    def heard(self, event: str, app: str) -> bool:
-        return any(line["event"] == event and line.get("app") == app for _, line in self.lines)
+        def said() -> bool:
+            return any(
+                at >= since and line["event"] == event and line.get("app") == app for at, line in self.lines
+            )
+
+        wait_until(said, f"{app}: {event}", timeout)
 
     def close(self) -> None:
         self._over.set()

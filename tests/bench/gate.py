@@ -31,32 +31,36 @@ def measures(fleet: Fleet) -> Iterator[Measure]:
     with fleet.service(tapped=True) as service, Events(fleet.engine.host) as events:
         service.answer()
         service.rest()
-        looked, started, healthy = [], [], []
+        looked: list[float] = []
+        started: list[float] = []
+        healthy: list[float] = []
         for number in range(PAIRS):
             ready, well, consumer = pair(fleet, service, events, number)
-            looked.append(fleet_first(fleet, consumer, ready) - ready)
-            started.append(fleet_first(fleet, consumer, ready, compose=True) - ready)
+            looked.append(called(fleet, consumer, ready) - ready)
+            started.append(called(fleet, consumer, ready, compose=True) - ready)
             healthy.append(ready - well)
         yield Measure("provider Ready → consumer's first engine call", "ms", ms(looked), [at_most(50, "p99")])
         yield Measure("provider Ready → consumer's first call by Compose", "ms", ms(started))
         yield Measure("engine says the provider is healthy → provider Ready", "ms", ms(healthy))
+        calm(fleet, service)
         time.sleep(STABLE)
         service.rest()
         seen, repaired, changed = [], [], []
         for short in fleet.shorts[:DEATHS]:
             name = fleet.home.name(short)
             fleet.tap.forget()
-            died = kill(fleet, events, name)
-            service.wait_ready([short], PATIENCE + STABLE, since=died)
-            seen.append(fleet_first(fleet, name, died) - died)
-            repaired.append(fleet_first(fleet, name, died, compose=True) - died)
-            changed.append(fleet_first(fleet, name, died, changing=True) - died)
+            died, container = kill(fleet, events, name)
+            service.log.wait("action.done", name, PATIENCE, since=died)
+            seen.append(called(fleet, name, died) - died)
+            repaired.append(called(fleet, name, died, compose=True) - died)
+            changed.append(called(fleet, container, died, changing=True) - died)
         bar = [at_most(100, "p99")]
         yield Measure(f"a container died → its app is looked at, {size} apps", "ms", ms(seen))
         yield Measure(
             f"a container died → first call of the repair by Compose, {size} apps", "ms", ms(repaired), bar
         )
         yield Measure(f"a container died → first call that changes something, {size} apps", "ms", ms(changed))
+        service.wait_words({"Ready"})
 
 
 def pair(fleet: Fleet, service: Service, events: Events, number: int) -> tuple[float, float, str]:
@@ -66,7 +70,7 @@ def pair(fleet: Fleet, service: Service, events: Events, number: int) -> tuple[f
     provider, consumer = f"p{number:05}", f"q{number:05}"
     home.put(consumer, SLEEPER, requires=[{"app": home.name(provider)}])
     fleet.shorts += [consumer, provider]
-    wait_until(lambda: service.log.heard("app.waiting", home.name(consumer)), f"{consumer} waits", PATIENCE)
+    service.log.wait("app.waiting", home.name(consumer), PATIENCE)
     fleet.tap.forget()
     home.put(provider, SLOW)
     ready = service.wait_ready([provider], PATIENCE)
@@ -75,21 +79,29 @@ def pair(fleet: Fleet, service: Service, events: Events, number: int) -> tuple[f
     return ready, well, home.name(consumer)
 
 
-def fleet_first(
-    fleet: Fleet, app: str, since: float, *, compose: bool = False, changing: bool = False
-) -> float:
+def calm(fleet: Fleet, service: Service) -> None:
+    """The providers lose their health checks, which would be work for the engine in all that is measured later."""
+    providers = [f"p{number:05}" for number in range(PAIRS)]
+    began = time.monotonic()
+    for short in providers:
+        (fleet.home.apps / fleet.home.name(short) / "docker-compose.yaml").write_text(SLEEPER)
+    service.wait_ready(providers, 5 * PATIENCE, since=began)
+
+
+def called(fleet: Fleet, app: str, since: float, *, compose: bool = False, changing: bool = False) -> float:
     """When the first such call was made."""
     call = fleet.tap.first(app, since, compose=compose, changing=changing)
     assert call is not None, f"nothing was asked about {app}"
     return call.at
 
 
-def kill(fleet: Fleet, events: Events, app: str) -> float:
-    """SIGKILL for the app's container; when the engine says that it died."""
+def kill(fleet: Fleet, events: Events, app: str) -> tuple[float, str]:
+    """SIGKILL for the app's container; when the engine says that it died, and its id."""
     events.forget()
     with api(fleet.engine.host) as client:
-        client.kill(f"{app}-main-1")
-    return events.wait(app, "die")
+        container: str = client.inspect_container(f"{app}-main-1")["Id"]
+        client.kill(container)
+    return events.wait(app, "die"), container
 
 
 class Events:

@@ -9,8 +9,9 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+T = TypeVar("T")
 Statistic = Literal["p50", "p99", "min", "max", "ratio"]
 
 
@@ -159,11 +160,9 @@ def worked(call: Callable[[], object]) -> float:
     return time.process_time() - began
 
 
-def repeated(
-    call: Callable[[], float], *, seconds: float = 20.0, least: int = 3, most: int = 50
-) -> list[float]:
+def repeated(call: Callable[[], T], *, seconds: float = 20.0, least: int = 3, most: int = 50) -> list[T]:
     """What the call answers, again and again: so long, but at least and at most so often."""
-    answers: list[float] = []
+    answers: list[T] = []
     end = time.perf_counter() + seconds
     while len(answers) < least or (len(answers) < most and time.perf_counter() < end):
         answers.append(call())

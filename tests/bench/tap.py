@@ -30,9 +30,9 @@ class Call:
     def changes(self) -> bool:
         return self.method not in ("GET", "HEAD")
 
-    def names(self, app: str) -> bool:
-        """Whether it is about this app: names of apps are of one length, so none begins another."""
-        return app in self.text
+    def names(self, word: str) -> bool:
+        """Whether this word is in it: an app, whose names are of one length, so none begins another; or a container."""
+        return word in self.text
 
 
 class Tap(EngineProxy):
@@ -47,12 +47,12 @@ class Tap(EngineProxy):
         """Begin anew."""
         self.calls = []
 
-    def first(self, app: str, since: float, *, compose: bool = False, changing: bool = False) -> Call | None:
-        """The first call about this app from that moment on; only such as Compose makes; only such that changes."""
+    def first(self, word: str, since: float, *, compose: bool = False, changing: bool = False) -> Call | None:
+        """The first call with this word in it from that moment on; only such as Compose makes; only such that changes."""
         for call in self.calls:
             if (
                 call.at >= since
-                and call.names(app)
+                and call.names(word)
                 and (call.by_compose or not compose)
                 and (call.changes or not changing)
             ):
