@@ -101,11 +101,10 @@ class Clients:
         return client
 
     def _give(self, client: Any) -> None:
+        client.close()  # it can be used again; what it keeps for each of the addresses it asked is gone
         with self._lock:
             if not self._closed:
                 self._idle.append(client)
-                return
-        client.close()
 
     def _drop(self, client: Any) -> None:
         with self._lock:

@@ -212,7 +212,10 @@ class DockerEngine:
         pins = self._images.pins(app, rendered, wanted)
         text = documents.redirected(rendered.document, pins, sources or {}, build=not services)
         secrets = documents.secret_values(text, rendered.env)
-        self._check_networks(app, documents.changed_networks(text, self._folder.kept(app)))
+        # What was tried last may have come as far as its networks, or not: both it and what ran count.
+        earlier = {before for before in (self._folder.ran(app), self._folder.kept(app)) if before}
+        changed = {name for before in earlier for name in documents.changed_networks(text, before)}
+        self._check_networks(app, changed)
         path = self._folder.keep(app, text)
         self._remove_leftovers(app, folder)
 
@@ -238,6 +241,8 @@ class DockerEngine:
                 # An earlier `up` was ended after it had started the successor: only a re-creation gives it
                 # its name back, and without the name the next `up` would make a second one.
                 up(misnamed, force=True)
+        if not services:
+            self._folder.note_ran(app, documents.networks(text))
         return kept
 
     def restart(self, app: str, containers: Sequence[str]) -> None:
@@ -418,7 +423,7 @@ class DockerEngine:
                 api.stop(one["Id"], timeout=seen.stop_timeout(one))
                 api.remove_container(one["Id"], force=True)
 
-    def _check_networks(self, app: str, networks: Sequence[str]) -> None:
+    def _check_networks(self, app: str, networks: Collection[str]) -> None:
         """A network that is made anew is first taken from under our containers; on which a stranger hangs, it then
         cannot be removed, and our app is down."""
         if not networks:

@@ -51,10 +51,24 @@ class WorkFolder:
         except OSError:
             return ""
 
+    def note_ran(self, app: str, document: str) -> None:
+        """This is what ran last, and not only what was tried. Where it cannot be written, what was tried counts."""
+        if self.ran(app) != document:
+            with suppress(AppError, OSError), self.temporary(document) as temporary:
+                temporary.replace(self._path / f"{app}.ran.json")
+
+    def ran(self, app: str) -> str:
+        """What `note_ran` noted last, or ""."""
+        try:
+            return (self._path / f"{app}.ran.json").read_text(encoding="utf-8")
+        except OSError:
+            return ""
+
     def forget(self, app: str) -> None:
         """Nothing of the app is left here."""
         with suppress(OSError):
-            (self._path / f"{app}.json").unlink(missing_ok=True)
+            for name in (f"{app}.json", f"{app}.ran.json"):
+                (self._path / name).unlink(missing_ok=True)
 
     def tidy(self) -> None:
         """Take away the temporary documents of processes that were killed: they hold secrets."""

@@ -63,6 +63,8 @@ class Present:
     warnings: tuple[str, ...] = ()
     quiet: float = 1e9
     """Seconds since the newest input changed."""
+    newest: str = ""
+    """What changed then: a path in the folder, for people."""
     mounted: Mapping[str, str] = field(default_factory=dict)
     """Absolute path to `sha256:` digest of each regular file in the app's folder that a service mounts
     read-only (`configs` and `secrets` made of files among them). They are inputs; no config hash covers them."""
@@ -84,6 +86,7 @@ class Invalid:
     """`SourceInvalid`; `Incomplete` when a named file is not there (yet); `PolicyDenied` when it asks for what no app
     may; `UntrustedPath` when others can write what is acted on as root."""
     quiet: float = 1e9
+    newest: str = ""
     identity: str = ""
 
     @property
@@ -105,6 +108,8 @@ class Unreadable:
 
     name: str
     message: str
+    kept_by_other: bool = False
+    """Another Homeport keeps the tree that is there now: what runs is its business, and nothing is repaired either."""
 
 
 Desired = Present | Invalid | Absent | Unreadable

@@ -210,7 +210,7 @@ class Store(Protocol):
 class Listener(Protocol):
     """Hears each event once; the log is one."""
 
-    def __call__(self, event: Event) -> None: ...
+    def __call__(self, event: Event, /) -> None: ...
 
 
 class Requeue(Protocol):

@@ -188,8 +188,9 @@ def _remove(
         yield from _forget(work)
     except AppError as error:
         return (yield from _retry(work, error, memory))
-    memory.note_removed(name, work.moment.monotonic, counts=approved is None and by_command is None)
-    memory.retry_now(name)
+    if approved is None and by_command is None:
+        memory.note_removed(name, work.moment.monotonic)
+    memory.forget(name)
     yield from ask(fx.ResetBackoff(name))
     for other in records:
         # Its providers may have been held only for its sake; its consumers have lost it.
@@ -338,6 +339,8 @@ def find_orphan(name: str, moment: Moment, memory: Memory, dry_run: bool) -> Run
     if dry_run:
         return Result()
     yield from ask(fx.ForgetSaid(name))
+    yield from ask(fx.ResetBackoff(name))
+    memory.forget(name)
     folder = memory.take_orphan(name)
     if not folder:
         return Result()

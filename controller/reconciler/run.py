@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from controller.model import effects as fx
-from controller.model.desired import Absent, Invalid, Present
+from controller.model.desired import Absent, Invalid, Present, Unreadable
 from controller.model.effects import Run, ask
 from controller.model.errors import AppError, EngineUnreachable, InputInvalid, Interrupted, Superseded
-from controller.model.facts import APPROVED, ENGINE_STRANGE, REMOVE
+from controller.model.facts import APPROVED, ENGINE_TROUBLE, REMOVE
 from controller.model.observed import Rendered
 from controller.model.plan import Action, Plan, Result
 from controller.model.record import Record, Target, Verdict
@@ -53,9 +53,9 @@ class Reconciler:
         With `dry_run` no effect that changes anything is asked for, and the result holds what would be done.
         """
         try:
-            strange = yield from ask(fx.ReadFact(ENGINE_STRANGE))
-            if strange is not None and not dry_run:
-                raise EngineUnreachable(strange)
+            trouble = yield from ask(fx.ReadFact(ENGINE_TROUBLE))
+            if trouble is not None and not dry_run:
+                raise EngineUnreachable(trouble)
             return (yield from self._run(name, dry_run))
         except EngineUnreachable:
             # When it is back everything is queued; this is for a single call that was lost.
@@ -70,6 +70,8 @@ class Reconciler:
         moment = yield from ask(fx.ReadClock())
         known = yield from ask(fx.ReadRecord(name))
         desired = yield from ask(fx.Load(name))
+        if isinstance(desired, Unreadable) and desired.kept_by_other:
+            return (yield from self._leave_to_other(name, moment, known, desired, dry_run))
         by_command = (yield from ask(fx.ReadFact(REMOVE + name))) is not None
         held: Blocked | None = None
         if isinstance(desired, Absent) or by_command:
@@ -84,16 +86,12 @@ class Reconciler:
             held = outcome
         before = known or Record(name)
         work = Work(name, moment, before, _not_from_the_future(before, moment.now), desired)
-        if not dry_run and self.memory.take_leap(name, moment) and known is not None:
-            work.record = _begun_anew(work.record, moment.now)
-            # At once: an engine that is not awake yet would end the run, and the leap is noted once.
-            yield from ask(fx.SaveRecord(work.record))
+        if not dry_run:
+            yield from self._note_leap(work, known)
         if held is None:
-            self.memory.note_back(name)
-            if not dry_run and (known is None or last_word(before) in _GONE):
-                yield from ask(fx.WriteFact(APPROVED + name))
+            yield from self._note_back(work, dry_run)
         if not dry_run and (left := self.wanted.unsettled(work)) > 0:
-            return Result(last_word(before), after=min(left, 1.0) + 0.005, pending=True)
+            return (yield from self._wait_for_rest(work, left, told=held is None))
         if not dry_run and self.memory.take_forced(name):
             self.memory.retry_now(name)
         yield from self._take_in(work, dry_run)
@@ -123,6 +121,34 @@ class Reconciler:
             told = yield from self._remarks(work, blocked, rendered)
             return Result(last_word(work.record), (*steps.actions, *told))
         return (yield from self._converge(work, steps, blocked, rendered, providers))
+
+    def _wait_for_rest(self, work: Work, left: float, *, told: bool) -> Run[Result]:
+        if told:
+            yield from self.wanted.say_restless(work)
+        return Result(last_word(work.record), after=min(left, 1.0) + 0.005, pending=True)
+
+    def _note_back(self, work: Work, dry_run: bool) -> Run[None]:
+        """Its folder is there: that somebody let its removal go is of no use any more."""
+        self.memory.note_back(work.name)
+        if not dry_run and (work.before.generation == 0 or last_word(work.before) in _GONE):
+            yield from ask(fx.WriteFact(APPROVED + work.name))
+
+    def _note_leap(self, work: Work, known: Record | None) -> Run[None]:
+        if self.memory.take_leap(work.name, work.moment) and known is not None:
+            work.record = _begun_anew(work.record, work.moment.now)
+            # At once: an engine that is not awake yet would end the run, and the leap is noted once.
+            yield from ask(fx.SaveRecord(work.record))
+
+    def _leave_to_other(
+        self, name: str, moment: fx.Moment, known: Record | None, desired: Unreadable, dry_run: bool
+    ) -> Run[Result]:
+        """Another Homeport keeps the tree: not even what runs is repaired, for it may be what that one started."""
+        if known is None or dry_run:
+            return Result("Unknown")
+        work = Work(name, moment, known, known, desired)
+        yield from work.observe()
+        yield from self._finish(work, Verdict("Unknown", "SourceUnavailable", desired.message))
+        return Result("Unknown")
 
     # -- what is wanted and what there is -------------------------------------------------------------
 
@@ -342,13 +368,14 @@ class Reconciler:
                 blocked.word not in _OF_NO_USE
                 or blocked.reason == "NameConflict"
                 or target is None
-                or target.good
+                or (target.good and work.record.unstable_since is None)
             ):
                 return judgement
-            # The files are of no use, and what was applied last was never good: it is watched until it is, or fails.
+            # The files are of no use, and what was applied last was never good, or is not stable again yet, which others wait
+            # for: it is watched until it is, or fails.
             behind = self._judge_target(work, target, faults, closed, awaits=False)
             after = blocked.after or behind.after or (LOOK_AGAIN if behind.failed else None)
-            return replace(judgement, after=after, given_up=behind.given_up)
+            return replace(judgement, after=after, given_up=behind.given_up, settled=behind.settled)
         if target is None:
             verdict = Verdict("Progressing", "Progressing", "nothing was applied yet")
             return Judgement(verdict, after=1.0, pending=True)

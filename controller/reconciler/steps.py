@@ -229,9 +229,12 @@ def _seed(work: Work) -> Run[str]:
 def _own_write(work: Work, write: fx.Effect[tuple[str, ...]]) -> Run[tuple[str, ...]]:
     """Our own write is no new generation (I13): its digest replaces the one on record.
 
-    Said before it is done, so that a crash in between does not make a person's edit of it either.
+    Said before it is done, so that a crash in between does not make a person's edit of it either. Unless a person
+    has edited the app since this run read it (a hook may take minutes): then the next run finds a new generation.
     """
-    work.record = replace(work.record, own_write=True)
+    found = yield from ask(fx.Load(work.name))
+    edited = not isinstance(found, Present | Invalid) or found.revision != work.record.revision
+    work.record = replace(work.record, own_write=not edited)
     yield from work.save()
     try:
         keys = yield from ask(write)
@@ -243,7 +246,8 @@ def _own_write(work: Work, write: fx.Effect[tuple[str, ...]]) -> Run[tuple[str, 
     work.record = replace(work.record, own_write=False)
     if isinstance(desired, Present | Invalid):
         work.desired = desired
-        work.record = replace(work.record, revision=desired.revision)
+        if not edited:
+            work.record = replace(work.record, revision=desired.revision)
     yield from work.save()
     return keys
 

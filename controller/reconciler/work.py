@@ -45,7 +45,7 @@ class Policy:
 class Memory:
     """What is remembered between runs of this process and need not outlive it. Monotonic seconds.
 
-    One for all apps. `not_before`, `failed_against`, `unsettled` and `shrinking` of an app are touched only by
+    One for all apps. `not_before`, `failed_against`, `unsettled`, `restless` and `shrinking` of an app are touched only by
     the one run that it has at a time; `_lock` guards the others, which any thread may touch.
     """
 
@@ -54,6 +54,8 @@ class Memory:
     failed_against: dict[str, str] = field(default_factory=dict)
     """What the failed try was made against; anything else is tried at once."""
     unsettled: dict[str, float] = field(default_factory=dict)
+    restless: dict[str, tuple[float, str]] = field(default_factory=dict)
+    """Since when the files of an app have not come to rest, and what was said of that, once it was."""
     shrinking: dict[str, tuple[str, float]] = field(default_factory=dict)
     """A revision in which a service is missing, and when it was first seen."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -132,12 +134,21 @@ class Memory:
         with self._lock:
             self._missing.clear()
 
-    def note_removed(self, app: str, now: float, *, counts: bool) -> None:
-        """It was removed. `counts`: towards the brake; a removal that a person let go does not."""
+    def note_removed(self, app: str, now: float) -> None:
+        """It was removed, and counts towards the brake; a removal that a person let go does not."""
         with self._lock:
+            self._removed[app] = now
+
+    def forget(self, app: str) -> None:
+        """It is gone, and may never come back: nothing of it is remembered but that it went. For the run that it has."""
+        self.retry_now(app)
+        self.unsettled.pop(app, None)
+        self.shrinking.pop(app, None)
+        with self._lock:
+            self._forced.discard(app)
+            self._lifted.discard(app)
             self._missing.pop(app, None)
-            if counts:
-                self._removed[app] = now
+            self._leaps_seen.pop(app, None)
 
     def removed_lately(self, now: float, window: float) -> int:
         """How many removals within the last `window` seconds count towards the brake."""

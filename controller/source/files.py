@@ -23,6 +23,7 @@ LIMIT = 1024 * 1024
 """Bytes; a manifest, a compose file or an `.env` beyond this is a mistake."""
 LIMIT_DIGEST = 64 * LIMIT
 """Bytes of a file of which only the digest matters."""
+_CHUNK = 64 * 1024  # bytes of one read; so many are allocated for it, however small the file is
 
 Signature = tuple[int, ...]
 """Device, inode, size, modification and change time in nanoseconds."""
@@ -90,7 +91,7 @@ def digest(path: Path, limit: int = LIMIT_DIGEST) -> bytes | None:
             return None
         _check(descriptor, limit)
         result, left = hashlib.sha256(), limit + 1
-        while left > 0 and (part := os.read(descriptor, min(left, LIMIT))):
+        while left > 0 and (part := os.read(descriptor, min(left, _CHUNK))):
             result.update(part)
             left -= len(part)
         if left <= 0:
@@ -139,7 +140,7 @@ def _opened(path: Path, flags: int = 0) -> Iterator[int | None]:
 def _all_of(descriptor: int, limit: int) -> bytes:
     _check(descriptor, limit)
     parts, left = [], limit + 1
-    while left > 0 and (part := os.read(descriptor, min(left, LIMIT))):
+    while left > 0 and (part := os.read(descriptor, min(left, _CHUNK))):
         parts.append(part)
         left -= len(part)
     if left <= 0:
@@ -175,7 +176,7 @@ def printable(name: str) -> str:
 def signature(path: Path, *, follow: bool = True) -> Signature | None:
     """What changes whenever the file may have changed, without reading it; None when it is not there."""
     try:
-        return _signature(path.stat(follow_symlinks=follow))
+        return signature_of(path.stat(follow_symlinks=follow))
     except (OSError, ValueError):
         return None
 
@@ -189,6 +190,11 @@ def place(path: Path) -> Place | None:
         status = path.stat()
     except (OSError, ValueError):
         return None
+    return place_of(status)
+
+
+def place_of(status: os.stat_result) -> Place:
+    """See `place`."""
     return (status.st_dev, status.st_ino) if stat.S_ISDIR(status.st_mode) else ()
 
 
@@ -205,7 +211,8 @@ def birth(path: Path) -> int:
     return int(seconds * 10**9 + nanoseconds) if mask & _STATX_BTIME else 0
 
 
-def _signature(s: os.stat_result) -> Signature:
+def signature_of(s: os.stat_result) -> Signature:
+    """See `signature`."""
     return (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
 
 
@@ -349,7 +356,7 @@ def _put(new: Path, path: Path, expected: Signature | None) -> bool:
 
 def _identity(path: Path) -> Signature:
     """A signature that a rename does not change (it moves the change time)."""
-    return _signature(path.lstat())[:4]
+    return signature_of(path.lstat())[:4]
 
 
 def _exchange(one: Path, other: Path) -> bool:

@@ -8,16 +8,11 @@ from pathlib import Path
 import pytest
 
 from rig.engine import PrivateEngine, api
+from rig.process import children_reaped
 from rig.service import Home
 from rig.waiting import wait_until
 
 pytestmark = pytest.mark.engine
-
-
-def children_reaped(pid: int) -> tuple[int, int]:
-    """Page faults of all children that a process ever waited for: equal before and after means there was none."""
-    fields = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
-    return int(fields[8]), int(fields[10])
 
 
 def test_a_hundred_folders_dropped_at_once_are_all_ready_and_a_look_at_them_costs_nothing(

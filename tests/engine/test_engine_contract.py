@@ -17,6 +17,7 @@ import pytest
 from controller.clock import SystemClock
 from controller.engine.docker_engine import DockerEngine
 from controller.engine.endpoint import Endpoint, resolve_endpoint
+from controller.engine.hooks import Hooks
 from controller.model.desired import Present
 from controller.model.errors import AppError, EngineUnreachable, InputInvalid, Interrupted, Superseded
 from controller.model.manifest import Manifest
@@ -755,6 +756,38 @@ def test_events_begin_with_connected_and_end_when_closed(world: World) -> None:
 # ---- what only a real engine can show ----
 
 
+@pytest.mark.engine
+def test_an_edited_network_that_was_tried_in_vain_before_still_differs_from_the_one_that_runs(
+    docker_world: World,
+) -> None:
+    networked = WEB.replace("network_mode: none", "init: true")
+    docker_world.apply(networked)
+    before = docker_world.one().incarnation
+    edited = networked + "networks: {default: {labels: {new: '1'}}}\n"
+    with pytest.raises(AppError):
+        docker_world.apply(edited.replace("homeport/sample:1", "homeport/there-is-none:1"))
+    network = f"{docker_world.app}_default"
+    guest = docker_world.on_docker(
+        lambda client: client.create_container(
+            "homeport/sample:1", ["sleep", "1000"], name=f"{docker_world.app}-guest"
+        )
+    )["Id"]
+    try:
+        docker_world.on_docker(lambda client: client.connect_container_to_network(guest, network))
+        docker_world.on_docker(lambda client: client.start(guest))
+        with pytest.raises(AppError, match=f"others hang on it: .*{network}"):
+            docker_world.apply(edited)
+        assert docker_world.one().incarnation == before
+        docker_world.on_docker(
+            lambda client: client.disconnect_container_from_network(guest, network, force=True)
+        )
+        docker_world.apply(edited)
+        assert docker_world.one().incarnation != before
+    finally:
+        docker_world.on_docker(lambda client: client.remove_container(guest, force=True))
+        docker_world.engine.remove(docker_world.app, (str(docker_world.folder / docker_world.app),))
+
+
 def _processes(world: World, marker: str) -> list[str]:
     """Command lines in web that hold this text, as the engine sees them."""
     top = world.on_docker(lambda client: client.top(world.one().id))
@@ -791,6 +824,22 @@ def test_what_a_script_leaves_in_the_background_is_ended(docker_world: World) ->
     result = docker_world.engine.exec(docker_world.one().id, b"(setsid sleep 7002 &); echo A=1", {}, 20)
     assert (result.exit_code, result.stdout, result.timed_out) == (0, b"A=1\n", False)
     wait_until(lambda: not _processes(docker_world, "7002"), "no process is left")
+
+
+@pytest.mark.fault("C02")
+@pytest.mark.engine
+def test_what_a_script_detaches_and_takes_its_mark_off_stays_through_every_clean_up(
+    docker_world: World,
+) -> None:
+    docker_world.apply(WEB)
+    web, engine = docker_world.one().id, docker_world.engine
+    script = b"env -u HOMEPORT_HOOK setsid sleep 7005 </dev/null >/dev/null 2>&1 & echo A=1"
+    assert engine.exec(web, script, {}, 20).stdout == b"A=1\n"
+    assert engine.exec(web, b"sleep 7006", {}, 1).timed_out
+    later = Hooks(engine._endpoint, engine._clients, SystemClock())
+    assert later.run(web, b"echo B=1", {}, 20).stdout == b"B=1\n", "a service that was started after a crash"
+    assert _processes(docker_world, "7005")
+    wait_until(lambda: not _processes(docker_world, "7006"), "what is marked is ended")
 
 
 @pytest.mark.fault("C03")

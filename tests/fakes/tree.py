@@ -52,6 +52,7 @@ class FakeTree:
         self.folders: dict[str, Folder] = {}
         self.root = ROOT
         self.lost = ""
+        self.kept_by_other = False
         self.unreadable: set[str] = set()
         """Apps whose folders are there and cannot be read."""
         self.missing: set[str] = set()
@@ -73,7 +74,7 @@ class FakeTree:
 
     def load(self, app: str) -> Desired:
         if self.lost:
-            return Unreadable(app, self.lost)
+            return Unreadable(app, self.lost, self.kept_by_other)
         folder = self.folders.get(app)
         if folder is None:
             return Absent(app)
@@ -84,7 +85,15 @@ class FakeTree:
         path = f"{self.root}/{app}"
         if folder.broken:
             problem = Problem("manifest.json", "", folder.broken)
-            return Invalid(app, path, revision, (problem,), quiet=quiet, identity=folder.identity)
+            return Invalid(
+                app,
+                path,
+                revision,
+                (problem,),
+                quiet=quiet,
+                newest="docker-compose.yaml",
+                identity=folder.identity,
+            )
         env = folder.env if folder.env is not None else folder.example
         seeds = (".env",) if folder.env is None and folder.example else ()
         settings = folder.manifest.get("settings", [])
@@ -97,7 +106,8 @@ class FakeTree:
         )
         return Present(
             app, path, self._manifest(revision, folder), revision, (f"{path}/docker-compose.yaml",), dict(env), seeds, unset, quiet=quiet,
-            mounted={f"{path}/{name}": _digest(data) for name, data in folder.mounted.items()}, identity=folder.identity,
+            newest="docker-compose.yaml", mounted={f"{path}/{name}": _digest(data) for name, data in folder.mounted.items()},
+            identity=folder.identity,
         )  # fmt: skip
 
     def _manifest(self, revision: str, folder: Folder) -> Manifest:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,9 @@ from typing import Any
 import pytest
 
 from controller.manager import Manager
-from controller.model.record import Event
-from controller.settings import Settings
 from rig.engine import children
-from rig.service import QUICK, SLEEPER, Home, ready_of
+from rig.inside import service_in_this_process
+from rig.service import SLEEPER, Home, ready_of
 from rig.waiting import wait_until
 
 pytestmark = pytest.mark.engine
@@ -150,20 +149,6 @@ def test_without_inotify_every_edit_is_found_by_the_scan_until_the_limit_is_rais
 # -- the watcher breaks ----------------------------------------------------------------------------------
 
 
-@contextmanager
-def manager_in_this_process(home: Home, **settings: str) -> Iterator[tuple[Manager, list[Event]]]:
-    """The service within the test, so that its parts can be broken from inside."""
-    told: list[Event] = []
-    values: dict[str, Any] = {"apps": home.apps, "state": home.state, **QUICK, **settings}
-    values = {key.replace("-", "_"): value for key, value in values.items()}
-    with closing(Manager(Settings.load(values), told.append)) as manager:
-        try:
-            manager.start()
-            yield manager, told
-        finally:
-            manager.stop()
-
-
 def lose_the_descriptor(manager: Manager) -> None:
     assert manager.watcher is not None
     assert manager.watcher._reader is not None
@@ -203,9 +188,8 @@ def make_the_handler_raise(manager: Manager) -> None:
 def test_a_watcher_that_breaks_is_replaced_said_and_nothing_is_missed(
     home: Home, monkeypatch: pytest.MonkeyPatch, trouble: Callable[[Manager], None], words: str
 ) -> None:
-    monkeypatch.setenv("DOCKER_HOST", home.engine)
     folder = home.put("web", word(1))
-    with manager_in_this_process(home, rescan="1", resync=NEVER) as (manager, told):
+    with service_in_this_process(home, rescan="1", resync=NEVER) as (manager, told):
         arrives(home, "web", 1)
         trouble(manager)
         edit(folder, 2)
@@ -277,6 +261,38 @@ def covered(folder: Path) -> Iterator[None]:
     if busy := subprocess.run(["umount", str(folder)], check=False, capture_output=True).stderr:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
         pytest.fail(f"it cannot be unmounted: {busy!r}")
+
+
+@pytest.mark.fault("A05")
+def test_the_root_of_another_homeport_mounted_over_ours_is_left_to_it(home: Home, tmp_path: Path) -> None:
+    home.settings |= {"rescan": "0.5"}
+    home.put("a", word(1))
+    home.start()
+    arrives(home, "a", 1)
+    before = home.ids()
+    (tmp_path / "other").mkdir()
+    other = Home(tmp_path / "other", home.engine, home.prefix)
+    shutil.copy(home.apps / ".homeport", other.apps)
+    other.start()
+    try:
+        subprocess.run(["mount", "--bind", other.apps, home.apps], check=True)
+        try:
+            until(lambda: said(home, "tree.lost", f"Homeport, pid {other.process.pid}"), "it is said")  # type: ignore[union-attr]
+            shutil.copytree(home.put("a", word(2), into=tmp_path), other.apps / home.name("a"))
+            other.wait("a", "Invalid")  # a project of that name runs from elsewhere
+            home.run("reconcile")
+            status = home.wait("a", "Unknown")
+            assert "is kept by a running Homeport" in ready_of(status)["message"]
+            assert home.ids() == before
+            shutil.rmtree(other.apps / home.name("a"))
+            other.stop()
+            until(lambda: home.log("tree.back"), "whoever is left keeps it")
+        finally:
+            subprocess.run(["umount", "--lazy", home.apps], check=True)
+        edit(home.apps / home.name("a"), 3)
+        arrives(home, "a", 3)
+    finally:
+        other.stop()
 
 
 @pytest.mark.fault("A05")

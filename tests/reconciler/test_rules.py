@@ -62,6 +62,55 @@ def test_a_first_start_asks_for_no_hashes_and_its_status_has_those_that_it_gave(
         assert target_of(world.record("web")) == world.record("web").revision
 
 
+def scribble(world: World, folder: Folder, seconds: float) -> None:
+    """Somebody writes the compose file every tenth of a second."""
+    for number in range(round(seconds * 10)):
+        folder.compose = f"v{number}"
+        folder.changed_at = world.clock.monotonic()
+        world.queue.add(folder.manifest["name"], world.clock.monotonic())
+        world.rest()
+        world.clock.advance(0.1)
+
+
+def test_files_of_a_new_app_that_never_rest_are_said_once_and_again_when_they_rest(world: World) -> None:
+    folder = world.put("web", settled=False)
+    scribble(world, folder, 6)
+    assert world.word("web") == ""
+    scribble(world, folder, 20)
+    assert world.told("web") == ["app.unsettled"]
+    assert world.message("web") == (
+        "Progressing: its files do not come to rest (docker-compose.yaml changed last); they are taken in when nothing of "
+        "them has changed for 2 s"
+    )
+    assert not world.engine.mutations
+    world.until_quiet()
+    assert world.word("web") == "Ready"
+    assert world.told("web").count("app.unsettled") == world.told("web").count("app.settled") == 1
+
+
+def test_a_folder_that_goes_before_it_ever_rested_leaves_nothing(world: World) -> None:
+    folder = world.put("web", settled=False)
+    scribble(world, folder, 10)
+    del world.tree.folders["web"]
+    world.resync()
+    world.until_quiet()
+    assert world.store.record("web") is None
+    assert not world.engine.mutations
+
+
+def test_an_app_that_runs_while_its_files_never_rest_says_so_and_is_ready_when_they_do(world: World) -> None:
+    folder = world.put("web")
+    world.until_quiet()
+    scribble(world, folder, 9)
+    assert "app.unsettled" in world.told("web")
+    assert "docker-compose.yaml" in world.message("web")
+    world.until_quiet()
+    assert world.word("web") == "Ready"
+    scribble(world, folder, 3)
+    world.until_quiet()
+    assert world.told("web").count("app.unsettled") == world.told("web").count("app.settled") == 1
+
+
 def test_a_new_folder_is_left_alone_until_it_has_been_quiet(world: World) -> None:
     world.put("web", settled=False)
     world.resync()

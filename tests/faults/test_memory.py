@@ -1,0 +1,92 @@
+"""A service that runs for months: what it remembers is of the apps that there are, and its memory is one heap."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rig.inside import service_in_this_process
+from rig.service import SLEEPER, Home
+from rig.waiting import wait_until
+
+pytestmark = [pytest.mark.engine, pytest.mark.fault("E10")]
+
+HEAP = 64 << 20
+"""Bytes of address space that glibc sets aside for the heap of a thread, at a multiple of as many."""
+
+
+def mentions(thing: Any, name: str, where: str, seen: set[int]) -> Iterator[str]:
+    """The places within `thing` where something is kept under that name."""
+    if id(thing) in seen:
+        return
+    seen.add(id(thing))
+    if isinstance(thing, str):
+        return
+    if isinstance(thing, Mapping | Collection):
+        if any(part == name or (isinstance(part, Path) and name in part.parts) for part in thing):
+            yield where
+        for part in list(thing.values() if isinstance(thing, Mapping) else thing):
+            yield from mentions(part, name, f"{where}[]", seen)
+    if type(thing).__module__.startswith("controller"):
+        names = [*getattr(thing, "__dict__", ()), *getattr(type(thing), "__slots__", ())]
+        for field in names:
+            yield from mentions(getattr(thing, field, None), name, f"{where}.{field}", seen)
+
+
+def test_of_an_app_that_is_gone_nothing_is_kept_in_memory(home: Home) -> None:
+    with service_in_this_process(home) as (manager, _):
+        name = home.name("gone")
+
+        def kept() -> set[str]:
+            lately = "manager.memory._removed"  # for the brake, which counts the removals of the last minutes
+            return set(mentions(manager, name, "manager", set())) - {lately}
+
+        home.put("stays")
+        folder = home.put("gone")
+        home.wait("gone", "Ready")
+        (folder / "docker-compose.yaml").write_text(SLEEPER.replace("homeport/sample:1", "homeport/none:1"))
+        home.wait("gone", "Failed")
+        assert {"manager.memory.not_before", "manager.memory._leaps_seen"} <= kept()
+        shutil.rmtree(folder)
+        wait_until(lambda: manager.store.record(name) is None, "it is gone", 60)
+        manager.requeue(name, lift=True)  # what is said too late meets nobody, and is forgotten, too
+        manager.rescan()
+        try:
+            wait_until(lambda: not kept(), "nothing of it is kept", 30)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {sorted(kept())}") from error
+
+
+def test_the_connections_to_the_engine_keep_nothing_of_what_they_asked(home: Home) -> None:
+    with service_in_this_process(home) as (manager, _):
+        home.put("web")
+        home.wait("web", "Ready")
+        wait_until(lambda: manager.queue.idle, "it is at rest", 30)
+        clients = manager.engine._clients._idle
+        assert clients
+        assert [
+            client._custom_adapter.pools.keys() for client in clients if client._custom_adapter.pools
+        ] == []
+
+
+def heaps_of_threads(pid: int) -> int:
+    """How many threads have a heap of their own."""
+    starts = re.findall(
+        r"^([0-9a-f]+)-\S+ rw-p 00000000 00:00 0 *$", Path(f"/proc/{pid}/maps").read_text(), re.MULTILINE
+    )
+    return sum(int(start, 16) % HEAP == 0 for start in starts)
+
+
+def test_all_threads_of_the_service_share_one_heap(home: Home) -> None:
+    for number in range(8):
+        home.put(f"web{number}")
+    home.start()
+    for number in range(8):
+        home.wait(f"web{number}", "Ready")
+    assert home.process is not None
+    assert heaps_of_threads(home.process.pid) == 0
