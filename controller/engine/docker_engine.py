@@ -170,9 +170,11 @@ class DockerEngine:
 
     # ---- what files mean ----
 
-    def render(self, app: Present, unchanged: Callable[[], bool] = lambda: True) -> Rendered:
-        """See `Engine.render`. Two children for a revision that is not known, none for one that is."""
-        return self._renderer.render(app, unchanged)
+    def render(
+        self, app: Present, unchanged: Callable[[], bool] = lambda: True, *, hashed: bool = True
+    ) -> Rendered:
+        """See `Engine.render`. For a revision that is not known one child, and another for the hashes; else none."""
+        return self._renderer.render(app, unchanged, hashed=hashed)
 
     # ---- changing what runs ----
 

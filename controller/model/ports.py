@@ -78,8 +78,10 @@ class Engine(Protocol):
 
     def info(self) -> EngineInfo: ...
 
-    def render(self, app: Present, unchanged: Callable[[], bool] = ...) -> Rendered:
+    def render(self, app: Present, unchanged: Callable[[], bool] = ..., *, hashed: bool = True) -> Rendered:
         """What these files mean; cached by revision. Raises `InputInvalid("SourceInvalid", …)`.
+
+        `hashed`: with the services' config hashes, which are asked for only where there is something to compare with.
 
         `unchanged` is asked after the files were read: whether they still are that revision. If not, nothing is cached
         and `Superseded` is raised.

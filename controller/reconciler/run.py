@@ -119,7 +119,9 @@ class Reconciler:
         looking.remember_completed(work, rendered)
         if rendered is not None and blocked is None:
             volumes = tuple(sorted({*work.record.own_volumes, *rendered.own_volumes}))
-            services = _desired_services(rendered)
+            target = work.record.target
+            applied = target.services if target and target.revision == rendered.revision else {}
+            services = looking.desired_services(rendered, applied)
             work.record = replace(work.record, desired_services=services, own_volumes=volumes)
             yield from self.wanted.advance(work, rendered, dry_run)
         yield from looking.look_at_mounts(work, rendered)
@@ -597,7 +599,3 @@ def _begun_anew(record: Record, now: datetime) -> Record:
 def _only_repairs(steps: Plan) -> bool:
     """Whether nothing is started but single services of what was applied."""
     return not any(action.starts_all for action in steps.actions)
-
-
-def _desired_services(rendered: Rendered) -> dict[str, dict[str, str]]:
-    return {s.name: {"configHash": s.config_hash, "image": s.image} for s in rendered.services}

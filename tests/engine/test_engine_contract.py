@@ -217,6 +217,18 @@ def _docker(host: str, tmp_path: Path, prefix: str) -> Iterator[World]:
 # ---- apply and observe ----
 
 
+def test_hashes_are_left_out_on_demand_and_can_be_had_later(world: World) -> None:
+    present = world.write(BAND)
+    bare = world.engine.render(present, hashed=False)
+    assert [s.config_hash for s in bare.services] == ["", ""]
+    world.engine.apply(present.name, present.folder, bare)
+    rendered = world.engine.render(present)
+    assert {s.name: s.config_hash for s in rendered.services} == {
+        c.service: c.config_hash for c in world.look().containers
+    }
+    assert rendered.document == bare.document
+
+
 def test_what_is_applied_runs_with_the_hash_that_was_rendered(world: World) -> None:
     rendered = world.apply(WEB)
     web = world.one()

@@ -133,6 +133,7 @@ class FakeEngine:
         self._images: set[str] = set()
         self._networks: dict[str, str] = {}
         self._rendered: dict[tuple[str, str], Rendered] = {}
+        self._hashed: set[tuple[str, str]] = set()
         self._count = 0
         self._lock = RLock()
         self._listeners: list[queue.SimpleQueue[EngineEvent | None]] = []
@@ -144,12 +145,23 @@ class FakeEngine:
         self._reach()
         return EngineInfo("fake", "0.0", "0.0")
 
-    def render(self, app: Present, unchanged: Callable[[], bool] = lambda: True) -> Rendered:
+    def render(
+        self, app: Present, unchanged: Callable[[], bool] = lambda: True, *, hashed: bool = True
+    ) -> Rendered:
+        rendered = self._model(app, unchanged)
+        if hashed and (app.name, app.revision) not in self._hashed:
+            self.children += 1
+            self._hashed.add((app.name, app.revision))
+        if hashed:
+            return rendered
+        return replace(rendered, services=tuple(replace(s, config_hash="") for s in rendered.services))
+
+    def _model(self, app: Present, unchanged: Callable[[], bool]) -> Rendered:
         known = self._rendered.get((app.name, app.revision))
         if known is not None:
             return known
         self._fail("render", app.name)
-        self.children += 2
+        self.children += 1
         keys = ((app.name, app.revision), app.name, app.folder)
         model: Any = next((self.models[key] for key in keys if key in self.models), None)
         try:
@@ -260,7 +272,7 @@ class FakeEngine:
                     raise AppError("ApplyFailed", f'external volume "{volume}" not found')
             wanted = [
                 self._redirected(s, (images or {}).get(s.name, ""), sources or {})
-                for s in rendered.services
+                for s in self._with_hashes(app, rendered).services
                 if not services or s.name in services
             ]
             for service in wanted:
@@ -565,6 +577,9 @@ class FakeEngine:
             why = f"image {service.image} of service {service.name} cannot be pulled: manifest unknown"
             raise AppError("PullFailed", why)
         self.absent_images.discard(service.image)
+
+    def _with_hashes(self, app: str, rendered: Rendered) -> Rendered:
+        return rendered if rendered.hashed else self._rendered[app, rendered.revision]
 
     def _redirected(self, service: Service, pin: str, sources: Mapping[str, str]) -> Service:
         """The service with the image it has to run and other mounted paths; both enter its config hash, whose
