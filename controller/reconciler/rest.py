@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
@@ -32,7 +33,10 @@ def rest_of(work: Work, judgement: Judgement, rules: str) -> Run[Rest | None]:
     if record.target is None or record.target.revision != desired.revision:
         return None
     known = {r.name: r for r in (yield from ask(fx.ReadRecords()))} if record.requires else {}
-    return Rest(desired.stamp, work.observed, _providers(record, known), rules, work.moment.now)
+    rest = Rest(desired.stamp, work.observed, _providers(record, known), rules, work.moment.now)
+    before = work.before.rest
+    # A look that finds nothing new writes nothing, not even when it was.
+    return before if before is not None and replace(before, at=rest.at) == rest else rest
 
 
 def find_restless(memory: Memory, rules: str, *, reread: bool) -> Run[frozenset[str]]:

@@ -123,7 +123,8 @@ class LyingEngine(FakeEngine):
         """What of an app must be the same whatever happened before. A pinned image makes another hash; what was
         created and never started goes with the next start."""
         return sorted(
-            (c.name, c.config_hash.partition("+")[0], c.state, c.health)
+            # Which number it has does not matter: another may have been taken away by hand.
+            (c.name.rpartition("-")[0], c.config_hash.partition("+")[0], c.state, c.health)
             for c in self.ours(app)
             if c.state != "created"
         )
