@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import subprocess
 import sys
@@ -23,8 +24,12 @@ EDITS = 50
 PATIENCE = 60.0
 
 
-def edited(number: int) -> str:
-    return f"{SLEEPER}    environment: {{EDIT: '{number}'}}\n"
+_numbers = itertools.count(1)
+
+
+def edited() -> str:
+    """A compose file as there was none before."""
+    return f"{SLEEPER}    environment: {{EDIT: '{next(_numbers)}'}}\n"
 
 
 class Edits:
@@ -47,7 +52,7 @@ class Edits:
         name = self._fleet.home.name(short)
         file = self._fleet.home.apps / name / "docker-compose.yaml"
         self._fleet.tap.forget()
-        file.write_text(edited(self._count))
+        file.write_text(edited())
         wrote = time.monotonic()
         ready = self._service.wait_ready([short], PATIENCE, since=wrote)
         looked = self._fleet.tap.first(name, wrote)
@@ -73,7 +78,7 @@ def measures(fleet: Fleet) -> Iterator[Measure]:
         edits = Edits(fleet, service, calm)
 
         def both() -> float:
-            by_hand.append(edit_by_hand(twin, len(by_hand), fleet))
+            by_hand.append(edit_by_hand(twin, fleet))
             return edits()
 
         repeated(both, seconds=120, most=EDITS)
@@ -108,9 +113,9 @@ def figures(when: str, size: int, edits: Edits, by_hand: list[float]) -> Iterato
     )  # fmt: skip
 
 
-def edit_by_hand(folder: Path, number: int, fleet: Fleet) -> float:
+def edit_by_hand(folder: Path, fleet: Fleet) -> float:
     """The same edit, by a person's command."""
-    (folder / "docker-compose.yaml").write_text(edited(number))
+    (folder / "docker-compose.yaml").write_text(edited())
     return timed(lambda: byhand.up(folder, fleet.engine.host))
 
 
