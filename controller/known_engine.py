@@ -14,7 +14,7 @@ from controller.complaints import Complaints, Tell
 from controller.control.errors import Refused
 from controller.model.errors import EngineUnreachable, StateUnusable
 from controller.model.facts import ENGINE_TROUBLE
-from controller.model.observed import EngineInfo, Observed
+from controller.model.observed import Observed
 from controller.model.ports import Engine, Store
 from controller.model.record import Record
 from controller.planner.recognition import what_is_strange
@@ -81,14 +81,14 @@ class KnownEngine:
     def describe(self) -> dict[str, object]:
         """The `engine` object of the status."""
         try:
-            info: EngineInfo | None = self._engine.info()
+            version: str | None = self._engine.version()
         except EngineUnreachable:
-            info = None
+            version = None
         trouble = self.trouble
         return {
-            "reachable": info is not None and trouble is None,
-            "version": info.version if info else None,
-            "message": trouble if info else None,
+            "reachable": version is not None and trouble is None,
+            "version": version,
+            "message": trouble if version is not None else None,
         }
 
     def _look(self, record: Record, volumes: Sequence[str]) -> Observed:

@@ -388,7 +388,7 @@ class Manager:
         if dry_run:
             return tuple(action for _, plan in self.plans(apps) for action in plan.actions)
 
-        self.engine.info()
+        self.engine.version()
         if (trouble := self.known_engine.trouble) is not None:
             raise EngineUnreachable(trouble)
         names = apps or self._ordered(drive(self.reconciler.find_restless(reread=False), self.host))
@@ -414,7 +414,7 @@ class Manager:
 
     def plans(self, apps: tuple[str, ...]) -> tuple[tuple[str, Plan], ...]:
         """What would be done and why, app by app; touches nothing. Raises `EngineUnreachable`."""
-        self.engine.info()
+        self.engine.version()
         wanted = apps or _in_order(self.tree, self.store, reread=False)
         return tuple(
             (name, Plan(drive(self.reconciler.run(name, dry_run=True), self.host).actions)) for name in wanted
@@ -487,7 +487,7 @@ def serve(settings: Settings, once: bool) -> int:
             apps=str(settings.apps), state=str(settings.state), workers=settings.workers, pid=os.getpid(),
         )  # fmt: skip
         if once:
-            manager.engine.info()
+            manager.engine.version()
         try:
             manager.start()
             if once:
@@ -557,7 +557,7 @@ def sweep(
         return [action for _, plan in plans(settings, apps, note) for action in plan.actions]
     manager = Manager(settings.model_copy(update={"workers": 1}), listen, service=False)
     try:
-        manager.engine.info()
+        manager.engine.version()
         try:
             manager.start()
             if new_engine:
@@ -593,7 +593,7 @@ def plans(
         tree = tree_of(settings, store, clock, None)
         look: Engine = engine
         try:
-            engine.info()
+            engine.version()
         except EngineUnreachable as error:
             look = _EmptyHost(engine)
             if note is not None:

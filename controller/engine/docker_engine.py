@@ -74,12 +74,17 @@ class DockerEngine:
     # ---- what there is ----
 
     def info(self) -> EngineInfo:
-        """Which engine and which Compose; `compose` is "" when there is none that fits."""
-        about, version = self._clients.read("asking who it is", lambda api: (api.info(), api.version()))
+        """Which engine and which Compose; `compose` is "" when there is none that fits. May start a child process."""
+        version = self.version()
         compose = ""
         with suppress(AppError):
             compose = self._compose.version()
-        return EngineInfo(str(about.get("ID", "")), str(version.get("Version", "")), compose)
+        return EngineInfo(version, compose)
+
+    def version(self) -> str:
+        """Of the engine."""
+        answer = self._clients.read("asking for its version", lambda api: api.version())
+        return str(answer.get("Version", ""))
 
     def observe(self, app: str, folders: Sequence[str], volumes: Sequence[str]) -> Observed:
         """See `Engine.observe`. One list, one look at each container, and one list of volumes if any asked."""

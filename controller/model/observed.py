@@ -145,9 +145,8 @@ class ExecResult:
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """Which engine answers."""
+    """Which engine answers, and which Compose there is."""
 
-    id: str
     version: str
     compose: str = ""
 

@@ -76,7 +76,11 @@ class Engine(Protocol):
     service stops in the middle; other failures are `AppError`s with a reason for the status.
     """
 
-    def info(self) -> EngineInfo: ...
+    def info(self) -> EngineInfo:
+        """Which engine and which Compose. May start a child process."""
+
+    def version(self) -> str:
+        """Of the engine; starts no child process."""
 
     def render(self, app: Present, unchanged: Callable[[], bool] = ..., *, hashed: bool = True) -> Rendered:
         """What these files mean; cached by revision. Raises `InputInvalid("SourceInvalid", …)`.

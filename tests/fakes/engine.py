@@ -143,7 +143,11 @@ class FakeEngine:
 
     def info(self) -> EngineInfo:
         self._reach()
-        return EngineInfo("fake", "0.0", "0.0")
+        return EngineInfo("0.0", "0.0")
+
+    def version(self) -> str:
+        self._reach()
+        return "0.0"
 
     def render(
         self, app: Present, unchanged: Callable[[], bool] = lambda: True, *, hashed: bool = True
