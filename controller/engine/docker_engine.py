@@ -224,7 +224,7 @@ class DockerEngine:
         changed = {name for before in earlier for name in documents.changed_networks(text, before)}
         self._check_networks(app, changed)
         path = self._folder.keep(app, text)
-        self._remove_leftovers(app, folder)
+        left_over = self._remove_leftovers(app, folder)
 
         def up(names: Sequence[str], *, force: bool, build: bool = False) -> tuple[str, ...]:
             left = max(1.0, due - self._clock.monotonic())
@@ -241,13 +241,11 @@ class DockerEngine:
                     raise
                 up(stuck, force=True)
                 kept = up(services, force=force)
-            misnamed = sorted(
-                {seen.labels_of(c).get(SERVICE, "") for c in self._misnamed(app, folder, "running")}
-            )
-            if misnamed:
+            misnamed = self._misnamed(app, folder) if left_over else []
+            if running := [c for c in misnamed if c.get("State") == "running"]:
                 # An earlier `up` was ended after it had started the successor: only a re-creation gives it
                 # its name back, and without the name the next `up` would make a second one.
-                up(misnamed, force=True)
+                up(sorted({seen.labels_of(c).get(SERVICE, "") for c in running}), force=True)
         if not services:
             self._folder.note_ran(app, documents.networks(text))
         return kept
@@ -383,25 +381,30 @@ class DockerEngine:
             self._events.ping()
             raise
 
-    def _misnamed(self, app: str, folder: str, state: str) -> list[Mapping[str, Any]]:
+    def _misnamed(self, app: str, folder: str) -> list[Mapping[str, Any]]:
         return [
             summary
             for summary in self._list([f"{PROJECT}={app}"])
-            if summary.get("State") == state
-            and seen.TEMPORARY.match(seen.name_of(summary))
+            if seen.TEMPORARY.match(seen.name_of(summary))
             and seen.is_in(seen.labels_of(summary).get(seen.FOLDER, ""), (folder,))
         ]
 
-    def _remove_leftovers(self, app: str, folder: str) -> None:
-        """An `up` that was ended left successors that never ran: the next would start and keep them."""
+    def _remove_leftovers(self, app: str, folder: str) -> bool:
+        """An `up` that was ended left successors that never ran: the next would start and keep them.
+
+        Answers whether there are others, which have run and have not got their names yet.
+        """
         from docker.errors import NotFound
 
-        for summary in self._misnamed(app, folder, "created"):
+        misnamed = self._misnamed(app, folder)
+        never_ran = [summary for summary in misnamed if summary.get("State") == "created"]
+        for summary in never_ran:
             with (
                 suppress(NotFound),
                 self._clients.borrow(f"cleaning up {app}", "ApplyFailed", missing=True) as api,
             ):
                 api.remove_container(summary["Id"], force=True)
+        return len(never_ran) < len(misnamed)
 
     def _stuck(self, app: str, folder: str, words: str) -> list[str]:
         """Services with a container that can never be started again: after a crash of its own the engine (20.10) may

@@ -293,7 +293,8 @@ class Reconciler:
                     work, Verdict("Progressing", "Progressing", f"{done}; it goes on at once")
                 )
                 return Result("Progressing", tuple(work.done), pending=True)
-            yield from work.observe()
+            if not (work.done and work.done[-1].kind in _LOOKED_AT):
+                yield from work.observe()
         yield from wishes.fulfilled(work)
         return (yield from self._judge(work, blocked, rendered, providers))
 
@@ -545,6 +546,9 @@ class Reconciler:
 
 _OF_NO_USE = ("Invalid", "NeedsConfiguration", "Waiting")
 """Words of files that cannot be applied as they are, or not yet: behind them what was applied last is watched."""
+
+_LOOKED_AT = ("compose_up", "rollback", "restart")
+"""Kinds of actions that end with a look at what they gave."""
 
 _GONE = ("Held", "RemovalBlocked", "Removing", "Orphaned")
 """Words of an app whose folder was gone."""
