@@ -17,7 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from controller import __version__
-from controller.api import ApiServer
+from controller.api.server import ApiServer
 from controller.clock import SystemClock
 from controller.complaints import Complaints
 from controller.control.volumes import forget_left
