@@ -29,16 +29,13 @@ _CHANGES = frozenset({"apply", "ensure_volume", "exec", "keep_images", "pull", "
 
 
 class KnownEngine:
-    """One for each service. Holds nothing: what is known of the engine is in the store."""
+    """One for each service. `trouble` is one reference, set by whoever looked last; it is read without a lock."""
 
     def __init__(self, engine: Engine, store: Store, complaints: Complaints, tell: Tell) -> None:
         self._engine, self._store = engine, store
         self._complaints, self._tell = complaints, tell
-
-    @property
-    def trouble(self) -> str | None:
+        self.trouble: str | None = NOT_SEEN
         """Why nothing is done on the engine at present, or None."""
-        return self._store.get(ENGINE_TROUBLE)
 
     def guarded(self) -> Engine:
         """The engine, on which nothing can be changed while there is trouble: a run may have begun before it."""
@@ -94,10 +91,15 @@ class KnownEngine:
     def _look(self, record: Record, volumes: Sequence[str]) -> Observed:
         return self._engine.observe(record.name, folders_of(record), volumes)
 
-    def _note(self, trouble: str | None) -> None:
+    def remember(self) -> None:
+        """Write down what is known, if that was not possible when it was found out."""
         # A state that cannot be written must not cost the engine's events or the scan; it is said by whoever checks it.
         with contextlib.suppress(StateUnusable):
-            self._store.put(ENGINE_TROUBLE, trouble)
+            self._store.put(ENGINE_TROUBLE, self.trouble)
+
+    def _note(self, trouble: str | None) -> None:
+        self.trouble = trouble
+        self.remember()
 
 
 class _Guarded:

@@ -349,6 +349,7 @@ class Manager:
         except StateLocked as error:
             self.tell("state.lost", str(error), "error")
             self.stopped.set()
+        self.known_engine.remember()
         if trouble := self.store.trouble:
             message = f"nothing can be remembered: {trouble}. {_STATE_LOST}"
             self.complaints.say("state.lost", message, "error", anew=False)

@@ -301,9 +301,14 @@ class Life:
             world.connect()
 
     def new_engine(self, _name: str, _chance: Random) -> None:
-        """A person says that all of the old one is gone. A command refuses it when it is not."""
+        """A person says that all of the old one is gone. A command refuses it when it is not.
+
+        People read before they say so: what was under way when the disk went has ended by then. (A run that has not may save
+        its record once more; then the engine is strange again, and the person is asked again.)
+        """
         world = self.world
-        if world.disk is None or not world.engine.reachable:
+        self._work(200, Random(0))
+        if world.disk is None or not world.engine.reachable or world.running:
             return
         try:
             world.known.take()

@@ -255,6 +255,7 @@ class SimulatedWorld(World):
     def engine_moves(self) -> None:
         if self.connecting and self.engine.reachable:
             self.connect()
+        self.known.remember()  # as each scan does
         super().engine_moves()
 
     def crash(self) -> None:
