@@ -11,7 +11,7 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -307,16 +307,15 @@ class Manager:
         if census.lost:
             return
         self._say_ignored(census)
-        seen = self.tree.signatures()
-        known = {record.name for record in self.store.records()}
-        if not quiet:
-            for name in sorted(
-                {n for n in {*seen, *self._seen} if seen.get(n) != self._seen.get(n)} | (known - census.names)
-            ):
-                self.queue.add(name)
+        seen, before = self.tree.signatures(), self._seen
         self._seen = seen
+        changed = sorted(name for name in {*seen, *before} if seen.get(name) != before.get(name))
+        if not quiet:
+            gone = {record.name for record in self.store.records()} - census.names
+            for name in sorted({*changed, *gone}):
+                self.queue.add(name)
         if self.watcher is not None:
-            self._see_that_it_watches(self.watcher)
+            self._see_that_it_watches(self.watcher, () if quiet else changed)
 
     def _say_ignored(self, census: Census) -> None:
         ignored = [f"{entry} {rule}" for entry, rule in sorted(census.ignored.items())]
@@ -326,9 +325,14 @@ class Manager:
         else:
             self.complaints.over("tree.ignored")
 
-    def _see_that_it_watches(self, watcher: TreeWatcher) -> None:
-        watcher.sync()
-        unheard, trouble = watcher.check(), watcher.healthy()
+    def _see_that_it_watches(self, watcher: TreeWatcher, changed: Iterable[str]) -> None:
+        """`changed`: the apps of which other folders may be there than those that are watched."""
+        for app in changed:
+            watcher.sync(app)
+        unheard = watcher.check()
+        if watcher.healthy():
+            watcher.sync()
+        trouble = watcher.healthy()
         if trouble:
             trouble += f"; changes are found by a scan every {self.settings.rescan:g} s"
         elif unheard:
