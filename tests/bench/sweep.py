@@ -9,9 +9,13 @@ from functools import partial
 from bench import byhand
 from bench.fleet import Fleet
 from bench.measure import Measure, Peer, at_least, at_most, ms, repeated, timed
+from bench.tap import Call, Tap
 from rig.engine import api
 from rig.process import children_reaped, cpu_seconds
+from rig.waiting import wait_until
 
+RESYNC = 20
+"""Seconds between two of them, more or less."""
 SAMPLE = 100
 """Apps that the loop by hand visits; of more it is as many times longer."""
 BARS = {100: (30.0, 150.0), 1000: (250.0, 350.0)}
@@ -55,11 +59,34 @@ def measures(fleet: Fleet) -> Iterator[Measure]:
         service.rest()
         fleet.tap.forget()
         service.client.reconcile()
-        calls = [call for call in fleet.tap.calls if not call.path.startswith("/_ping")]
+        calls = asked(fleet.tap)
         assert not any(call.changes for call in calls), [call.path for call in calls if call.changes]
     yield Measure(
         f"engine calls of one sweep, {size} apps", "calls", [len(calls)], [at_most(10)], note="whatever the number of apps"
     )  # fmt: skip
+    yield from resyncs(fleet)
+
+
+def resyncs(fleet: Fleet) -> Iterator[Measure]:
+    """The look at everything that the service takes by itself from time to time; here oftener than by itself."""
+    size = len(fleet.shorts)
+    with fleet.service(tapped=True, resync=str(RESYNC), rescan="3600") as service:
+        service.answer()
+        service.rest()
+        took, worked = [], []
+        for _ in range(3):
+            fleet.tap.forget()
+            spent = cpu_seconds(service.pid)
+            first = wait_until(partial(asked, fleet.tap), "a resync", 3 * RESYNC, interval=0.002)[0]
+            took.append(service.rest() - first.at)
+            worked.append(cpu_seconds(service.pid) - spent)
+    yield Measure(f"resync of {size} apps, first engine call → at rest", "ms", ms(took))
+    yield Measure(f"processor time of a resync, {size} apps", "ms", ms(worked))
+
+
+def asked(tap: Tap) -> list[Call]:
+    """The calls that are about something: not whether the engine still lives."""
+    return [call for call in tap.calls if not call.path.endswith("/_ping")]
 
 
 def loop(fleet: Fleet) -> float:
