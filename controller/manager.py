@@ -7,6 +7,7 @@ is only who knows whom, and the bookkeeping of "has everything come to rest?".
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import random
 import signal
@@ -282,6 +283,9 @@ class Manager:
 
     def resync(self) -> None:
         """Everything is looked at afresh."""
+        # What failed calls leave in circles (an error, its frames and all that these hold) outlives the young generations.
+        # The old one is collected by itself only once it has grown by a quarter: with what was imported, days later.
+        gc.collect()
         with contextlib.suppress(EngineUnreachable):
             self.known_engine.recognize()
         if self.watcher is not None:

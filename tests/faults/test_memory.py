@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import shutil
+import weakref
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,23 @@ def test_the_connections_to_the_engine_keep_nothing_of_what_they_asked(home: Hom
         assert [
             client._custom_adapter.pools.keys() for client in clients if client._custom_adapter.pools
         ] == []
+
+
+class Circle:
+    """Holds itself, as an error holds its frames and these the error."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_what_is_left_in_circles_is_taken_away_at_each_resync(home: Home) -> None:
+    with service_in_this_process(home, resync="0.5"):
+        gc.disable()  # by itself it would be, too, some day
+        try:
+            left = weakref.ref(Circle())
+            wait_until(lambda: left() is None, "it is taken away", 30)
+        finally:
+            gc.enable()
 
 
 def heaps_of_threads(pid: int) -> int:
