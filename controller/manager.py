@@ -12,7 +12,7 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ from controller.known_engine import KnownEngine
 from controller.model.desired import Census, Present
 from controller.model.effects import Host, drive
 from controller.model.errors import EngineUnreachable, StateLocked, StateUnusable
-from controller.model.facts import LAST_RESYNC, ROOT_ID
+from controller.model.facts import ALL_SEEN, LAST_RESYNC, ROOT_ID
 from controller.model.observed import EngineInfo, Observed
 from controller.model.plan import Action, Plan, Result
 from controller.model.ports import Clock, Engine, Listener
@@ -236,6 +236,9 @@ class Manager:
         self.engine_events.stop()
         self.queue.shut_down()
         self.crew.join()
+        if (seen := self.memory.all_seen_at()) is not None:
+            with contextlib.suppress(StateUnusable):
+                self.store.put(ALL_SEEN, seen.isoformat())
 
     def close(self) -> None:
         """Let go of files and of the lock."""
@@ -253,11 +256,6 @@ class Manager:
     def names(self) -> list[str]:
         """All apps on disk or on record, by name."""
         return sorted(self.tree.census().names | {record.name for record in self.store.records()})
-
-    def _ordered(self, apps: Collection[str]) -> tuple[str, ...]:
-        """These apps, providers first as far as that is known."""
-        known = {record.name: record.requires for record in self.store.records()}
-        return order({name: known.get(name, ()) for name in apps})
 
     def _tree_event(self, app: str) -> None:
         if not app:
@@ -294,14 +292,11 @@ class Manager:
 
     def _look_at_all(self, *, reread: bool) -> None:
         """Queue all apps but those that are surely at rest. `reread`: their inputs are read for it."""
-        with contextlib.suppress(EngineUnreachable):  # when it is back everything is looked at again
-            restless = drive(self.reconciler.find_restless(reread=reread), self.host)
-            self.tree.doubt(restless)
-            for name in self._ordered(restless):
-                self.queue.add(name)
-            if (looked := self.memory.all_looked_at) is not None:
-                with contextlib.suppress(StateUnusable):
-                    self.store.put(LAST_RESYNC, looked.isoformat())
+        # When the engine does not answer all are queued, and each is tried again.
+        with contextlib.suppress(EngineUnreachable, StateUnusable):
+            drive(self.reconciler.look_at_all(reread=reread), self.host)
+        with contextlib.suppress(StateUnusable):
+            self.store.put(LAST_RESYNC, self.clock.now().isoformat())
 
     def rescan(self, *, quiet: bool = False) -> None:
         """Find what the watcher missed, and see that it still watches. `quiet`: only learn what is there."""
@@ -400,14 +395,11 @@ class Manager:
         self.engine.version()
         if (trouble := self.known_engine.trouble) is not None:
             raise EngineUnreachable(trouble)
-        names = apps or self._ordered(drive(self.reconciler.find_restless(reread=False), self.host))
-        mark = self.progress.begin(names)
+        mark = self.progress.begin(apps)
         try:
-            for name in names:
-                if apps:
-                    self.requeue(name, lift=lift)
-                else:
-                    self.queue.add(name)
+            for name in apps:
+                self.requeue(name, lift=lift)
+            names = apps or drive(self.reconciler.look_at_all(reread=False), self.host)
             # A run that ends may have queued others of them: at rest is when nobody is pending and none is queued. Apps
             # that nobody asked for are not waited for: one that hangs would hold up all answers.
             while not self.stopped.is_set() and (

@@ -19,7 +19,6 @@ from controller.engine import document as documents
 from controller.engine.child import Children, Limits, Outcome
 from controller.engine.endpoint import Endpoint
 from controller.engine.failures import compose_failure, hinted, last_words, reason_of
-from controller.model.desired import GO_VARIABLES
 from controller.model.errors import AppError, InputInvalid
 
 OLDEST = (2, 20)
@@ -34,8 +33,9 @@ _PARSING = Limits(memory=1 << 30, cpu=60)  # a small file of aliases can ask for
 # What is included is judged when the files are read; should they change in between, Compose itself fetches nothing.
 _NOTHING_REMOTE = {"COMPOSE_EXPERIMENTAL_GIT_REMOTE": "false", "COMPOSE_EXPERIMENTAL_OCI_REMOTE": "false"}
 # A child lives for a moment and makes 20 MB of garbage, for which Go's collector would run five times: a third of the
-# processor time of `config`, a quarter of that of `up`. With the limit large models are collected as ever.
-_RARELY_COLLECTED = dict(zip(GO_VARIABLES, ("400", "256MiB"), strict=True))
+# processor time of `config`, a quarter of that of `up`. With the limit large models are collected as ever. Not for a child
+# that reads people's files, in which `${GOGC:-100}` would become ours: only for finished documents.
+_RARELY_COLLECTED = {"GOGC": "400", "GOMEMLIMIT": "256MiB"}
 _BROKE_OFF = b"\ngoroutine "  # the trace of a Go program that did not end but crashed
 _VERSION = re.compile(r"v?(\d+)\.(\d+)")
 _KEPT_VOLUME = re.compile(r'Volume "([^"]+)" exists but doesn\'t match configuration')
@@ -111,17 +111,13 @@ class Compose:
 
     def config(
         self, app: str, folder: str, files: Sequence[str], env_file: str | None, secrets: Sequence[str],
-        *, names_go: bool,
     ) -> str:  # fmt: skip
-        """The resolved model as JSON. `names_go`: see `Present.names_go`. Raises `InputInvalid("SourceInvalid", …)`."""
+        """The resolved model as JSON. Raises `InputInvalid("SourceInvalid", …)`."""
         flags = [flag for file in files for flag in ("-f", file)] + (
             ["--env-file", env_file] if env_file else []
         )
         argv = [*self._project(app, folder), *flags, "config", "--format", "json"]
-        outcome = self._parse(argv, secrets, names_go)
-        if not names_go and _names_go(outcome.stdout.decode("utf-8", "replace")):
-            # A file outside the folder does, by its name alone in an `env_file`, say.
-            outcome = self._parse(argv, secrets, names_go=True)
+        outcome = self._parse(argv, secrets)
         if outcome.truncated:
             raise InputInvalid("SourceInvalid", f"the resolved model is larger than {MODEL_CAP >> 20} MiB")
         return outcome.stdout.decode("utf-8", "replace")
@@ -129,7 +125,7 @@ class Compose:
     def hashes(self, app: str, folder: str, document: Path, secrets: Sequence[str]) -> dict[str, str]:
         """Service to configuration hash, of a completed document."""
         argv = [*self._document(app, folder, document), "config", "--hash", "*"]
-        outcome = self._parse(argv, secrets, _names_go(document.read_text("utf-8")))
+        outcome = self._parse(argv, secrets, _tuning(document.read_text("utf-8")))
         pairs = (line.split() for line in outcome.stdout.decode().splitlines())
         return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
 
@@ -212,8 +208,10 @@ class Compose:
         except OSError as error:
             raise AppError(UNUSABLE, f"Compose cannot be run: {argv[0]}: {error.strerror}") from error
 
-    def _parse(self, argv: Sequence[str], secrets: Sequence[str], names_go: bool) -> Outcome:
-        outcome = self._run(argv, CONFIG_DEADLINE, {} if names_go else _RARELY_COLLECTED, _PARSING)
+    def _parse(
+        self, argv: Sequence[str], secrets: Sequence[str], extra: Mapping[str, str] | None = None
+    ) -> Outcome:
+        outcome = self._run(argv, CONFIG_DEADLINE, extra or {}, _PARSING)
         # Perhaps the files, perhaps a machine with no memory left: worth another try, unlike a bad file.
         if outcome.timed_out:
             raise AppError("SourceInvalid", f"Compose could not read the files in {CONFIG_DEADLINE:.0f} s")
@@ -237,11 +235,11 @@ class Compose:
         raise compose_failure(what, reason, outcome.stderr, secrets, documents.images(text))
 
 
-def _names_go(text: str) -> bool:
-    return any(word in text for word in GO_VARIABLES)
+def _tuning(document: str) -> dict[str, str]:
+    """For a child that reads this document: nothing of what tunes Go where it could get into a container by its name."""
+    return {} if any(name in document for name in _RARELY_COLLECTED) else _RARELY_COLLECTED
 
 
-def _environment(text: str) -> dict[str, str]:
+def _environment(document: str) -> dict[str, str]:
     """What a child needs in order to apply this document, beside what every child gets."""
-    tuning = {} if _names_go(text) else _RARELY_COLLECTED
-    return {**tuning, **documents.environment(text)}
+    return {**_tuning(document), **documents.environment(document)}

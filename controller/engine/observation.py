@@ -35,6 +35,11 @@ def labels_of(summary: Json) -> Mapping[str, str]:
     return summary.get("Labels") or {}
 
 
+def is_oneoff(labels: Mapping[str, str]) -> bool:
+    """Whether a container was run by hand, beside those of its service."""
+    return labels.get(ONEOFF) == "True"
+
+
 def name_of(summary: Json) -> str:
     """A container's own name in a list (its others are links)."""
     names = [str(name).lstrip("/") for name in summary.get("Names") or ()]
@@ -69,7 +74,7 @@ def container(inspected: Json, *, ended_by_itself: bool = False) -> Container:
         networks=networks_of(inspected),
         shares_with=_shares_with(inspected.get("HostConfig") or {}),
         ended_by_itself=ended_by_itself,
-        oneoff=labels.get(ONEOFF) == "True",
+        oneoff=is_oneoff(labels),
     )
 
 

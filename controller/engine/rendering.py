@@ -157,7 +157,6 @@ class Renderer:
             app.compose_files,
             str(env_file) if env_file.is_file() else None,
             _secrets(app),
-            names_go=app.names_go,
         )
         with _understanding():
             document = documents.complete(text, app.env)

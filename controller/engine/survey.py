@@ -30,7 +30,7 @@ class ListedAll:
         self._of: dict[str, dict[str, Json]] = {}
         for summary in containers:
             project = seen.labels_of(summary).get(seen.PROJECT)
-            if project is not None:
+            if project is not None and not seen.is_oneoff(seen.labels_of(summary)):
                 self._of.setdefault(project, {})[str(summary["Id"])] = summary
 
     def projects(self) -> Mapping[str, tuple[str, ...]]:
@@ -66,23 +66,25 @@ def _words(container: Container, now: float, known: float) -> set[str]:
     since the moment `known`: `Up 3 hours` says nothing of a start within these hours."""
     if container.state == "created":
         return {"Created"}
+    begin, after, stamp = "", "", ""
     if container.state == "running":
         begin, after = (
             "Up ",
             f" ({_HEALTH.get(container.health, container.health)})" if container.health else "",
         )
-        since = seen.seconds(container.started_at)
+        stamp = container.started_at
     elif container.state == "exited":
-        begin, after = f"Exited ({container.exit_code}) ", " ago"
-        since = seen.seconds(container.finished_at)
-    else:
+        begin, after, stamp = f"Exited ({container.exit_code}) ", " ago", container.finished_at
+    # Known in the future: the clock was set back, and says nothing of what was before what.
+    if not stamp or known > now + _SLACK[-1]:
         return set()
-    then = {_spoken(now - since + slack) for slack in _SLACK}
-    later = {_spoken(now - known + slack) for slack in _SLACK}
-    return {f"{begin}{spoken}{after}" for spoken in then - later}
+    since = seen.seconds(stamp)
+    then = {spoken(now - since + slack) for slack in _SLACK}
+    later = {spoken(now - known + slack) for slack in _SLACK}
+    return {f"{begin}{words}{after}" for words in then - later}
 
 
-def _spoken(seconds: float) -> str:
+def spoken(seconds: float) -> str:
     """A time as the engine says it: `HumanDuration` of docker/go-units."""
     whole = int(seconds)
     minutes, hours = whole // 60, int(seconds / 3600 + 0.5)

@@ -15,9 +15,6 @@ if (
 ):  # a command that only asks needs no manifests: what checks them costs it a quarter of its time
     from controller.model.manifest import Manifest
 
-GO_VARIABLES = ("GOGC", "GOMEMLIMIT")
-"""What Go's own runtime goes by: a child of ours may be given them, where an app's files do not name them."""
-
 
 @dataclass(frozen=True)
 class Problem:
@@ -92,8 +89,6 @@ class Present:
     read-only (`configs` and `secrets` made of files among them). They are inputs; no config hash covers them."""
     identity: str = ""
     """Of the folder itself (device and inode): a renamed folder keeps it."""
-    names_go: bool = False
-    """Whether its files say anything of `GO_VARIABLES`: `${GOGC:-100}` must not become ours."""
     reaches: tuple[str, ...] = ()
     """What of the host its containers or Compose reach, as far as the files tell: nothing is wrong with it."""
     stamp: Stamp | None = None

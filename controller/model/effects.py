@@ -121,6 +121,16 @@ class FindUnchanged(Effect["frozenset[str]"]):
 
 
 @dataclass(frozen=True)
+class Doubt(Effect[None]):
+    """Have the files of these apps read at their next load, whatever their stats say."""
+
+    apps: frozenset[str]
+
+    def perform(self, host: Host) -> None:
+        host.tree.doubt(self.apps)
+
+
+@dataclass(frozen=True)
 class TakeSurvey(Effect[Survey]):
     """What there is of all apps on the engine, by one list."""
 

@@ -26,6 +26,9 @@ LEFT = "left:"
 """With the app's name behind it: volumes (JSON list of full names) that it left when it was removed."""
 SAID = (SUSPENDED, STOPPED, RESTART, UPDATE, ROLLBACK, REMOVE, ADOPT, APPROVED)
 """What people said of one app: forgotten with the app."""
+ALL_SEEN = "all_seen"
+"""When all apps were looked at last, and each that was not at rest then has been seen by a run since (ISO 8601): what rests was
+known to be as it is at that moment."""
 LAST_RESYNC = "last_resync"
 """When everything was last looked at afresh (ISO 8601)."""
 ENGINE_TROUBLE = "engine_trouble"

@@ -6,7 +6,7 @@ contract tests. No other module of the project touches files, time, sqlite3, doc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -34,6 +34,9 @@ class Tree(Protocol):
 
     def unchanged(self, stamps: Mapping[str, Stamp], *, reread: bool) -> frozenset[str]:
         """Of these apps those whose inputs look as they did, by stats alone; with `reread` also by their content."""
+
+    def doubt(self, apps: Iterable[str]) -> None:
+        """Read every file of these apps again at their next load, whatever their stats say."""
 
     def seed_env(self, app: Present) -> tuple[str, ...]:
         """Make `.env` from `.env.example` and the settings' defaults, or append what is new in it.

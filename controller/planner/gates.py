@@ -33,6 +33,8 @@ class Provider:
     """Id of the container in which hooks run, or ""."""
     no_container: str = ""
     """Why there is none."""
+    noticed: str = ""
+    """Digest of what counted of its record: whoever looks at it again when that changes."""
 
 
 @dataclass(frozen=True)

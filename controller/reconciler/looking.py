@@ -5,6 +5,7 @@ Changes the record of the run at most, never the world. What follows from what i
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -69,6 +70,7 @@ def look_at_provider(name: str, now: datetime, stable_after: float) -> Run[Provi
         volumes=",".join(f"{volume}@{created}" for volume, created in sorted(observed.volumes.items())),
         container=container,
         no_container=no_container,
+        noticed=noticed_of(record),
     )
 
 
@@ -83,6 +85,11 @@ def why_not_ready(record: Record) -> str:
     if word == "Waiting":
         return f"it {ready.message}"
     return f"it is {word} ({ready.reason})"
+
+
+def noticed_of(record: Record) -> str:
+    """A digest of `seen_by_consumers`."""
+    return hashlib.blake2b(repr(seen_by_consumers(record)).encode(), digest_size=16).hexdigest()
 
 
 def seen_by_consumers(record: Record) -> tuple[object, ...]:

@@ -18,7 +18,7 @@ from controller.model.errors import AppError, EngineUnreachable, InputInvalid, I
 from controller.model.facts import APPROVED, ENGINE_TROUBLE, REMOVE
 from controller.model.observed import Rendered
 from controller.model.plan import Action, Plan, Result
-from controller.model.record import Record, Target, Verdict
+from controller.model.record import Record, Rest, Target, Verdict
 from controller.planner.gates import find_closed
 from controller.planner.health import Fault, incarnation_of
 from controller.planner.judge import Judgement, Times, crash_loops, died_young, judge
@@ -26,7 +26,7 @@ from controller.planner.plan import View, plan, plan_stop
 from controller.reconciler import looking, recovery, wishes
 from controller.reconciler.looking import Providers
 from controller.reconciler.removing import find_orphan, reconcile_absent
-from controller.reconciler.rest import find_restless, rest_of
+from controller.reconciler.rest import look_at_all, rest_of
 from controller.reconciler.steps import ActionFailed, execute, health_timeout
 from controller.reconciler.wanted import Wanted
 from controller.reconciler.work import Blocked, Memory, Policy, Work
@@ -44,16 +44,16 @@ ENGINE_RETRY = 5.0
 class Reconciler:
     """Makes runs. Holds the policy and the memory; all else is asked for."""
 
-    def __init__(self, policy: Policy, memory: Memory | None = None, rules: str = "") -> None:
-        """`rules`: changes with everything beside the policy by which apps are judged."""
+    def __init__(self, policy: Policy, memory: Memory | None = None, other_rules: str = "") -> None:
+        """`other_rules`: changes with everything beside the policy by which apps are judged."""
         self.policy = policy
-        self.rules = hashlib.blake2b(f"{policy} {rules}".encode(), digest_size=16).hexdigest()
+        self._rules = hashlib.blake2b(f"{policy} {other_rules}".encode(), digest_size=16).hexdigest()
         self.memory = memory or Memory()
         self.wanted = Wanted(self.policy, self.memory)
 
-    def find_restless(self, *, reread: bool) -> Run[frozenset[str]]:
-        """See `rest.find_restless`."""
-        return find_restless(self.memory, self.rules, reread=reread)
+    def look_at_all(self, *, reread: bool) -> Run[tuple[str, ...]]:
+        """See `rest.look_at_all`."""
+        return look_at_all(self.memory, self._rules, reread=reread)
 
     def run(self, name: str, *, dry_run: bool = False) -> Run[Result]:
         """Reconcile one app. Never raises for what is wrong with the app; `StateUnusable` passes through.
@@ -64,7 +64,7 @@ class Reconciler:
             trouble = yield from ask(fx.ReadFact(ENGINE_TROUBLE))
             if trouble is not None and not dry_run:
                 raise EngineUnreachable(trouble)
-            return (yield from self._run(name, dry_run))
+            result = yield from self._run(name, dry_run)
         except EngineUnreachable:
             # When it is back everything is queued; this is for a single call that was lost.
             return Result("Unknown", after=ENGINE_RETRY, parked=True)
@@ -73,6 +73,9 @@ class Reconciler:
         except Interrupted:
             # The service stops; the record is as the last finished step left it.
             return Result("Progressing", pending=True)
+        if not dry_run and not result.pending:
+            self.memory.note_run(name)
+        return result
 
     def _run(self, name: str, dry_run: bool) -> Run[Result]:
         moment = yield from ask(fx.ReadClock())
@@ -102,7 +105,7 @@ class Reconciler:
         if held is None:
             yield from self._note_back(work, dry_run)
         if not dry_run and (left := self.wanted.unsettled(work)) > 0:
-            return (yield from self._wait_for_rest(work, left, told=held is None))
+            return (yield from self._wait_until_settled(work, left, told=held is None))
         if not dry_run and self.memory.take_forced(name):
             self.memory.retry_now(name)
         yield from self._take_in(work, dry_run)
@@ -133,9 +136,9 @@ class Reconciler:
             return Result(last_word(work.record), (*steps.actions, *told))
         return (yield from self._converge(work, steps, blocked, rendered, providers))
 
-    def _wait_for_rest(self, work: Work, left: float, *, told: bool) -> Run[Result]:
+    def _wait_until_settled(self, work: Work, left: float, *, told: bool) -> Run[Result]:
         if told:
-            yield from self.wanted.say_restless(work)
+            yield from self.wanted.say_still_changing(work)
         return Result(last_word(work.record), after=min(left, 1.0) + 0.005, pending=True)
 
     def _note_back(self, work: Work, dry_run: bool) -> Run[None]:
@@ -156,7 +159,7 @@ class Reconciler:
         """Another Homeport keeps the tree: not even what runs is repaired, for it may be what that one started."""
         if known is None or dry_run:
             return Result("Unknown")
-        work = Work(name, moment, known, known, desired)
+        work = Work(name, moment, known, replace(known, rest=None), desired)
         yield from work.observe()
         yield from self._finish(work, Verdict("Unknown", "SourceUnavailable", desired.message))
         return Result("Unknown")
@@ -352,10 +355,8 @@ class Reconciler:
             return (yield from self._retry_later(work, verdict, providers))
         if judgement.settled and target is not None:
             yield from recovery.settle(work)
-        self.memory.note_run(work.name)
-        rest = (yield from rest_of(work, judgement, self.rules)) if blocked is None else None
-        work.record = replace(work.record, rest=rest)
-        yield from self._finish(work, verdict, blocked)
+        rest = rest_of(work, judgement, providers, self._rules) if blocked is None else None
+        yield from self._finish(work, verdict, blocked, rest)
         if judgement.settled:
             yield from ask(fx.ResetBackoff(work.name))
         told_actions = () if blocked is None else (blocked.action(work.name),)
@@ -503,12 +504,15 @@ class Reconciler:
 
     # -- what is remembered ---------------------------------------------------------------------------
 
-    def _finish(self, work: Work, verdict: Verdict, blocked: Blocked | None = None) -> Run[None]:
+    def _finish(
+        self, work: Work, verdict: Verdict, blocked: Blocked | None = None, rest: Rest | None = None
+    ) -> Run[None]:
         """A run that did not fail: no retry is open, and a change that a person would see is told once."""
         good = work.record.target is not None and work.record.target.good
         still_trying = verdict.word == "Progressing" or (verdict.word != "Waiting" and not good)
         retries = work.record.retries if still_trying else 0
-        work.record = self._concluded(replace(work.record, retries=retries, next_try=None), work, verdict)
+        concluded = self._concluded(replace(work.record, retries=retries, next_try=None), work, verdict)
+        work.record = replace(concluded, rest=rest)
         told = self._was_told(work)
         if verdict.word in _TOLD and (work.done or not told):
             name, level = _TOLD[verdict.word]

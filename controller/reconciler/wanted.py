@@ -24,7 +24,7 @@ from controller.reconciler.work import Blocked, Memory, Policy, Work
 from controller.status.history import remember
 from controller.status.transition import transition
 
-RESTLESS = 5.0
+STILL_CHANGING = 5.0
 """Seconds beyond the quiet period after which it is said that files do not come to rest."""
 SETTLE_CAP = 10.0
 """Seconds after which an edit is acted on although its files still change."""
@@ -76,7 +76,7 @@ class Wanted:
         desired, name = work.desired, work.name
         if not isinstance(desired, Present | Invalid) or desired.revision == work.before.revision:
             self.memory.unsettled.pop(name, None)
-            self._note_rest(work)
+            self._note_settled(work)
             return 0.0
         new = work.before.target is None and (
             work.before.generation == 0 or work.before.reason == "Incomplete"
@@ -86,26 +86,29 @@ class Wanted:
         starved = not new and work.moment.monotonic - since > SETTLE_CAP
         left = (self.policy.settle_new if new else self.policy.settle) - desired.quiet
         if left <= 0:
-            self._note_rest(work)
+            self._note_settled(work)
         else:
-            self.memory.restless.setdefault(name, (since, ""))
+            self.memory.still_changing.setdefault(name, (since, ""))
         if left <= 0 or starved:
             self.memory.unsettled.pop(name, None)
             return 0.0
         return left
 
-    def say_restless(self, work: Work) -> Run[None]:
+    def say_still_changing(self, work: Work) -> Run[None]:
         """Files that never come to rest are waited for, and a person is told which ones: once, in the log and in the status."""
         desired = work.desired
-        since, said = self.memory.restless.get(work.name, (work.moment.monotonic, ""))
+        since, said = self.memory.still_changing.get(work.name, (work.moment.monotonic, ""))
         settle = self.policy.settle if work.before.generation else self.policy.settle_new
-        if not isinstance(desired, Present | Invalid) or work.moment.monotonic - since <= settle + RESTLESS:
+        if (
+            not isinstance(desired, Present | Invalid)
+            or work.moment.monotonic - since <= settle + STILL_CHANGING
+        ):
             return
         if not said:
             said = f"its files do not come to rest ({desired.newest or 'the folder'} changed last); they are taken in when "
             said += f"nothing of them has changed for {settle:g} s"
             yield from work.tell("app.unsettled", said, "warning", file=desired.newest)
-            self.memory.restless[work.name] = since, said
+            self.memory.still_changing[work.name] = since, said
         if work.before.stopped or work.before.suspended or work.before.suspended_by_manifest:
             return  # it says so, and nothing of it is awaited
         record = replace(work.record, folder=work.record.folder or desired.folder)
@@ -113,8 +116,8 @@ class Wanted:
         if replace(work.record, last_reconcile=work.before.last_reconcile) != work.before:
             yield from work.save()
 
-    def _note_rest(self, work: Work) -> None:
-        _, said = self.memory.restless.pop(work.name, (0.0, ""))
+    def _note_settled(self, work: Work) -> None:
+        _, said = self.memory.still_changing.pop(work.name, (0.0, ""))
         if said:
             work.news.append(work.event("app.settled", "its files have come to rest"))
 

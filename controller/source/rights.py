@@ -10,12 +10,13 @@ import os
 import pwd
 import shlex
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from controller.model.desired import Problem
 from controller.source import environment
+from controller.source.signing import parents_of
 
 Mark = tuple[int, int, int] | None
 _ENV = os.sep + environment.FILE
@@ -45,9 +46,9 @@ class Reach:
     def of(cls, folder: Path, paths: Iterable[Path], root: Path | None = None) -> Reach:
         """Of these files of an app."""
         own, files = str(folder), {str(path) for path in paths}
-        inside = {parent for path in files for parent in _parents(path) if parent.startswith(own + os.sep)}
+        inside = {parent for path in files for parent in parents_of(path) if parent.startswith(own + os.sep)}
         elsewhere = {path for path in files if not path.startswith(own + os.sep)}
-        outside = {parent for path in elsewhere for parent in _parents(path)} - {own, *_parents(own)}
+        outside = {parent for path in elsewhere for parent in parents_of(path)} - {own, *parents_of(own)}
         first = (str(root),) if root else ()
         return cls(
             own, str(root or ""), (*first, own, *sorted({*files, *inside} - {own})), tuple(sorted(outside))
@@ -80,12 +81,6 @@ def strangers(reach: Reach) -> tuple[Problem, ...]:
             )
             problems.append(Problem(name, "", rule))
     return tuple(problems)
-
-
-def _parents(path: str) -> Iterator[str]:
-    while (parent := os.path.dirname(path)) != path:  # noqa: PTH120 - a path object costs ten times as much
-        yield parent
-        path = parent
 
 
 def _is_open(known: tuple[int, int, int]) -> bool:

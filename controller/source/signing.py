@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -74,8 +74,10 @@ class Signer:
         self._paths = tuple(str(path) for path in sorted(self.looked_at))
         self._placed = tuple(str(path) for path in self.places)
         self._all = tuple(range(len(self._paths)))
-        holders = {os.path.dirname(path) for path in self._paths}  # noqa: PTH120
-        self._folders = (own, *sorted(holders - {own}))
+        self._holders = {os.path.dirname(path) for path in self._paths}  # noqa: PTH120
+        # Who can write to any folder on the way can put something else there.
+        leading = {parent for path in self._paths for parent in parents_of(path)} - set(parents_of(own))
+        self._folders = (own, *sorted(leading - {own}))
         self._watchable: tuple[Path, ...] | None = None
         self._last: _Last | None = None
 
@@ -99,15 +101,20 @@ class Signer:
             )
         return self._watchable
 
-    def sign(self, now: float, root: Owned | None = None) -> Signed:
-        """Look at everything that counts. `now`: the wall clock, in seconds. `root`: what `owned` says of the tree's."""
+    def sign(self, now: float, root: Owned | None = None, *, afresh: bool = False) -> Signed:
+        """Look at everything that counts. `now`: the wall clock, in seconds. `root`: what `owned` says of the tree's.
+        `afresh`: at every name, for there are file systems whose folders do not tell when something comes into them."""
         last = self._last
         # Before the files: what is put in after it shows at the next look.
         folders = {folder: _stat(folder) for folder in self._folders}
-        if last is not None and all(_times(folders[folder]) == times for folder, times in last.quiet.items()):
+        unmoved = last is not None and all(
+            _times(folders[path]) == times for path, times in last.quiet.items()
+        )
+        if last is not None and unmoved and not afresh:
             quiet, asked = last.quiet, last.asked
         else:
-            quiet, asked = _quiet(folders, now), self._all
+            holders = {path: found for path, found in folders.items() if path in self._holders}
+            quiet, asked = _quiet(holders, now), self._all
         found: list[_File | None] = [None] * len(self._paths)
         for n in asked:
             found[n] = _signature(self._paths[n])
@@ -164,6 +171,13 @@ def _signature(path: str) -> _File | None:
 def _place(path: str) -> _Place | None:
     found = _stat(path)
     return None if found is None else files.place_of(found)
+
+
+def parents_of(path: str) -> Iterator[str]:
+    """All folders that lead to it, the nearest first."""
+    while (parent := os.path.dirname(path)) != path:  # noqa: PTH120
+        yield parent
+        path = parent
 
 
 def owned(path: Path) -> Owned | None:

@@ -244,7 +244,7 @@ class AppsTree:
         return frozenset(
             app
             for app, stamp in stamps.items()
-            if self._signer(app).sign(now, root).digest == stamp.digest
+            if self._signer(app).sign(now, root, afresh=reread).digest == stamp.digest
             and (not reread or self._revision(app, stamp) == stamp.revision)
         )
 
@@ -424,7 +424,7 @@ class AppsTree:
         began = self._clock.now().timestamp()
         signer = self._signer(app)
         root = owned(self.root)
-        signed = signer.sign(began, root)
+        signed = signer.sign(began, root, afresh=True)
         if before is not None and before.signed == signed and not before.fresh:
             return before
         # Another folder in a mounted place is no edit that has to settle.

@@ -58,3 +58,33 @@ def test_what_is_paused_or_in_words_that_are_not_known_is_not_shown() -> None:
     assert not is_shown("Up 2 hours (Paused)", 2 * HOUR, 60, "paused")
     assert not is_shown("läuft seit 2 Stunden", 2 * HOUR, 60)
     assert not is_shown("Up 2 hours (unhealthy)", 2 * HOUR, 60)
+
+
+def test_a_container_without_a_time_is_not_shown_and_stops_nobody() -> None:
+    container = Container("c1", "web-main-1", "main", 1, "hash", "image:1", "sha256:1", "running")
+    summary = {
+        "Id": "c1",
+        "Names": ["/web-main-1"],
+        "Labels": {"com.docker.compose.project": "web"},
+        "State": "running",
+    }
+    assert not ListedAll([summary], (), "created", NOW).shows(
+        "web", Observed((container,)), datetime.fromtimestamp(NOW - 60, UTC)
+    )
+
+
+def test_what_was_known_in_the_future_says_nothing() -> None:
+    """The clock was set back since."""
+    assert not is_shown("Up 2 hours", 1.6 * HOUR, -HOUR)
+
+
+def test_what_a_person_runs_by_hand_beside_a_service_changes_nothing() -> None:
+    labels = {"com.docker.compose.project": "web", "com.docker.compose.oneoff": "True"}
+    by_hand = {
+        "Id": "c2",
+        "Names": ["/web-main-run-1"],
+        "Labels": labels,
+        "State": "running",
+        "Status": "Up 1 second",
+    }
+    assert ListedAll([by_hand], (), "created", NOW).shows("web", Observed(), datetime.fromtimestamp(NOW, UTC))

@@ -19,6 +19,8 @@ from typing import Any, Literal
 
 import yaml
 
+from controller.engine.observation import FOLDER, ONEOFF, PROJECT, seconds
+from controller.engine.survey import ListedAll, spoken
 from controller.model.desired import Present
 from controller.model.errors import (
     AppError,
@@ -50,32 +52,6 @@ Script = Callable[[Mapping[str, str], Container], "bytes | ExecResult"]
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 _TEMPORARY = re.compile(r"[0-9a-f]{12}_")
 _VARIABLE = re.compile(r"\$(?:\$|\{(\w+)(?::?([-?])([^}]*))?\}|(\w+))")
-
-
-class FakeSurvey:
-    """Everything as it was at one moment."""
-
-    def __init__(
-        self,
-        apps: Mapping[str, Mapping[str, Container]],
-        folders: Mapping[str, str],
-        volumes: Mapping[str, str],
-    ) -> None:
-        self._apps, self._folders, self._volumes = apps, folders, volumes
-
-    def projects(self) -> Mapping[str, tuple[str, ...]]:
-        return {
-            app: tuple(sorted({self._folders[c.id] for c in containers.values()}))
-            for app, containers in self._apps.items()
-        }
-
-    def shows(self, app: str, observed: Observed, since: datetime) -> bool:
-        listed = self._apps.get(app, {})
-        return (
-            not observed.foreign
-            and {c.id: c for c in observed.containers} == {c.id: c for c in listed.values()}
-            and all(self._volumes.get(name) == created for name, created in observed.volumes.items())
-        )
 
 
 class FakeEngine:
@@ -377,14 +353,18 @@ class FakeEngine:
         self._deaf = True
         self._cut_events()
 
-    def survey(self, *, volumes: bool) -> FakeSurvey:
+    def survey(self, *, volumes: bool) -> ListedAll:
+        """As the real engine words it."""
         with self._lock:
-            self._reach()
-            return FakeSurvey(
-                {app: dict(containers) for app, containers in self._apps.items() if containers},
-                dict(self._folders),
-                {name: created for name, (created, *_) in self.volumes.items()} if volumes else {},
-            )
+            self._fail("survey", "")
+            now = self._now().timestamp()
+            listed = [
+                _listed(app, container, self._folders[container.id], now)
+                for app, containers in self._apps.items()
+                for container in containers.values()
+            ]
+            found = [{"Name": n, "Labels": {"created": created}} for n, (created, *_) in self.volumes.items()]
+            return ListedAll(listed, found if volumes else (), "created", now)
 
     def interrupt(self, grace: float) -> None:
         self._stopping = True
@@ -724,6 +704,25 @@ class FakeEngine:
         # The counter in the last digits: two starts within one tick of a stepped clock are still two.
         self._count += 1
         return f"{self._now():%Y-%m-%dT%H:%M:%S.}{self._count:09d}Z"
+
+
+def _listed(app: str, container: Container, folder: str, now: float) -> dict[str, object]:
+    """A container in the engine's list."""
+    state = container.state
+    status = {"created": "Created", "paused": "Up for a while (Paused)", "restarting": "Restarting"}.get(
+        state, ""
+    )
+    if state == "running":
+        status = f"Up {spoken(now - seconds(container.started_at))}"
+        health = "health: starting" if container.health == "starting" else container.health
+        status += f" ({health})" if health else ""
+    elif state == "exited":
+        status = f"Exited ({container.exit_code}) {spoken(now - seconds(container.finished_at))} ago"
+    return {
+        "Id": container.id, "Names": [f"/{container.name}"], "State": state, "Status": status,
+        "Labels": {PROJECT: app, FOLDER: folder, ONEOFF: str(container.oneoff)},
+        "NetworkSettings": {"Networks": {one: {"NetworkID": one} for one in container.networks}},
+    }  # fmt: skip
 
 
 def _rendered(app: Present, services: tuple[Service, ...]) -> Rendered:

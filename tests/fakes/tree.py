@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -113,6 +113,9 @@ class FakeTree:
 
     def _look(self, folder: Folder) -> str:
         return f"{self._revision(folder)} {folder.identity} {folder.changed_at}"
+
+    def doubt(self, apps: Iterable[str]) -> None:
+        """Every load reads afresh."""
 
     def unchanged(self, stamps: Mapping[str, Stamp], *, reread: bool) -> frozenset[str]:
         if self.lost:

@@ -13,7 +13,7 @@ from typing import Any
 
 from controller.model.desired import Present
 from controller.model.effects import Effect, Host, Run, drive
-from controller.model.errors import EngineUnreachable, HomeportError, InputInvalid
+from controller.model.errors import EngineUnreachable, HomeportError, InputInvalid, StateUnusable
 from controller.model.observed import Container, Service
 from controller.model.plan import Result
 from controller.model.record import Event, Record
@@ -120,10 +120,9 @@ class World:
         self.resync()
 
     def resync(self) -> None:
-        """Queue everything but what is at rest."""
-        with suppress(EngineUnreachable):
-            for name in sorted(drive(self.reconciler.find_restless(reread=True), self.host)):
-                self.queue.add(name, self.clock.monotonic())
+        """Queue everything but what is at rest; all of it when the engine does not answer."""
+        with suppress(EngineUnreachable, StateUnusable):
+            drive(self.reconciler.look_at_all(reread=True), self.host)
 
     def crash(self) -> None:
         """Everything that ran is dropped where it stood."""

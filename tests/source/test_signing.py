@@ -124,3 +124,33 @@ def test_names_that_are_not_there_are_not_asked_for_again(
     signer.sign(later())
     assert ".env" not in asked
     assert asked.count("manifest.json") == 1
+
+
+def test_where_folders_do_not_tell_what_comes_into_them_a_look_afresh_does(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a union of disks that reports the times of one of them."""
+    monkeypatch.setattr(signing, "_times", lambda _found: (1, 1, 0, 0))
+    signer = signer_of(folder)
+    before = signer.sign(later())
+    (folder / ".env").write_text("A=1\n")
+    assert signer.sign(later()) == before
+    assert signer.sign(later(), afresh=True) != before
+
+
+@pytest.mark.parametrize("inner", ["conf", "conf/deep"])
+def test_who_can_write_to_a_folder_on_the_way_counts(folder: Path, inner: str) -> None:
+    create(folder / "conf/deep/extra.yaml")
+    signer = signer_of(folder)
+    before = signer.sign(later())
+    (folder / inner).chmod(0o777)
+    assert signer.sign(later()) != before
+
+
+def test_who_can_write_to_a_folder_above_a_file_elsewhere_counts(folder: Path) -> None:
+    shared = folder.parent.parent / "shared" / "deep" / "base.yaml"
+    create(shared)
+    signer = Signer(folder, [shared], [])
+    before = signer.sign(later())
+    shared.parents[1].chmod(0o777)
+    assert signer.sign(later()) != before
