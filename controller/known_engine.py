@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from typing import Any, cast
 
 from controller.complaints import Complaints, Tell
 from controller.control.errors import Refused
 from controller.model.errors import EngineUnreachable, StateUnusable
 from controller.model.facts import ENGINE_TROUBLE
-from controller.model.observed import EngineInfo, Observed
+from controller.model.observed import Observed
 from controller.model.ports import Engine, Store
 from controller.model.record import Record
 from controller.planner.recognition import what_is_strange
@@ -23,17 +24,22 @@ AWAY = "the engine cannot be reached; what runs goes on running. See `homeport d
 NOT_SEEN = "the engine was not looked at yet"
 
 
+_CHANGES = frozenset({"apply", "ensure_volume", "exec", "keep_images", "pull", "remove", "restart", "stop"})
+"""What a reconcile does on the engine; all else only looks."""
+
+
 class KnownEngine:
-    """One for each service. Holds nothing: what is known of the engine is in the store."""
+    """One for each service. `trouble` is one reference, set by whoever looked last; it is read without a lock."""
 
     def __init__(self, engine: Engine, store: Store, complaints: Complaints, tell: Tell) -> None:
         self._engine, self._store = engine, store
         self._complaints, self._tell = complaints, tell
-
-    @property
-    def trouble(self) -> str | None:
+        self.trouble: str | None = NOT_SEEN
         """Why nothing is done on the engine at present, or None."""
-        return self._store.get(ENGINE_TROUBLE)
+
+    def guarded(self) -> Engine:
+        """The engine, on which nothing can be changed while there is trouble: a run may have begun before it."""
+        return cast("Engine", _Guarded(self._engine, self))
 
     def expect(self) -> None:
         """The service starts: whose engine it is, is found out before anything is done on it, however long that takes."""
@@ -72,20 +78,35 @@ class KnownEngine:
     def describe(self) -> dict[str, object]:
         """The `engine` object of the status."""
         try:
-            info: EngineInfo | None = self._engine.info()
+            version: str | None = self._engine.version()
         except EngineUnreachable:
-            info = None
+            version = None
         trouble = self.trouble
         return {
-            "reachable": info is not None and trouble is None,
-            "version": info.version if info else None,
-            "message": trouble if info else None,
+            "reachable": version is not None and trouble is None,
+            "version": version,
+            "message": trouble if version is not None else None,
         }
 
     def _look(self, record: Record, volumes: Sequence[str]) -> Observed:
         return self._engine.observe(record.name, folders_of(record), volumes)
 
-    def _note(self, trouble: str | None) -> None:
+    def remember(self) -> None:
+        """Write down what is known, if that was not possible when it was found out."""
         # A state that cannot be written must not cost the engine's events or the scan; it is said by whoever checks it.
         with contextlib.suppress(StateUnusable):
-            self._store.put(ENGINE_TROUBLE, trouble)
+            self._store.put(ENGINE_TROUBLE, self.trouble)
+
+    def _note(self, trouble: str | None) -> None:
+        self.trouble = trouble
+        self.remember()
+
+
+class _Guarded:
+    def __init__(self, engine: Engine, known: KnownEngine) -> None:
+        self._engine, self._known = engine, known
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _CHANGES and (trouble := self._known.trouble) is not None:
+            raise EngineUnreachable(trouble)
+        return getattr(self._engine, name)

@@ -7,17 +7,18 @@ is only who knows whom, and the bookkeeping of "has everything come to rest?".
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import random
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from controller import __version__
-from controller.api import ApiServer
+from controller.api.server import ApiServer
 from controller.clock import SystemClock
 from controller.complaints import Complaints
 from controller.control.volumes import forget_left
@@ -108,6 +109,11 @@ class Progress:
                 self._last.pop(app, None)
             return len(self._log)
 
+    def since(self, mark: int) -> set[str]:
+        """The apps of which a run has ended since that mark."""
+        with self._changed:
+            return {app for app, _ in self._log[mark:]}
+
     def end(self, mark: int) -> list[tuple[str, Result]]:
         """The sweep is over; all runs since its mark."""
         with self._changed:
@@ -167,10 +173,12 @@ class Manager:
         )
         self.queue: WorkQueue[str] = WorkQueue(self.clock, limiter)
         self.memory = Memory()
-        self.reconciler = Reconciler(policy_of(settings), self.memory)
+        self.reconciler = Reconciler(policy_of(settings), self.memory, f"{__version__} {settings.trust}")
         self.complaints = Complaints(self.tell)
         self.known_engine = KnownEngine(self.engine, self.store, self.complaints, self.tell)
-        self.host = Host(self.tree, self.engine, self.store, self.clock, self.queue, self.listen)
+        self.host = Host(
+            self.tree, self.known_engine.guarded(), self.store, self.clock, self.queue, self.listen
+        )
         self.progress = Progress()
         self.crew = Crew(settings.workers, self.queue, self.reconciler.run, self.host, self._ran)
         self.engine_events = EngineEvents(
@@ -243,8 +251,13 @@ class Manager:
     # -- what makes a key look again --------------------------------------------------------------------
 
     def names(self) -> list[str]:
-        """All apps on disk or on record, providers first."""
-        return list(_in_order(self.tree, self.store, reread=False))
+        """All apps on disk or on record, by name."""
+        return sorted(self.tree.census().names | {record.name for record in self.store.records()})
+
+    def _ordered(self, apps: Collection[str]) -> tuple[str, ...]:
+        """These apps, providers first as far as that is known."""
+        known = {record.name: record.requires for record in self.store.records()}
+        return order({name: known.get(name, ()) for name in apps})
 
     def _tree_event(self, app: str) -> None:
         if not app:
@@ -261,7 +274,7 @@ class Manager:
 
     def _engine_connected(self) -> None:
         self.known_engine.recognize()
-        self._queue_all()
+        self._look_at_all(reread=False)
 
     def _ran(self, app: str, result: Result) -> None:
         self.progress.report(app, result)
@@ -270,33 +283,25 @@ class Manager:
 
     def resync(self) -> None:
         """Everything is looked at afresh."""
+        # What failed calls leave in circles (an error, its frames and all that these hold) outlives the young generations.
+        # The old one is collected by itself only once it has grown by a quarter: with what was imported, days later.
+        gc.collect()
         with contextlib.suppress(EngineUnreachable):
             self.known_engine.recognize()
-        self._queue_all()
+        if self.watcher is not None:
+            self.watcher.sync()
+        self._look_at_all(reread=True)
 
-    def _queue_all(self) -> None:
-        self.tree.doubt()
-        self._find_orphans()
-        for name in self.names():
-            self.queue.add(name)
-        with contextlib.suppress(StateUnusable):
-            self.store.put(LAST_RESYNC, self.clock.now().isoformat())
-
-    def _find_orphans(self) -> None:
-        """Containers that were started from the apps tree, of which neither the tree nor the store knows anything."""
-        census = self.tree.census()
-        if census.lost:
-            return
-        known = census.names | {record.name for record in self.store.records()}
-        try:
-            projects = self.engine.containers()
-        except EngineUnreachable:
-            return  # when it is back everything is looked at again
-        for name, folders in projects.items():
-            here = [folder for folder in folders if Path(folder) == self.settings.apps / name]
-            if here and name not in known:
-                self.memory.note_orphan(name, here[0])
+    def _look_at_all(self, *, reread: bool) -> None:
+        """Queue all apps but those that are surely at rest. `reread`: their inputs are read for it."""
+        with contextlib.suppress(EngineUnreachable):  # when it is back everything is looked at again
+            restless = drive(self.reconciler.find_restless(reread=reread), self.host)
+            self.tree.doubt(restless)
+            for name in self._ordered(restless):
                 self.queue.add(name)
+            if (looked := self.memory.all_looked_at) is not None:
+                with contextlib.suppress(StateUnusable):
+                    self.store.put(LAST_RESYNC, looked.isoformat())
 
     def rescan(self, *, quiet: bool = False) -> None:
         """Find what the watcher missed, and see that it still watches. `quiet`: only learn what is there."""
@@ -306,16 +311,15 @@ class Manager:
         if census.lost:
             return
         self._say_ignored(census)
-        seen = self.tree.signatures()
-        known = {record.name for record in self.store.records()}
-        if not quiet:
-            for name in sorted(
-                {n for n in {*seen, *self._seen} if seen.get(n) != self._seen.get(n)} | (known - census.names)
-            ):
-                self.queue.add(name)
+        seen, before = self.tree.signatures(), self._seen
         self._seen = seen
+        changed = sorted(name for name in {*seen, *before} if seen.get(name) != before.get(name))
+        if not quiet:
+            gone = {record.name for record in self.store.records()} - census.names
+            for name in sorted({*changed, *gone}):
+                self.queue.add(name)
         if self.watcher is not None:
-            self._see_that_it_watches(self.watcher)
+            self._see_that_it_watches(self.watcher, () if quiet else changed)
 
     def _say_ignored(self, census: Census) -> None:
         ignored = [f"{entry} {rule}" for entry, rule in sorted(census.ignored.items())]
@@ -325,9 +329,14 @@ class Manager:
         else:
             self.complaints.over("tree.ignored")
 
-    def _see_that_it_watches(self, watcher: TreeWatcher) -> None:
-        watcher.sync()
-        unheard, trouble = watcher.check(), watcher.healthy()
+    def _see_that_it_watches(self, watcher: TreeWatcher, changed: Iterable[str]) -> None:
+        """`changed`: the apps of which other folders may be there than those that are watched."""
+        for app in changed:
+            watcher.sync(app)
+        unheard = watcher.check()
+        if watcher.healthy():
+            watcher.sync()
+        trouble = watcher.healthy()
         if trouble:
             trouble += f"; changes are found by a scan every {self.settings.rescan:g} s"
         elif unheard:
@@ -348,6 +357,7 @@ class Manager:
         except StateLocked as error:
             self.tell("state.lost", str(error), "error")
             self.stopped.set()
+        self.known_engine.remember()
         if trouble := self.store.trouble:
             message = f"nothing can be remembered: {trouble}. {_STATE_LOST}"
             self.complaints.say("state.lost", message, "error", anew=False)
@@ -387,10 +397,10 @@ class Manager:
         if dry_run:
             return tuple(action for _, plan in self.plans(apps) for action in plan.actions)
 
-        self.engine.info()
+        self.engine.version()
         if (trouble := self.known_engine.trouble) is not None:
             raise EngineUnreachable(trouble)
-        names = apps or tuple(self.names())
+        names = apps or self._ordered(drive(self.reconciler.find_restless(reread=False), self.host))
         mark = self.progress.begin(names)
         try:
             for name in names:
@@ -404,7 +414,8 @@ class Manager:
                 not self.progress.wait(names, 0.1) or self.queue.holds(names)
             ):
                 self.stopped.wait(0.01)
-                names = apps or tuple(self.names())
+                if not apps:
+                    names = tuple({*names, *self.progress.since(mark)})
         finally:
             runs = self.progress.end(mark)
         wanted = set(names)
@@ -412,8 +423,8 @@ class Manager:
 
     def plans(self, apps: tuple[str, ...]) -> tuple[tuple[str, Plan], ...]:
         """What would be done and why, app by app; touches nothing. Raises `EngineUnreachable`."""
-        self.engine.info()
-        wanted = apps or tuple(self.names())
+        self.engine.version()
+        wanted = apps or _in_order(self.tree, self.store, reread=False)
         return tuple(
             (name, Plan(drive(self.reconciler.run(name, dry_run=True), self.host).actions)) for name in wanted
         )
@@ -454,6 +465,7 @@ def tree_of(settings: Settings, store: SqliteStore, clock: Clock, lock: TreeLock
         # A record without a generation is of a folder that was not taken in yet, or of none.
         known=lambda: {record.name for record in store.records() if record.generation},
         root_id=lambda: store.get(ROOT_ID),
+        recall=lambda app: record.rest.stamp if (record := store.record(app)) and record.rest else None,
         remember_root_id=(lambda value: store.put(ROOT_ID, value)) if lock else None,
         trust=settings.trust,
         lock=lock,
@@ -484,7 +496,7 @@ def serve(settings: Settings, once: bool) -> int:
             apps=str(settings.apps), state=str(settings.state), workers=settings.workers, pid=os.getpid(),
         )  # fmt: skip
         if once:
-            manager.engine.info()
+            manager.engine.version()
         try:
             manager.start()
             if once:
@@ -554,7 +566,7 @@ def sweep(
         return [action for _, plan in plans(settings, apps, note) for action in plan.actions]
     manager = Manager(settings.model_copy(update={"workers": 1}), listen, service=False)
     try:
-        manager.engine.info()
+        manager.engine.version()
         try:
             manager.start()
             if new_engine:
@@ -590,7 +602,7 @@ def plans(
         tree = tree_of(settings, store, clock, None)
         look: Engine = engine
         try:
-            engine.info()
+            engine.version()
         except EngineUnreachable as error:
             look = _EmptyHost(engine)
             if note is not None:

@@ -10,6 +10,8 @@ import pytest
 from controller.complaints import Complaints
 from controller.control.errors import Refused
 from controller.known_engine import AWAY, NOT_SEEN, KnownEngine
+from controller.model.errors import EngineUnreachable, StateUnusable
+from controller.model.facts import ENGINE_TROUBLE
 from controller.status.store import SqliteStore
 from fakes.build import record, target
 from fakes.engine import FakeEngine
@@ -82,3 +84,36 @@ def test_a_person_takes_an_engine_that_has_nothing_and_no_other(there: Known) ->
     assert there.known.trouble is None
     assert there.store.records() == ()
     assert there.said == ["engine.strange", "engine.taken"]
+
+
+def test_a_run_that_began_before_changes_nothing_on_an_engine_that_is_strange_by_now(there: Known) -> None:
+    there.install()
+    there.known.recognize()
+    engine = there.known.guarded()
+    assert engine.ensure_volume("other", "web")
+    there.wipe()
+    there.known.recognize()
+    with pytest.raises(EngineUnreachable, match="none of the 1 apps on record"):
+        engine.ensure_volume(VOLUME, "web")
+    assert not there.engine.volumes
+    assert not engine.observe("web", (), (VOLUME,)).volumes, "looking is no harm"
+
+
+def test_what_cannot_be_written_down_is_known_all_the_same_and_written_when_it_can(
+    there: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """seed 910: on a full disk an engine without its disk was taken for the one on record."""
+    there.install()
+    there.known.recognize()
+    there.wipe()
+
+    def full(_key: str, _value: str | None) -> None:
+        raise StateUnusable("database or disk is full")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(there.store, "put", full)
+        there.known.recognize()
+    with pytest.raises(EngineUnreachable):
+        there.known.guarded().ensure_volume(VOLUME, "web")
+    there.known.remember()
+    assert there.store.get(ENGINE_TROUBLE) == there.known.trouble

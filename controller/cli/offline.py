@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from controller import __version__
-from controller.api import ApiClient
-from controller.api.client import ServiceUnreachable
-from controller.api.server import action_document
+from controller.api.client import ApiClient, ServiceUnreachable
 from controller.clock import SystemClock
+from controller.control.queries import action_document
 from controller.control.verbs import check_among
 from controller.control.volumes import choose, left
 from controller.model.errors import HomeportError

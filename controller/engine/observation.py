@@ -66,7 +66,7 @@ def container(inspected: Json, *, ended_by_itself: bool = False) -> Container:
         started_at=stamp(str(state.get("StartedAt") or "")),
         finished_at=stamp(str(state.get("FinishedAt") or "")),
         restarts=int(inspected.get("RestartCount") or 0),
-        networks=_networks(inspected),
+        networks=networks_of(inspected),
         shares_with=_shares_with(inspected.get("HostConfig") or {}),
         ended_by_itself=ended_by_itself,
         oneoff=labels.get(ONEOFF) == "True",
@@ -117,8 +117,9 @@ def at(message: Json) -> float:
     return nanoseconds / 1e9 if nanoseconds else float(message.get("time") or 0)
 
 
-def _networks(inspected: Json) -> tuple[str, ...]:
-    attached = (inspected.get("NetworkSettings") or {}).get("Networks") or {}
+def networks_of(container: Json) -> tuple[str, ...]:
+    """Ids of the networks of a container, in a list or inspected."""
+    attached = (container.get("NetworkSettings") or {}).get("Networks") or {}
     ids = (
         str((net or {}).get("NetworkID") or "") for name, net in attached.items() if name not in _PREDEFINED
     )

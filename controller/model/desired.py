@@ -8,8 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from controller.model.manifest import Manifest
+if (
+    TYPE_CHECKING
+):  # a command that only asks needs no manifests: what checks them costs it a quarter of its time
+    from controller.model.manifest import Manifest
+
+GO_VARIABLES = ("GOGC", "GOMEMLIMIT")
+"""What Go's own runtime goes by: a child of ours may be given them, where an app's files do not name them."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,21 @@ LEAST_TRUST = Trust()
 
 
 @dataclass(frozen=True)
+class Stamp:
+    """How an app's inputs looked, by stats alone, when they were read. While they look the same, a reading would give
+    the same; what stats do not show (a write through a memory map), reading the inputs again does."""
+
+    digest: str
+    revision: str
+    inputs: tuple[str, ...]
+    """Names of what was read: what the revision is made of."""
+    paths: tuple[str, ...] = ()
+    """Absolute paths that count although not every app has them: it is over these, too."""
+    places: tuple[str, ...] = ()
+    """Absolute paths of folders and data that are mounted."""
+
+
+@dataclass(frozen=True)
 class Present:
     """An app that is there, whole and valid as far as its files alone can tell."""
 
@@ -70,8 +92,12 @@ class Present:
     read-only (`configs` and `secrets` made of files among them). They are inputs; no config hash covers them."""
     identity: str = ""
     """Of the folder itself (device and inode): a renamed folder keeps it."""
+    names_go: bool = False
+    """Whether its files say anything of `GO_VARIABLES`: `${GOGC:-100}` must not become ours."""
     reaches: tuple[str, ...] = ()
     """What of the host its containers or Compose reach, as far as the files tell: nothing is wrong with it."""
+    stamp: Stamp | None = None
+    """None when the files alone do not decide, or were written so shortly ago that their stats do not tell."""
 
 
 @dataclass(frozen=True)
@@ -122,5 +148,6 @@ class Census:
     names: frozenset[str] = frozenset()
     lost: str = ""
     """Why the root cannot be trusted; empty when it can."""
+    root: str = ""
     ignored: Mapping[str, str] = field(default_factory=dict)
     """Entries of the root that are not apps, with the rule that says so (dot names are not listed)."""

@@ -14,7 +14,7 @@ from controller.model import effects as fx
 from controller.model.desired import Absent, Present
 from controller.model.effects import Run, ask
 from controller.model.observed import Container, Observed, Rendered
-from controller.model.record import LedgerEntry, Record, Target, is_file
+from controller.model.record import AppliedService, LedgerEntry, Record, Target, is_file
 from controller.planner.gates import Provider, choose_container
 from controller.planner.health import Fault, find_faults, incarnation_of, is_leftover, job_done, started
 from controller.planner.judge import is_unproven, unexpected_ends
@@ -83,6 +83,13 @@ def why_not_ready(record: Record) -> str:
     if word == "Waiting":
         return f"it {ready.message}"
     return f"it is {word} ({ready.reason})"
+
+
+def seen_by_consumers(record: Record) -> tuple[object, ...]:
+    """What of an app's record those that require it look at: they look again when it changes."""
+    seen = record.available, record.incarnation, record.requires, record.revision, record.stopped
+    unstable = record.unstable_since is not None
+    return *seen, unstable, why_not_ready(record)
 
 
 # -- mounts -------------------------------------------------------------------------------------------
@@ -225,6 +232,18 @@ def last_words(work: Work, faults: tuple[Fault, ...], message: str, rendered: Re
             if lines:
                 message += f"; {fault.service} said last: {' | '.join(lines)}"
     return message
+
+
+def desired_services(rendered: Rendered, applied: Mapping[str, AppliedService]) -> dict[str, dict[str, str]]:
+    """For the status: each service of the model. `applied`: what an apply of it gave; its hashes, where none was asked
+    for before there was one."""
+    return {
+        s.name: {
+            "configHash": s.config_hash or (applied[s.name].config_hash if s.name in applied else ""),
+            "image": s.image,
+        }
+        for s in rendered.services
+    }
 
 
 def observed_services(observed: Observed) -> dict[str, dict[str, object]]:

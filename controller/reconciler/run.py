@@ -6,6 +6,7 @@ what is due is decided by the planner, how it is done is in `steps`, what a stat
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,6 +26,7 @@ from controller.planner.plan import View, plan, plan_stop
 from controller.reconciler import looking, recovery, wishes
 from controller.reconciler.looking import Providers
 from controller.reconciler.removing import find_orphan, reconcile_absent
+from controller.reconciler.rest import find_restless, rest_of
 from controller.reconciler.steps import ActionFailed, execute, health_timeout
 from controller.reconciler.wanted import Wanted
 from controller.reconciler.work import Blocked, Memory, Policy, Work
@@ -42,10 +44,16 @@ ENGINE_RETRY = 5.0
 class Reconciler:
     """Makes runs. Holds the policy and the memory; all else is asked for."""
 
-    def __init__(self, policy: Policy, memory: Memory | None = None) -> None:
+    def __init__(self, policy: Policy, memory: Memory | None = None, rules: str = "") -> None:
+        """`rules`: changes with everything beside the policy by which apps are judged."""
         self.policy = policy
+        self.rules = hashlib.blake2b(f"{policy} {rules}".encode(), digest_size=16).hexdigest()
         self.memory = memory or Memory()
         self.wanted = Wanted(self.policy, self.memory)
+
+    def find_restless(self, *, reread: bool) -> Run[frozenset[str]]:
+        """See `rest.find_restless`."""
+        return find_restless(self.memory, self.rules, reread=reread)
 
     def run(self, name: str, *, dry_run: bool = False) -> Run[Result]:
         """Reconcile one app. Never raises for what is wrong with the app; `StateUnusable` passes through.
@@ -77,15 +85,18 @@ class Reconciler:
         if isinstance(desired, Absent) or by_command:
             if known is None and isinstance(desired, Absent):
                 return (yield from find_orphan(name, moment, self.memory, dry_run))
-            gone = known or Record(
-                name, folder=desired.folder if isinstance(desired, Present | Invalid) else ""
+            gone = (
+                replace(known, rest=None)
+                if known
+                else Record(name, folder=desired.folder if isinstance(desired, Present | Invalid) else "")
             )
             outcome = yield from reconcile_absent(gone, desired, moment, self.policy, self.memory, dry_run)
             if isinstance(outcome, Result):
                 return outcome
             held = outcome
         before = known or Record(name)
-        work = Work(name, moment, before, _not_from_the_future(before, moment.now), desired)
+        awake = replace(_not_from_the_future(before, moment.now), rest=None)
+        work = Work(name, moment, before, awake, desired)
         if not dry_run:
             yield from self._note_leap(work, known)
         if held is None:
@@ -108,7 +119,9 @@ class Reconciler:
         looking.remember_completed(work, rendered)
         if rendered is not None and blocked is None:
             volumes = tuple(sorted({*work.record.own_volumes, *rendered.own_volumes}))
-            services = _desired_services(rendered)
+            target = work.record.target
+            applied = target.services if target and target.revision == rendered.revision else {}
+            services = looking.desired_services(rendered, applied)
             work.record = replace(work.record, desired_services=services, own_volumes=volumes)
             yield from self.wanted.advance(work, rendered, dry_run)
         yield from looking.look_at_mounts(work, rendered)
@@ -280,7 +293,8 @@ class Reconciler:
                     work, Verdict("Progressing", "Progressing", f"{done}; it goes on at once")
                 )
                 return Result("Progressing", tuple(work.done), pending=True)
-            yield from work.observe()
+            if not (work.done and work.done[-1].kind in _LOOKED_AT):
+                yield from work.observe()
         yield from wishes.fulfilled(work)
         return (yield from self._judge(work, blocked, rendered, providers))
 
@@ -338,6 +352,9 @@ class Reconciler:
             return (yield from self._retry_later(work, verdict, providers))
         if judgement.settled and target is not None:
             yield from recovery.settle(work)
+        self.memory.note_run(work.name)
+        rest = (yield from rest_of(work, judgement, self.rules)) if blocked is None else None
+        work.record = replace(work.record, rest=rest)
         yield from self._finish(work, verdict, blocked)
         if judgement.settled:
             yield from ask(fx.ResetBackoff(work.name))
@@ -518,7 +535,7 @@ class Reconciler:
         if replace(record, last_reconcile=work.before.last_reconcile) == work.before and not work.done:
             return
         yield from work.save()
-        if _seen_by_consumers(record) != _seen_by_consumers(work.before):
+        if looking.seen_by_consumers(record) != looking.seen_by_consumers(work.before):
             for consumer in (yield from ask(fx.ReadRecords())):
                 if work.name in consumer.requires:
                     yield from ask(fx.Enqueue(consumer.name))
@@ -529,6 +546,9 @@ class Reconciler:
 
 _OF_NO_USE = ("Invalid", "NeedsConfiguration", "Waiting")
 """Words of files that cannot be applied as they are, or not yet: behind them what was applied last is watched."""
+
+_LOOKED_AT = ("compose_up", "rollback", "restart")
+"""Kinds of actions that end with a look at what they gave."""
 
 _GONE = ("Held", "RemovalBlocked", "Removing", "Orphaned")
 """Words of an app whose folder was gone."""
@@ -580,16 +600,6 @@ def _begun_anew(record: Record, now: datetime) -> Record:
     )
 
 
-def _seen_by_consumers(record: Record) -> tuple[object, ...]:
-    seen = record.available, record.incarnation, record.requires, record.revision, record.stopped
-    unstable = record.unstable_since is not None
-    return *seen, unstable, looking.why_not_ready(record)
-
-
 def _only_repairs(steps: Plan) -> bool:
     """Whether nothing is started but single services of what was applied."""
     return not any(action.starts_all for action in steps.actions)
-
-
-def _desired_services(rendered: Rendered) -> dict[str, dict[str, str]]:
-    return {s.name: {"configHash": s.config_hash, "image": s.image} for s in rendered.services}

@@ -22,7 +22,8 @@ from controller.model.record import AppliedService, LedgerEntry, Target, Verdict
 from controller.planner import hooks
 from controller.planner.gates import Provider
 from controller.planner.health import is_leftover, owner_of, started
-from controller.reconciler.looking import files_changed, mounted_now, note_started
+from controller.planner.plan import has_hash
+from controller.reconciler.looking import desired_services, files_changed, mounted_now, note_started
 from controller.reconciler.wishes import PULLED
 from controller.reconciler.work import Policy, Work
 from controller.status.history import images_of, remember
@@ -365,6 +366,8 @@ def _apply(
     else:
         target = _new_target(work, rendered, applied, back_to)
         work.record = replace(remember(work.record, target), started_at=now, unstable_since=None, applying="")
+        if back_to is None:
+            work.record = replace(work.record, desired_services=desired_services(rendered, applied))
         _note_providers(work, providers)
     yield from work.save()
 
@@ -382,7 +385,8 @@ def _pins(work: Work, rendered: Rendered, action: Action) -> dict[str, str]:
         service.name
         for service in rendered.services
         if (old := target.services.get(service.name)) is not None
-        and (old.image, old.config_hash) == (service.image, service.config_hash)
+        and old.image == service.image
+        and has_hash(service, old)
         and not service.is_built
         and service.name not in work.wishes.moved
     }
@@ -448,7 +452,7 @@ def _applied(
         kept = old if old is not None and running and old.started == running else None
         same_containers = old is not None and running and _containers(old.started) == _containers(running)
         applied[service.name] = AppliedService(
-            first.config_hash if first else service.config_hash,
+            first.config_hash if first else service.config_hash or (old.config_hash if old else ""),
             service.image,
             tuple(sorted({c.image_id for c in containers})),
             first.networks if first else (),

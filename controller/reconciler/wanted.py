@@ -279,7 +279,8 @@ class Wanted:
             kept = yield from ask(fx.ReadModel(work.name, target.revision))
             if kept is not None:
                 return kept
-        return (yield from ask(fx.Render(work.desired)))
+        # Before anything was applied there is nothing to compare hashes with.
+        return (yield from ask(fx.Render(work.desired, hashed=target is not None)))
 
 
 def _unusable(work: Work) -> Blocked | None:

@@ -6,8 +6,9 @@ Values and small holders only; the steps that use them are in the modules beside
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from controller.model import effects as fx
 from controller.model.desired import Desired
@@ -58,7 +59,10 @@ class Memory:
     """Since when the files of an app have not come to rest, and what was said of that, once it was."""
     shrinking: dict[str, tuple[str, float]] = field(default_factory=dict)
     """A revision in which a service is missing, and when it was first seen."""
+    all_looked_at: datetime | None = None
+    """When all apps were looked at last: what rests was known to be as it is then."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _restless: set[str] = field(default_factory=set)
     _forced: set[str] = field(default_factory=set)
     _lifted: set[str] = field(default_factory=set)
     _orphans: dict[str, str] = field(default_factory=dict)
@@ -68,6 +72,24 @@ class Memory:
     """Wall clock less monotonic clock, when that was last read."""
     _leaps: int = 0
     _leaps_seen: dict[str, int] = field(default_factory=dict)
+
+    def minds(self, app: str) -> bool:
+        """Whether the next look has something to do with the app that only this process knows of."""
+        with self._lock:
+            if any(app in apps for apps in (self._forced, self._lifted, self._missing, self._restless)):
+                return True
+        return app in self.not_before or app in self.unsettled or app in self.shrinking
+
+    def note_look(self, now: datetime, restless: Collection[str]) -> None:
+        """All apps were looked at, and are at rest but for these: each of them stays so until a run has looked at it."""
+        with self._lock:
+            self.all_looked_at = now
+            self._restless = set(restless)
+
+    def note_run(self, app: str) -> None:
+        """A run has seen all of it."""
+        with self._lock:
+            self._restless.discard(app)
 
     def retry_now(self, app: str) -> None:
         """The next try of the run that calls this is at once."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from controller.model.desired import LEAST_TRUST, Invalid, Present, Problem, Trust
+from controller.model.desired import GO_VARIABLES, LEAST_TRUST, Invalid, Present, Problem, Trust
 from controller.model.manifest import Manifest
 from controller.source import dotenv, environment, files, manifest, references
 from controller.source.droppings import is_dropping
@@ -64,6 +64,7 @@ class Reading:
     """What of the host is reached from the containers or by Compose."""
     budget: references.Budget = field(default_factory=references.Budget)
     digested: int = 0
+    names_go: bool = False
 
     def take(self, path: Path, limit: int = files.LIMIT) -> bytes | None:
         """Read an input; None when it is not there or cannot be used (which is then a problem).
@@ -82,6 +83,7 @@ class Reading:
             return None
         if data is not None:
             self.inputs[name] = hashlib.sha256(data).digest()
+            self.names_go = self.names_go or any(word.encode() in data for word in GO_VARIABLES)
         return data
 
     def take_digest(self, path: Path) -> bool:
@@ -222,6 +224,7 @@ def _read(reading: Reading, name: str) -> Present | Invalid:
         _seeds(described, env, after),
         warnings=tuple(reading.warnings[:MOST_PROBLEMS] + _env_warnings(folder)),
         mounted=reading.mounted,
+        names_go=reading.names_go,
         reaches=tuple(reading.reaches),
     )
 

@@ -23,6 +23,7 @@ from controller.model.desired import (
     Invalid,
     Present,
     Problem,
+    Stamp,
     Trust,
     Unreadable,
 )
@@ -75,6 +76,26 @@ class _Kept:
     doubted."""
 
     @cached_property
+    def stamp(self) -> Stamp | None:
+        """The look to be kept; None where it does not hold: see `fresh`, and the folder that a setting of the type
+        `path` names is no part of it."""
+        desired = self.desired
+        if (
+            self.fresh
+            or isinstance(desired, Invalid)
+            or any(s.type == "path" for s in desired.manifest.settings)
+        ):
+            return None
+        usual = {self.signer.folder / name for name in (*FIXED, SCRIPTS)}
+        return Stamp(
+            self.signed.digest,
+            desired.revision,
+            tuple(sorted(self.inputs)),
+            tuple(sorted(map(str, self.signer.looked_at - usual))),
+            tuple(map(str, self.signer.places)),
+        )
+
+    @cached_property
     def on_the_way(self) -> frozenset[Path]:
         """All paths that lead to an input or a place, inputs included: asked for at each event, however many."""
         looked_at, places = self.signer.looked_at, self.signer.places
@@ -91,7 +112,8 @@ class AppsTree:
 
     `known` names the apps on record: the guard asks for it, and an app that is known is waited for more
     briefly after an edit. `remember_root_id` None: look only, write no marker. `lock`: the one that keeps other
-    services off this tree, held on whatever folder is the root now; None for a look.
+    services off this tree, held on whatever folder is the root now; None for a look. `recall`: how an app looked when it
+    was read by an earlier process: what counts of it is known then before it is read again.
     `_lock` guards `_kept`, `_signers` and `_recorded`; files are read outside of it.
     """
 
@@ -106,10 +128,11 @@ class AppsTree:
         remember_root_id: Callable[[str], None] | None,
         trust: Trust = LEAST_TRUST,
         lock: TreeLock | None = None,
+        recall: Callable[[str], Stamp | None] = lambda _app: None,
     ) -> None:
         self.root = root
         self._trust = trust
-        self._clock, self._state, self._known = clock, state, known
+        self._clock, self._state, self._known, self._recall = clock, state, known, recall
         self._guard = RootGuard(root, known, root_id, remember_root_id, lock)
         self._lock = threading.Lock()
         self._kept: dict[str, _Kept] = {}
@@ -139,7 +162,7 @@ class AppsTree:
                         )
         except OSError as error:
             return Census(lost=f"cannot be read: {files.reason(error)}")
-        return Census(frozenset(names), ignored=ignored)
+        return Census(frozenset(names), root=str(self.root), ignored=ignored)
 
     def load(self, app: str) -> Desired:
         """One app's desired state. Absent only when the folder is surely gone from a root that is surely ours."""
@@ -163,7 +186,8 @@ class AppsTree:
         )
         if isinstance(desired, Present):
             # Not kept: whether the folder that a `path` setting names exists is no part of the inputs.
-            desired = replace(desired, unset=environment.unset(desired.manifest, desired.env, self._state))
+            unset = environment.unset(desired.manifest, desired.env, self._state)
+            desired = replace(desired, unset=unset, stamp=kept.stamp)
             # Not kept either: modes and owners are no part of the inputs.
             if strangers := self._strangers(kept.reach):
                 return Invalid(
@@ -204,11 +228,38 @@ class AppsTree:
             self._recorded = frozenset(self._recorded) - {app}
         return Absent(app)
 
-    def doubt(self) -> None:
-        """Have every file read again at the next load of its app: what is written through a memory map may show in
+    def doubt(self, apps: Iterable[str]) -> None:
+        """Have every file of these apps read again at their next load: what is written through a memory map may show in
         no stat."""
         with self._lock:
-            self._kept = {app: replace(kept, fresh=True) for app, kept in self._kept.items()}
+            for app in apps:
+                if (kept := self._kept.get(app)) is not None:
+                    self._kept[app] = replace(kept, fresh=True)
+
+    def unchanged(self, stamps: Mapping[str, Stamp], *, reread: bool) -> frozenset[str]:
+        """See `Tree.unchanged`."""
+        if self._guard.look()[0]:
+            return frozenset()
+        now, root = self._clock.now().timestamp(), owned(self.root)
+        return frozenset(
+            app
+            for app, stamp in stamps.items()
+            if self._signer(app).sign(now, root).digest == stamp.digest
+            and (not reread or self._revision(app, stamp) == stamp.revision)
+        )
+
+    def _revision(self, app: str, stamp: Stamp) -> str:
+        """Of the stamp's inputs as they are now."""
+        folder, inputs = self.root / app, {}
+        for name in stamp.inputs:
+            try:
+                digest = files.digest(folder / name)
+            except files.Unfit:
+                return ""
+            if digest is None:
+                return ""
+            inputs[name] = digest
+        return revision_of(inputs)
 
     def signatures(self) -> Mapping[str, str]:
         """For each app folder what changes whenever an input of it may have changed, or another folder stands
@@ -419,11 +470,14 @@ class AppsTree:
         """What signs the paths that the last reading looked at, and its places."""
         with self._lock:
             signer = self._signers.get(app)
-            if signer is None:
-                folder = self.root / app
-                signer = self._signers[app] = Signer(
-                    folder, (folder / name for name in (*FIXED, SCRIPTS)), ()
-                )
+        if signer is None:
+            folder, stamp = self.root / app, self._recall(app)
+            looked_at = {folder / name for name in (*FIXED, SCRIPTS)}
+            if stamp is not None:
+                looked_at |= set(map(Path, stamp.paths))
+            signer = Signer(folder, looked_at, map(Path, stamp.places if stamp else ()))
+            with self._lock:
+                signer = self._signers.setdefault(app, signer)
         return signer
 
     def _quiet(self, app: str, folder: Path, kept: _Kept) -> tuple[float, str]:

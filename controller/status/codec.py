@@ -18,7 +18,7 @@ T = TypeVar("T")
 _Step = Callable[[Any], Any]
 
 
-@lru_cache(maxsize=1024)  # the moments of one run are the same few, written many times
+@lru_cache(maxsize=128)  # the moments of one run are the same few, written many times
 def rfc3339(moment: datetime) -> str:
     """The moment in UTC with microseconds always written, so that such texts sort as the moments do."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

@@ -48,5 +48,17 @@ def test_a_hundred_folders_dropped_at_once_are_all_ready_and_a_look_at_them_cost
             events = list(client.events(since=start, until=int(time.time()) + 1, decode=True))
         assert [e["Action"] for e in events] == [], "and changes nothing on the engine"
         assert home.ids() == before
+
+        assert home.stop() == 0
+        lines = len(home.log())
+        home.start()
+        assert home.run("reconcile", timeout=120).returncode == 0
+        said = {line["event"] for line in home.log()[lines:]}
+        assert said == {"service.started"}, (
+            "a start on a tree in which nothing changed has nothing else to say"
+        )
+        assert children_reaped(home.process.pid) == (0, 0), "and starts no child process"
+        assert home.ids() == before
+        assert {home.word(name) for name in names} == {"Ready"}
     finally:
         home.stop()

@@ -52,6 +52,32 @@ _TEMPORARY = re.compile(r"[0-9a-f]{12}_")
 _VARIABLE = re.compile(r"\$(?:\$|\{(\w+)(?::?([-?])([^}]*))?\}|(\w+))")
 
 
+class FakeSurvey:
+    """Everything as it was at one moment."""
+
+    def __init__(
+        self,
+        apps: Mapping[str, Mapping[str, Container]],
+        folders: Mapping[str, str],
+        volumes: Mapping[str, str],
+    ) -> None:
+        self._apps, self._folders, self._volumes = apps, folders, volumes
+
+    def projects(self) -> Mapping[str, tuple[str, ...]]:
+        return {
+            app: tuple(sorted({self._folders[c.id] for c in containers.values()}))
+            for app, containers in self._apps.items()
+        }
+
+    def shows(self, app: str, observed: Observed, since: datetime) -> bool:
+        listed = self._apps.get(app, {})
+        return (
+            not observed.foreign
+            and {c.id: c for c in observed.containers} == {c.id: c for c in listed.values()}
+            and all(self._volumes.get(name) == created for name, created in observed.volumes.items())
+        )
+
+
 class FakeEngine:
     """See the module. Everything public below `interrupt` belongs to the test.
 
@@ -107,6 +133,7 @@ class FakeEngine:
         self._images: set[str] = set()
         self._networks: dict[str, str] = {}
         self._rendered: dict[tuple[str, str], Rendered] = {}
+        self._hashed: set[tuple[str, str]] = set()
         self._count = 0
         self._lock = RLock()
         self._listeners: list[queue.SimpleQueue[EngineEvent | None]] = []
@@ -116,14 +143,29 @@ class FakeEngine:
 
     def info(self) -> EngineInfo:
         self._reach()
-        return EngineInfo("fake", "0.0", "0.0")
+        return EngineInfo("0.0", "0.0")
 
-    def render(self, app: Present, unchanged: Callable[[], bool] = lambda: True) -> Rendered:
+    def version(self) -> str:
+        self._reach()
+        return "0.0"
+
+    def render(
+        self, app: Present, unchanged: Callable[[], bool] = lambda: True, *, hashed: bool = True
+    ) -> Rendered:
+        rendered = self._model(app, unchanged)
+        if hashed and (app.name, app.revision) not in self._hashed:
+            self.children += 1
+            self._hashed.add((app.name, app.revision))
+        if hashed:
+            return rendered
+        return replace(rendered, services=tuple(replace(s, config_hash="") for s in rendered.services))
+
+    def _model(self, app: Present, unchanged: Callable[[], bool]) -> Rendered:
         known = self._rendered.get((app.name, app.revision))
         if known is not None:
             return known
         self._fail("render", app.name)
-        self.children += 2
+        self.children += 1
         keys = ((app.name, app.revision), app.name, app.folder)
         model: Any = next((self.models[key] for key in keys if key in self.models), None)
         try:
@@ -234,7 +276,7 @@ class FakeEngine:
                     raise AppError("ApplyFailed", f'external volume "{volume}" not found')
             wanted = [
                 self._redirected(s, (images or {}).get(s.name, ""), sources or {})
-                for s in rendered.services
+                for s in self._with_hashes(app, rendered).services
                 if not services or s.name in services
             ]
             for service in wanted:
@@ -335,13 +377,14 @@ class FakeEngine:
         self._deaf = True
         self._cut_events()
 
-    def containers(self) -> Mapping[str, tuple[str, ...]]:
-        self._reach()
-        return {
-            app: tuple(sorted({self._folders[c.id] for c in containers.values()}))
-            for app, containers in sorted(self._apps.items())
-            if containers
-        }
+    def survey(self, *, volumes: bool) -> FakeSurvey:
+        with self._lock:
+            self._reach()
+            return FakeSurvey(
+                {app: dict(containers) for app, containers in self._apps.items() if containers},
+                dict(self._folders),
+                {name: created for name, (created, *_) in self.volumes.items()} if volumes else {},
+            )
 
     def interrupt(self, grace: float) -> None:
         self._stopping = True
@@ -538,6 +581,9 @@ class FakeEngine:
             why = f"image {service.image} of service {service.name} cannot be pulled: manifest unknown"
             raise AppError("PullFailed", why)
         self.absent_images.discard(service.image)
+
+    def _with_hashes(self, app: str, rendered: Rendered) -> Rendered:
+        return rendered if rendered.hashed else self._rendered[app, rendered.revision]
 
     def _redirected(self, service: Service, pin: str, sources: Mapping[str, str]) -> Service:
         """The service with the image it has to run and other mounted paths; both enter its config hash, whose

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from controller.model.desired import Absent, Census, Desired, Invalid, Present, Problem, Unreadable
+from controller.model.desired import Absent, Census, Desired, Invalid, Present, Problem, Stamp, Unreadable
 from controller.model.errors import AppError, WriteFailed
 from controller.model.manifest import Manifest, is_placeholder
 from controller.model.observed import MountedFile
@@ -70,7 +70,7 @@ class FakeTree:
         self.folders[folder.manifest["name"]] = folder
 
     def census(self) -> Census:
-        return Census(lost=self.lost) if self.lost else Census(frozenset(self.folders))
+        return Census(lost=self.lost) if self.lost else Census(frozenset(self.folders), root=self.root)
 
     def load(self, app: str) -> Desired:
         if self.lost:
@@ -104,11 +104,27 @@ class FakeTree:
         ) + tuple(
             Problem(".env", key, "is a placeholder") for key, value in env.items() if is_placeholder(value)
         )
+        stamp = None if unset else Stamp(self._look(folder), revision, ())
         return Present(
             app, path, self._manifest(revision, folder), revision, (f"{path}/docker-compose.yaml",), dict(env), seeds, unset, quiet=quiet,
             newest="docker-compose.yaml", mounted={f"{path}/{name}": _digest(data) for name, data in folder.mounted.items()},
-            identity=folder.identity,
+            identity=folder.identity, stamp=stamp,
         )  # fmt: skip
+
+    def _look(self, folder: Folder) -> str:
+        return f"{self._revision(folder)} {folder.identity} {folder.changed_at}"
+
+    def unchanged(self, stamps: Mapping[str, Stamp], *, reread: bool) -> frozenset[str]:
+        if self.lost:
+            return frozenset()
+        there = {
+            app: self.folders[app] for app in stamps if app in self.folders and app not in self.unreadable
+        }
+        return frozenset(
+            app
+            for app, folder in there.items()
+            if not folder.broken and self._look(folder) == stamps[app].digest
+        )
 
     def _manifest(self, revision: str, folder: Folder) -> Manifest:
         if revision not in self._parsed:

@@ -48,6 +48,20 @@ def test_a_look_that_finds_nothing_new_writes_nothing_and_says_nothing(world: Wo
     ) == before
 
 
+def test_a_first_start_asks_for_no_hashes_and_its_status_has_those_that_it_gave(world: World) -> None:
+    folder = world.put("web")
+    world.until_quiet()
+    assert world.engine.children == 2, "the files are read, and their model is applied"
+    given = {"main": {"configHash": world.engine.container("web", "main").config_hash, "image": "image:1"}}
+    assert world.record("web").desired_services == given
+    for _ in range(2):  # an edit that changes no model; then the same again, from what is on record
+        folder.manifest["version"] = "1.0.1"
+        world.resync()
+        world.until_quiet()
+        assert (world.record("web").version, world.record("web").desired_services) == ("1.0.1", given)
+        assert target_of(world.record("web")) == world.record("web").revision
+
+
 def scribble(world: World, folder: Folder, seconds: float) -> None:
     """Somebody writes the compose file every tenth of a second."""
     for number in range(round(seconds * 10)):
@@ -466,7 +480,7 @@ def test_an_engine_that_is_away_changes_no_record_and_all_goes_on_when_it_is_bac
     world.until_quiet()
     before = world.record("web")
     world.engine.down()
-    world.resync()
+    world.queue.add("web", world.clock.monotonic())
     world.rest()
     assert world.record("web") == before
     assert world.results["web"][-1].parked

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from controller.clock import SystemClock
 from controller.model.desired import Invalid, Present
 from controller.model.errors import WriteFailed
-from controller.source import environment, reading, references
+from controller.source import environment, files, reading, references
 from controller.source.reading import load_folder
 from controller.source.tree import AppsTree
 from fakes.tree import manifest
@@ -170,3 +171,14 @@ def test_env_is_never_written_larger_than_it_can_be_read(tmp_path: Path) -> None
     assert (folder / ".env").read_bytes() == before
     (folder / ".env").write_text("x" * environment.LIMIT + "\n")
     assert "at most 262144 are read" in refusal(folder)
+
+
+def test_a_small_file_is_read_in_little_memory(tmp_path: Path) -> None:
+    (tmp_path / "small").write_text("x")
+    tracemalloc.start()
+    try:
+        assert files.read(tmp_path / "small") == b"x"
+        assert files.digest(tmp_path / "small") is not None
+        assert tracemalloc.get_traced_memory()[1] < 256 << 10
+    finally:
+        tracemalloc.stop()
