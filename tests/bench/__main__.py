@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from bench import cold, edit, gate, harbormaster, idle, limits, queue, say, start, status, sweep, tree
@@ -133,6 +134,11 @@ def machine() -> dict[str, Any]:
     }
 
 
+def _end(_number: int, _frame: FrameType | None) -> None:
+    say("asked to end; everything is taken away")
+    sys.exit(143)
+
+
 def _sizes(text: str) -> list[int]:
     return sorted({int(size) for size in text.split(",")})
 
@@ -165,7 +171,7 @@ def main() -> int:
     if chosen - {"queue", "tree"} and (reason := unable()):
         print(f"bench: {reason}", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is taken away
+    signal.signal(signal.SIGTERM, _end)
     if unable() is None:
         take_away_leftovers()
     bench = Bench()
