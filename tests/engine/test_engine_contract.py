@@ -195,7 +195,7 @@ class World:
 @pytest.fixture(params=["fake", pytest.param("docker", marks=pytest.mark.engine)])
 def world(request: pytest.FixtureRequest, tmp_path: Path, app_prefix: str) -> Iterator[World]:
     if request.param == "fake":
-        yield World(FakeEngine(), tmp_path, app_prefix)
+        yield World(FakeEngine(SystemClock()), tmp_path, app_prefix)
         return
     yield from _docker(request.getfixturevalue("engine_host"), tmp_path, app_prefix)
 

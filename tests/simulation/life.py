@@ -9,6 +9,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Any
 
 from controller.model.errors import AppError, EngineUnreachable, HomeportError
 from controller.model.facts import APPROVED, REMOVE, RESTART, ROLLBACK, STOPPED, SUSPENDED, UPDATE
@@ -40,7 +41,8 @@ class App:
     """One app as people see it: all its versions, the one on disk last, and its folder while it is elsewhere."""
 
     versions: list[Version] = field(default_factory=list)
-    aside: Folder | None = None
+    aside: tuple[Folder, Any] | None = None
+    """With what its files mean: another folder of its name may have come and gone meanwhile."""
 
 
 class Life:
@@ -162,13 +164,14 @@ class Life:
     def take_out(self, name: str, _chance: Random) -> None:
         folder = self.world.tree.folders.pop(name, None)
         if folder is not None:
-            self.apps[name].aside = folder
+            self.apps[name].aside = folder, self.world.engine.models[name]
             self._noticed(name)
 
     def put_back(self, name: str, _chance: Random) -> None:
         app = self.apps[name]
         if app.aside is not None and name not in self.world.tree.folders:
-            self.world.tree.put(app.aside)
+            folder, self.world.engine.models[name] = app.aside
+            self.world.tree.put(folder)
             app.aside = None
             self._noticed(name)
 
