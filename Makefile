@@ -94,7 +94,7 @@ image: $(stamp) engine ## the image of the sample apps
 	@$(bin)/python deploy/sample-image/build.py
 
 .PHONY: clean
-clean: ## takes away what `make run` made: containers, networks, the samples' volumes, var/apps, var/state
+clean: ## takes away what `make run` made: containers, networks AND VOLUMES of all apps in var/apps, var/apps, var/state
 	@if [ -e var/apps ] || [ -e var/state ]; then $(MAKE) venv && $(bin)/python deploy/clean.py; fi
 
 .PHONY: distclean

@@ -272,7 +272,8 @@ class Manager:
 
     def _engine_connected(self) -> None:
         self.known_engine.recognize()
-        self._look_at_all(reread=False)
+        if self.ticker is not None:  # one pass looks at what it was asked for, and at nothing else
+            self._look_at_all(reread=False)
 
     def _ran(self, app: str, result: Result) -> None:
         self.progress.report(app, result)

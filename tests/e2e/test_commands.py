@@ -57,6 +57,24 @@ def good(home: Home, short: str, generation: int) -> None:
     )
 
 
+def test_a_command_about_one_app_with_no_service_looks_at_no_other(home: Home) -> None:
+    home.put("one")
+    home.put("two")
+    home.start()
+    home.wait("one", "Ready")
+    home.wait("two", "Ready")
+    home.stop()
+    for short in ("one", "two"):  # both were edited meanwhile
+        file = home.apps / home.name(short) / "docker-compose.yaml"
+        file.write_text(file.read_text() + "    environment: {A: b}\n")
+    before = home.ids("two")
+    fine(home, "stop", home.name("one"))
+    assert not runs(home, "one")
+    assert home.ids("two") == before
+    home.start()
+    wait_until(lambda: home.env_of("two").get("A") == "b", "the service takes up the other edit", 30)
+
+
 def test_stop_start_and_restart_do_that_and_nothing_else(home: Home) -> None:
     home.put("app")
     home.put("other")
