@@ -51,6 +51,11 @@ faults: $(stamp) dockerd ## the whole fault catalogue, the slow cases too
 soak: $(stamp) dockerd ## the service under edits and faults for MINUTES=30 or any number; the last line is the result
 	@PYTHONPATH=tests $(bin)/python -m rig.soak --minutes=$(or $(MINUTES),30) $(ARGS)
 
+.PHONY: bench
+bench: $(stamp) dockerd ## how fast it is, beside its peers; ONLY=sweep,edit APPS=100 for less, MINUTES=5 of idleness
+	@PYTHONPATH=tests $(bin)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(APPS),--apps $(APPS)) \
+	    $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+
 # No engine is needed. Each input has limits of its own, so the tests themselves may take long.
 .PHONY: fuzz
 fuzz: export HOMEPORT_FUZZ_INPUTS = $(INPUTS)

@@ -12,30 +12,30 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from controller import __version__
-from controller.api import ApiServer
+from controller.api.server import ApiServer
 from controller.clock import SystemClock
-from controller.control.errors import Refused
+from controller.complaints import Complaints
 from controller.control.volumes import forget_left
 from controller.engine.docker_engine import DockerEngine
 from controller.engine.endpoint import resolve_endpoint
 from controller.heap import share_heap
+from controller.known_engine import KnownEngine
 from controller.model.desired import Census, Present
 from controller.model.effects import Host, drive
 from controller.model.errors import EngineUnreachable, StateLocked, StateUnusable
-from controller.model.facts import ENGINE_STRANGE, ENGINE_UP, LAST_RESYNC, ROOT_ID
+from controller.model.facts import ALL_SEEN, LAST_RESYNC, ROOT_ID
 from controller.model.observed import EngineInfo, Observed
 from controller.model.plan import Action, Plan, Result
 from controller.model.ports import Clock, Engine, Listener
-from controller.model.record import Event, Record
+from controller.model.record import Event
 from controller.planner.gates import order
 from controller.reconciler import Memory, Policy, Reconciler
-from controller.reconciler.work import folders_of
 from controller.source.lock import TreeLock
 from controller.source.tree import AppsTree
 from controller.source.watcher import TreeWatcher
@@ -109,6 +109,11 @@ class Progress:
                 self._last.pop(app, None)
             return len(self._log)
 
+    def since(self, mark: int) -> set[str]:
+        """The apps of which a run has ended since that mark."""
+        with self._changed:
+            return {app for app, _ in self._log[mark:]}
+
     def end(self, mark: int) -> list[tuple[str, Result]]:
         """The sweep is over; all runs since its mark."""
         with self._changed:
@@ -155,12 +160,12 @@ class Manager:
         with contextlib.ExitStack() as opened:
             # Closed in reverse by `close`, or here when one of them cannot be opened.
             self._state_lock = opened.enter_context(StateLock(settings.state))
-            self._tree_lock = opened.enter_context(TreeLock(settings.apps))
+            tree_lock = opened.enter_context(TreeLock(settings.apps))
             self.store = opened.enter_context(SqliteStore(settings.state))
             self.engine = engine_of(settings, self.clock)
             opened.callback(self.engine.close)
             self._opened = opened.pop_all()
-        self.tree = tree_of(settings, self.store, self.clock)
+        self.tree = tree_of(settings, self.store, self.clock, tree_lock)
         limiter: ExponentialBackoff[str] = ExponentialBackoff(
             settings.backoff_base,
             settings.backoff_max,
@@ -168,15 +173,19 @@ class Manager:
         )
         self.queue: WorkQueue[str] = WorkQueue(self.clock, limiter)
         self.memory = Memory()
-        self.reconciler = Reconciler(policy_of(settings), self.memory)
-        self.host = Host(self.tree, self.engine, self.store, self.clock, self.queue, self.listen)
+        self.reconciler = Reconciler(policy_of(settings), self.memory, f"{__version__} {settings.trust}")
+        self.complaints = Complaints(self.tell)
+        self.known_engine = KnownEngine(self.engine, self.store, self.complaints, self.tell)
+        self.host = Host(
+            self.tree, self.known_engine.guarded(), self.store, self.clock, self.queue, self.listen
+        )
         self.progress = Progress()
         self.crew = Crew(settings.workers, self.queue, self.reconciler.run, self.host, self._ran)
         self.engine_events = EngineEvents(
             self.engine,
             self._engine_event,
             self._engine_connected,
-            self._engine_lost,
+            self.known_engine.lose,
             self.tell,
             self.engine.close_events,
         )
@@ -184,13 +193,7 @@ class Manager:
         self.ticker: Ticker | None = None
         self.watcher: TreeWatcher | None = None
         self.api: ApiServer | None = None
-        self._lost = ""
-        self._unwatched = ""
-        self._forgets = False
-        """Whether it was said that nothing can be remembered."""
-        self._engine_up = False
         self._seen: Mapping[str, object] = {}
-        self._complaints: dict[str, str] = {}
         if service:
             self.ticker = Ticker(
                 "homeport-scanner",
@@ -211,8 +214,7 @@ class Manager:
         if self.watcher is not None:
             self.watcher.start()
         self.rescan(quiet=True)
-        # Whose engine it is, is found out before anything is done on it, however long it takes to answer.
-        self._note(ENGINE_STRANGE, "the engine was not looked at yet")
+        self.known_engine.expect()
         self.engine_events.start(timeout=10.0)
         self.crew.start()
         if self.ticker is not None:
@@ -234,12 +236,15 @@ class Manager:
         self.engine_events.stop()
         self.queue.shut_down()
         self.crew.join()
+        if (seen := self.memory.all_seen_at()) is not None:
+            with contextlib.suppress(StateUnusable):
+                self.store.put(ALL_SEEN, seen.isoformat())
 
     def close(self) -> None:
         """Let go of files and of the lock."""
         self._opened.close()
 
-    def tell(self, name: str, message: str, level: str = "info", **fields: Any) -> None:
+    def tell(self, name: str, message: str, level: str = "info", /, **fields: Any) -> None:
         """Say something about the service itself, once. In the log also when it cannot be remembered."""
         event = Event(self.clock.now(), "", name, level, message, fields)
         with contextlib.suppress(StateUnusable):
@@ -249,8 +254,8 @@ class Manager:
     # -- what makes a key look again --------------------------------------------------------------------
 
     def names(self) -> list[str]:
-        """All apps on disk or on record, providers first."""
-        return list(_in_order(self.tree, self.store, reread=False))
+        """All apps on disk or on record, by name."""
+        return sorted(self.tree.census().names | {record.name for record in self.store.records()})
 
     def _tree_event(self, app: str) -> None:
         if not app:
@@ -266,33 +271,12 @@ class Manager:
             self.queue.add(app)
 
     def _engine_connected(self) -> None:
-        self._recognize_engine()
-        self._engine_up = True
-        self._queue_all()
-
-    def _engine_lost(self) -> None:
-        self._engine_up = False
-        self._note(ENGINE_UP, None)
-        # Another one may answer in its place before we hear of it.
-        self._note(ENGINE_STRANGE, "the engine was away, and is looked at first")
-
-    def _recognize_engine(self) -> None:
-        """Nothing is done on an engine of which all that is on record is gone, until a person says so."""
-        strange = what_is_strange(self.engine, self.store.records())
-        self._note(ENGINE_STRANGE, strange or None)
-        was_strange = bool(self._complaints.get("engine.strange"))
-        self._complain("engine.strange", strange)
-        if was_strange and not strange:
-            self.tell("engine.known", "the engine is the one on record again; everything goes on")
-
-    def _note(self, fact: str, value: str | None) -> None:
-        # A state that cannot be written must not cost the engine's events or the scan; `_check_state` says it.
-        with contextlib.suppress(StateUnusable):
-            self.store.put(fact, value)
+        self.known_engine.recognize()
+        self._look_at_all(reread=False)
 
     def _ran(self, app: str, result: Result) -> None:
         self.progress.report(app, result)
-        if self.store.trouble and not self._forgets and self.ticker is not None:
+        if self.store.trouble and not self.complaints.holds("state.lost") and self.ticker is not None:
             self.ticker.poke()
 
     def resync(self) -> None:
@@ -301,32 +285,18 @@ class Manager:
         # The old one is collected by itself only once it has grown by a quarter: with what was imported, days later.
         gc.collect()
         with contextlib.suppress(EngineUnreachable):
-            self._recognize_engine()
-        self._queue_all()
+            self.known_engine.recognize()
+        if self.watcher is not None:
+            self.watcher.sync()
+        self._look_at_all(reread=True)
 
-    def _queue_all(self) -> None:
-        self.tree.doubt()
-        self._find_orphans()
-        for name in self.names():
-            self.queue.add(name)
-        self._note(ENGINE_UP, "1" if self._engine_up else None)
-        self._note(LAST_RESYNC, self.clock.now().isoformat())
-
-    def _find_orphans(self) -> None:
-        """Containers that were started from the apps tree, of which neither the tree nor the store knows anything."""
-        census = self.tree.census()
-        if census.lost:
-            return
-        known = census.names | {record.name for record in self.store.records()}
-        try:
-            projects = self.engine.containers()
-        except EngineUnreachable:
-            return  # when it is back everything is looked at again
-        for name, folders in projects.items():
-            here = [folder for folder in folders if Path(folder) == self.settings.apps / name]
-            if here and name not in known:
-                self.memory.note_orphan(name, here[0])
-                self.queue.add(name)
+    def _look_at_all(self, *, reread: bool) -> None:
+        """Queue all apps but those that are surely at rest. `reread`: their inputs are read for it."""
+        # When the engine does not answer all are queued, and each is tried again.
+        with contextlib.suppress(EngineUnreachable, StateUnusable):
+            drive(self.reconciler.look_at_all(reread=reread), self.host)
+        with contextlib.suppress(StateUnusable):
+            self.store.put(LAST_RESYNC, self.clock.now().isoformat())
 
     def rescan(self, *, quiet: bool = False) -> None:
         """Find what the watcher missed, and see that it still watches. `quiet`: only learn what is there."""
@@ -334,91 +304,78 @@ class Manager:
         census = self.tree.census()
         self._say_lost_or_back(census)
         if census.lost:
-            self._tree_lock.let_go()
             return
-        self._hold_the_tree()
+        self._say_ignored(census)
+        seen, before = self.tree.signatures(), self._seen
+        self._seen = seen
+        changed = sorted(name for name in {*seen, *before} if seen.get(name) != before.get(name))
+        if not quiet:
+            gone = {record.name for record in self.store.records()} - census.names
+            for name in sorted({*changed, *gone}):
+                self.queue.add(name)
+        if self.watcher is not None:
+            self._see_that_it_watches(self.watcher, () if quiet else changed)
+
+    def _say_ignored(self, census: Census) -> None:
         ignored = [f"{entry} {rule}" for entry, rule in sorted(census.ignored.items())]
         more = [f"and {len(ignored) - MOST_IGNORED} more"] if len(ignored) > MOST_IGNORED else []
-        self._complain("tree.ignored", "; ".join([*ignored[:MOST_IGNORED], *more]))
-        seen = self.tree.signatures()
-        known = {record.name for record in self.store.records()}
-        if not quiet:
-            for name in sorted(
-                {n for n in {*seen, *self._seen} if seen.get(n) != self._seen.get(n)} | (known - census.names)
-            ):
-                self.queue.add(name)
-        self._seen = seen
-        if self.watcher is not None:
-            self._see_that_it_watches(self.watcher)
+        if ignored:
+            self.complaints.say("tree.ignored", "; ".join([*ignored[:MOST_IGNORED], *more]))
+        else:
+            self.complaints.over("tree.ignored")
 
-    def _hold_the_tree(self) -> None:
-        try:
-            self._tree_lock.follow()
-            trouble = ""
-        except StateLocked as error:
-            trouble = str(error)
-        self._complain("tree.shared", trouble)
-
-    def _see_that_it_watches(self, watcher: TreeWatcher) -> None:
-        watcher.sync()
-        unheard, trouble, was = watcher.check(), watcher.healthy(), self._unwatched
-        self._unwatched = trouble
+    def _see_that_it_watches(self, watcher: TreeWatcher, changed: Iterable[str]) -> None:
+        """`changed`: the apps of which other folders may be there than those that are watched."""
+        for app in changed:
+            watcher.sync(app)
+        unheard = watcher.check()
+        if watcher.healthy():
+            watcher.sync()
+        trouble = watcher.healthy()
         if trouble:
             trouble += f"; changes are found by a scan every {self.settings.rescan:g} s"
         elif unheard:
             trouble = f"{unheard}; the whole tree is scanned for what was missed"
-        elif was:
-            self.tell("tree.watched", "the whole apps tree is watched again")
-        self._complain("tree.overflow", trouble)
-
-    def _complain(self, name: str, message: str) -> None:
-        """Say what is wrong when it begins or changes, not at every scan."""
-        if message and self._complaints.get(name) != message:
-            self.tell(name, message, "warning")
-        self._complaints[name] = message
+        if trouble:
+            self.complaints.say("tree.overflow", trouble)
+        else:
+            self.complaints.over("tree.overflow", "tree.watched", "the whole apps tree is watched again")
 
     def _check_state(self) -> None:
         """See that what is remembered is on disk; say when it cannot be, and when it can again."""
-        was, self._forgets = self._forgets, False
         try:
             if rebuilt := self.store.mend():
                 self._state_lock.follow()
                 self.tell("state.rebuilt", rebuilt, "error")
-            if was:
-                event = Event(self.clock.now(), "", "state.back", "info", _STATE_BACK)
-                self.store.tell(event)
-                self.listen(event)
-                for name in self.names():
-                    self.queue.forget(name)
-                self.resync()
         except StateUnusable:
             pass  # `trouble` says why
         except StateLocked as error:
             self.tell("state.lost", str(error), "error")
             self.stopped.set()
-        self._forgets = bool(self.store.trouble)
-        if self._forgets and not was:
-            self.tell(
-                "state.lost", f"nothing can be remembered: {self.store.trouble}. {_STATE_LOST}", "error"
-            )
+        self.known_engine.remember()
+        if trouble := self.store.trouble:
+            message = f"nothing can be remembered: {trouble}. {_STATE_LOST}"
+            self.complaints.say("state.lost", message, "error", anew=False)
+        elif self.complaints.over("state.lost", "state.back", _STATE_BACK):
+            for name in self.names():
+                self.queue.forget(name)
+            self.resync()
 
     def _say_lost_or_back(self, census: Census) -> None:
         installed = len(self.store.records())
         lost = census.lost
         if not lost and not census.names and installed > 1:
             lost = f"it holds no app, where there were {installed}"
-        if lost and not self._lost:
-            self.tell(
-                "tree.lost", f"apps tree {self.settings.apps}: {lost}. Nothing is stopped or removed", "error"
-            )
-            for name in self.names():  # so that each says so, and not the last that it knew
-                self.queue.add(name)
-        elif self._lost and not lost:
-            self.tell("tree.back", f"apps tree {self.settings.apps} is back")
+        tree = f"apps tree {self.settings.apps}"
+        if lost:
+            message = f"{tree}: {lost}. Nothing is stopped or removed"
+            if self.complaints.say("tree.lost", message, "error", anew=False):
+                for name in self.names():  # so that each says so, and not the last that it knew
+                    self.queue.add(name)
+        elif self.complaints.over("tree.lost", "tree.back", f"{tree} is back"):
             self.resync()
-        self._lost = lost
         # A tree that is lost gives no events; somebody may be waiting for it to be found again.
-        hurry = lost or self._forgets
+        hurry = lost or self.complaints.holds("state.lost")
         self._scan.interval = min(self.settings.rescan, LOST_RESCAN) if hurry else self.settings.rescan
 
     # -- what the verbs act on --------------------------------------------------------------------------
@@ -435,24 +392,22 @@ class Manager:
         if dry_run:
             return tuple(action for _, plan in self.plans(apps) for action in plan.actions)
 
-        self.engine.info()
-        if (strange := self.store.get(ENGINE_STRANGE)) is not None:
-            raise EngineUnreachable(strange)
-        names = apps or tuple(self.names())
-        mark = self.progress.begin(names)
+        self.engine.version()
+        if (trouble := self.known_engine.trouble) is not None:
+            raise EngineUnreachable(trouble)
+        mark = self.progress.begin(apps)
         try:
-            for name in names:
-                if apps:
-                    self.requeue(name, lift=lift)
-                else:
-                    self.queue.add(name)
+            for name in apps:
+                self.requeue(name, lift=lift)
+            names = apps or drive(self.reconciler.look_at_all(reread=False), self.host)
             # A run that ends may have queued others of them: at rest is when nobody is pending and none is queued. Apps
             # that nobody asked for are not waited for: one that hangs would hold up all answers.
             while not self.stopped.is_set() and (
                 not self.progress.wait(names, 0.1) or self.queue.holds(names)
             ):
                 self.stopped.wait(0.01)
-                names = apps or tuple(self.names())
+                if not apps:
+                    names = tuple({*names, *self.progress.since(mark)})
         finally:
             runs = self.progress.end(mark)
         wanted = set(names)
@@ -460,8 +415,8 @@ class Manager:
 
     def plans(self, apps: tuple[str, ...]) -> tuple[tuple[str, Plan], ...]:
         """What would be done and why, app by app; touches nothing. Raises `EngineUnreachable`."""
-        self.engine.info()
-        wanted = apps or tuple(self.names())
+        self.engine.version()
+        wanted = apps or _in_order(self.tree, self.store, reread=False)
         return tuple(
             (name, Plan(drive(self.reconciler.run(name, dry_run=True), self.host).actions)) for name in wanted
         )
@@ -477,74 +432,35 @@ class Manager:
             self.listen(event)
 
     def take_engine(self) -> None:
-        """Install everything anew on an engine that has nothing of ours: what is on record of the apps is forgotten,
-        their folders are not. Raises `Refused` when it has something."""
-        records = self.store.records()
-        if not what_is_strange(self.engine, records):
-            raise Refused(
-                "the engine that answers is the one on record; --new-engine is for one that has nothing"
-            )
-        for record in records:
-            self.store.forget(record.name)
-        message = f"a person takes this engine for a new one; {len(records)} apps are installed on it anew"
-        self.tell("engine.taken", message, "warning")
-        self._recognize_engine()
+        """See `KnownEngine.take`."""
+        self.known_engine.take()
 
     def describe(self) -> dict[str, object]:
         """The `service` object of the status."""
-        try:
-            info: EngineInfo | None = self.engine.info()
-        except EngineUnreachable:
-            info = None
-        strange = self.store.get(ENGINE_STRANGE)
         return {
             "running": True,
             "version": __version__,
-            "engine": {
-                "reachable": info is not None and strange is None,
-                "version": info.version if info else None,
-                "message": strange if info else None,
-            },
+            "engine": self.known_engine.describe(),
             "appsRoot": str(self.settings.apps),
             "state": {"writable": not self.store.trouble, "message": self.store.trouble or None},
             "lastResync": self.store.get(LAST_RESYNC),
-            "trouble": [message for message in tuple(self._complaints.values()) if message],
+            "trouble": self.complaints.messages("tree.ignored", "tree.overflow"),
         }
 
 
-def what_is_strange(engine: Engine, records: Sequence[Record]) -> str:
-    """Why this engine cannot be the one that the records speak of, or "".
-
-    Data is the evidence, not the engine's id: that outlives a wiped disk, and changes with an upgrade. An engine whose
-    disk was not mounted is as empty as one that was wiped. What is made anew on it gets empty volumes, and new passwords
-    over those of the old ones.
-    """
-    applied = [record for record in records if record.target is not None]
-    volumes = sorted({volume for record in applied for volume in (*record.volumes, *record.own_volumes)})
-    if not volumes:
-        return ""
-    for record in applied:
-        seen = engine.observe(record.name, folders_of(record), volumes)
-        if seen.containers or seen.volumes:
-            return ""
-    return (
-        f"the engine that answers has none of the {len(applied)} apps on record and none of their volumes "
-        f"({', '.join(volumes[:3])}{', …' if len(volumes) > 3 else ''}). Nothing is installed or removed on it. If its "
-        "disk is not mounted, or it is another engine than before: mend that and start the engine again. If all of that "
-        "is really gone and is to be installed anew, with empty volumes: `homeport reconcile --new-engine`"
-    )
-
-
-def tree_of(settings: Settings, store: SqliteStore, clock: Clock, *, look_only: bool = False) -> AppsTree:
-    """The apps tree that this state belongs to. `look_only`: its root is not marked as ours."""
+def tree_of(settings: Settings, store: SqliteStore, clock: Clock, lock: TreeLock | None) -> AppsTree:
+    """The apps tree that this state belongs to. Without its lock it is only looked at: its root is not marked as ours."""
     return AppsTree(
         settings.apps,
         clock,
         settings.state,
-        known=lambda: {record.name for record in store.records()},
+        # A record without a generation is of a folder that was not taken in yet, or of none.
+        known=lambda: {record.name for record in store.records() if record.generation},
         root_id=lambda: store.get(ROOT_ID),
-        remember_root_id=None if look_only else (lambda value: store.put(ROOT_ID, value)),
+        recall=lambda app: record.rest.stamp if (record := store.record(app)) and record.rest else None,
+        remember_root_id=(lambda value: store.put(ROOT_ID, value)) if lock else None,
         trust=settings.trust,
+        lock=lock,
     )
 
 
@@ -572,7 +488,7 @@ def serve(settings: Settings, once: bool) -> int:
             apps=str(settings.apps), state=str(settings.state), workers=settings.workers, pid=os.getpid(),
         )  # fmt: skip
         if once:
-            manager.engine.info()
+            manager.engine.version()
         try:
             manager.start()
             if once:
@@ -642,7 +558,7 @@ def sweep(
         return [action for _, plan in plans(settings, apps, note) for action in plan.actions]
     manager = Manager(settings.model_copy(update={"workers": 1}), listen, service=False)
     try:
-        manager.engine.info()
+        manager.engine.version()
         try:
             manager.start()
             if new_engine:
@@ -675,10 +591,10 @@ def plans(
     store = SqliteStore.open_readonly(settings.state)
     engine = engine_of(settings, clock)
     try:
-        tree = tree_of(settings, store, clock, look_only=True)
+        tree = tree_of(settings, store, clock, None)
         look: Engine = engine
         try:
-            engine.info()
+            engine.version()
         except EngineUnreachable as error:
             look = _EmptyHost(engine)
             if note is not None:

@@ -9,18 +9,18 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
-from pydantic.fields import FieldInfo
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
 )
 
 from controller.model.desired import Trust
@@ -55,12 +55,10 @@ Period = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """Seconds between two of something: never zero."""
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """All settings, checked. Paths are absolute, times are seconds. `load` gives errors for people."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, validate_default=False
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     config: Annotated[Location, Field(description="the file with settings (TOML)")] = DEFAULT_CONFIG
     apps: Annotated[Location, Field(description="the apps tree: a folder for each app")] = Path(
@@ -71,7 +69,6 @@ class Settings(BaseSettings):
     )
     catalog: Annotated[
         tuple[Location, ...],
-        NoDecode,
         BeforeValidator(_split),
         Field(description="a folder of apps to install from; may be given more than once"),
     ] = ()
@@ -159,55 +156,27 @@ class Settings(BaseSettings):
         return self
 
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flag, environment, Furtka's variable, file; the defaults are the fields' own."""
-        flags = init_settings.init_kwargs if isinstance(init_settings, InitSettingsSource) else {}
-        return init_settings, env_settings, _Furtka(settings_cls), _File(settings_cls, config_file(flags))
-
-    @classmethod
     def load(cls, flags: Mapping[str, Any] | None = None) -> Settings:
         """The settings of this process; `flags` are the values given on the command line, by field name.
 
         Raises `SettingsInvalid` with all that is wrong.
         """
         given = {name: value for name, value in (flags or {}).items() if value is not None}
+        file = config_file(given)
+        from_file = read_file(file, cls.model_fields.keys() - {"config"}) if file is not None else {}
         try:
-            return cls(**given)
+            return cls(**{**from_file, **_from_environment(cls.model_fields), **given})
         except ValidationError as error:
             problems = [_explain(problem, given) for problem in error.errors()]
             raise SettingsInvalid("\n".join(problems)) from error
 
 
-class _Furtka(PydanticBaseSettingsSource):
-    """The one variable that is Furtka's."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        return (os.environ.get(FURTKA_APPS) or None) if field_name == "apps" else None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        value = os.environ.get(FURTKA_APPS)
-        return {"apps": value} if value else {}
-
-
-class _File(PydanticBaseSettingsSource):
-    """The settings file. Keys as the flags are written (`settle-new`) or as the fields are (`settle_new`)."""
-
-    def __init__(self, settings_cls: type[BaseSettings], path: Path | None) -> None:
-        super().__init__(settings_cls)
-        self._values = read_file(path, settings_cls) if path is not None else {}
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        return self._values.get(field_name), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        return self._values
+def _from_environment(names: Iterable[str]) -> dict[str, str]:
+    """What is set there and not empty, by field name."""
+    found = {name: value for name in names if (value := os.environ.get(PREFIX + name.upper()))}
+    if furtka := os.environ.get(FURTKA_APPS):
+        found.setdefault("apps", furtka)
+    return found
 
 
 def config_file(flags: Mapping[str, Any]) -> Path | None:
@@ -221,8 +190,8 @@ def config_file(flags: Mapping[str, Any]) -> Path | None:
         return None
 
 
-def read_file(path: Path, settings_cls: type[BaseSettings]) -> dict[str, Any]:
-    """The values in a settings file, by field name.
+def read_file(path: Path, fields: Set[str]) -> dict[str, Any]:
+    """The values in a settings file, by field name. Keys as the flags are written (`settle-new`) or as the fields are.
 
     Raises `SettingsInvalid` when it cannot be read, is not TOML or has a key that is no setting.
     """
@@ -239,7 +208,6 @@ def read_file(path: Path, settings_cls: type[BaseSettings]) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # not TOML, or not UTF-8; nested without end
         raise SettingsInvalid(f"settings file {path}: {error}") from error
     values = {key.replace("-", "_"): value for key, value in document.items()}
-    fields = set(settings_cls.model_fields) - {"config"}
     for key in document:
         name = key.replace("-", "_")
         if name not in fields:

@@ -2,8 +2,3 @@
 
 It carries verbs and documents of the control room as JSON; what they mean does not belong here.
 """
-
-from controller.api.client import ApiClient, ServiceUnreachable
-from controller.api.server import ApiServer
-
-__all__ = ["ApiClient", "ApiServer", "ServiceUnreachable"]

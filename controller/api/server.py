@@ -23,7 +23,6 @@ from controller.control import queries, verbs
 from controller.control.errors import Refused, UnknownApp
 from controller.control.service import Service
 from controller.model.errors import AppError, EngineUnreachable, HomeportError, Interrupted, StateUnusable
-from controller.model.plan import Action
 
 _Answer = Callable[[Service, Mapping[str, Any]], Mapping[str, Any]]
 BODY_LIMIT = 1024 * 1024
@@ -281,28 +280,16 @@ def _error(problem: Exception) -> dict[str, Any]:
     return {"error": text, "kind": type(problem).__name__}
 
 
-def action_document(action: Action) -> dict[str, str]:
-    """One action as JSON; `line` is the line people see."""
-    return {
-        "kind": action.kind,
-        "target": action.target,
-        "detail": action.detail,
-        "cause": action.cause,
-        "app": action.app,
-        "line": str(action),
-    }
-
-
 def _reconcile(service: Service, body: Mapping[str, Any]) -> Mapping[str, Any]:
     verb = verbs.Reconcile(_names(body), _flag(body, "dryRun"), _flag(body, "newEngine"))
-    return {"actions": [action_document(action) for action in verbs.reconcile(service, verb)]}
+    return {"actions": [queries.action_document(action) for action in verbs.reconcile(service, verb)]}
 
 
 def _plan(service: Service, body: Mapping[str, Any]) -> Mapping[str, Any]:
     plans = verbs.plan(service, verbs.PlanQuery(_names(body)))
     return {
         "plans": [
-            {"app": app, "actions": [action_document(action) for action in plan.actions]}
+            {"app": app, "actions": [queries.action_document(action) for action in plan.actions]}
             for app, plan in plans
         ]
     }
@@ -333,7 +320,7 @@ def _wish(kind: type[verbs.Wish]) -> _Answer:
     def act(service: Service, body: Mapping[str, Any]) -> Mapping[str, Any]:
         app = _name(body)
         wish = verbs.Rollback(app, _text(body, "revision")) if kind is verbs.Rollback else kind(app)
-        return {"actions": [action_document(action) for action in verbs.act(service, wish)]}
+        return {"actions": [queries.action_document(action) for action in verbs.act(service, wish)]}
 
     return act
 

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from controller import __version__
-from controller.api import ApiClient
-from controller.api.client import ServiceUnreachable
-from controller.api.server import action_document
+from controller.api.client import ApiClient, ServiceUnreachable
 from controller.clock import SystemClock
+from controller.control.queries import action_document
 from controller.control.verbs import check_among
 from controller.control.volumes import choose, left
 from controller.model.errors import HomeportError
-from controller.model.facts import ENGINE_STRANGE, ENGINE_UP, LAST_RESYNC
+from controller.model.facts import ENGINE_TROUBLE, LAST_RESYNC
 from controller.model.plan import Action, Plan
 from controller.model.ports import Clock, Store
 from controller.status.lock import StateLock
@@ -139,14 +138,14 @@ def offline(settings: Settings) -> Iterator[OfflineService]:
 
 def describe(settings: Settings, store: Store, *, running: bool) -> dict[str, Any]:
     """The `service` object as far as the store tells it. Whether an engine answers is known only while it runs."""
-    up = store.get(ENGINE_UP) is not None
+    trouble = store.get(ENGINE_TROUBLE)
     return {
         "running": running,
         "version": __version__,
         "engine": {
-            "reachable": up and store.get(ENGINE_STRANGE) is None if running else None,
+            "reachable": trouble is None if running else None,
             "version": None,
-            "message": store.get(ENGINE_STRANGE) if running and up else None,
+            "message": trouble if running else None,
         },
         "appsRoot": str(settings.apps),
         "lastResync": store.get(LAST_RESYNC),

@@ -76,7 +76,7 @@ def set_env(settings: Settings, app: str, values: Mapping[str, str]) -> tuple[st
     from controller.status.store import SqliteStore
 
     with closing(SqliteStore.open_readonly(settings.state)) as store:
-        tree = tree_of(settings, store, SystemClock(), look_only=True)
+        tree = tree_of(settings, store, SystemClock(), None)
         found = tree.load(app)
         if not isinstance(found, Present):
             why = getattr(found, "message", "") or f"there is no folder of that name in {settings.apps}"
@@ -112,7 +112,7 @@ def strangers(folder: Path) -> tuple[Problem, ...]:
     from controller.source import rights
     from controller.source.reading import FIXED
 
-    return rights.strangers(folder, [folder / name for name in FIXED])
+    return rights.strangers(rights.Reach.of(folder, [folder / name for name in FIXED]))
 
 
 def open_folders(apps: Path) -> tuple[Path, ...]:
@@ -135,7 +135,7 @@ def model_problem(app: Present, settings: Settings) -> str:
     with tempfile.TemporaryDirectory() as folder:
         engine = DockerEngine(resolve_endpoint(), folder, SystemClock(), trust=settings.trust)
         try:
-            engine.render(app)
+            engine.render(app, hashed=False)
         except AppError as error:
             return "" if error.reason == UNUSABLE else str(error)
         finally:

@@ -15,7 +15,7 @@ import click
 from controller.cli.options import APP_WRONG, FINE, Common, common, output
 
 if TYPE_CHECKING:
-    from controller.api import ApiClient
+    from controller.api.client import ApiClient
     from controller.control.service import Service
     from controller.control.verbs import Wish
 

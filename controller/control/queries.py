@@ -12,6 +12,7 @@ from typing import Any
 
 from controller.control.verbs import held
 from controller.control.volumes import left
+from controller.model.plan import Action
 from controller.model.ports import Store
 from controller.model.record import Condition, Event, Record
 from controller.status.summary import last_word, summarize
@@ -176,4 +177,16 @@ def _event(number: int, event: Event) -> dict[str, Any]:
         "level": event.level,
         "message": event.message,
         "fields": dict(event.fields),
+    }
+
+
+def action_document(action: Action) -> dict[str, str]:
+    """One action as JSON; `line` is the line people see."""
+    return {
+        "kind": action.kind,
+        "target": action.target,
+        "detail": action.detail,
+        "cause": action.cause,
+        "app": action.app,
+        "line": str(action),
     }

@@ -25,6 +25,7 @@ from controller.engine.images import Images
 from controller.engine.observation import PROJECT, SERVICE
 from controller.engine.redaction import last_lines
 from controller.engine.rendering import Renderer, WorkFolder
+from controller.engine.survey import ListedAll
 from controller.model.desired import LEAST_TRUST, Present, Trust
 from controller.model.errors import AppError
 from controller.model.hostport import clash
@@ -73,12 +74,17 @@ class DockerEngine:
     # ---- what there is ----
 
     def info(self) -> EngineInfo:
-        """Which engine and which Compose; `compose` is "" when there is none that fits."""
-        about, version = self._clients.read("asking who it is", lambda api: (api.info(), api.version()))
+        """Which engine and which Compose; `compose` is "" when there is none that fits. May start a child process."""
+        version = self.version()
         compose = ""
         with suppress(AppError):
             compose = self._compose.version()
-        return EngineInfo(str(about.get("ID", "")), str(version.get("Version", "")), compose)
+        return EngineInfo(version, compose)
+
+    def version(self) -> str:
+        """Of the engine."""
+        answer = self._clients.read("asking for its version", lambda api: api.version())
+        return str(answer.get("Version", ""))
 
     def observe(self, app: str, folders: Sequence[str], volumes: Sequence[str]) -> Observed:
         """See `Engine.observe`. One list, one look at each container, and one list of volumes if any asked."""
@@ -95,13 +101,14 @@ class DockerEngine:
             foreign=foreign,
         )
 
-    def containers(self) -> Mapping[str, tuple[str, ...]]:
-        """All Compose projects: name to the folders they were applied from."""
-        projects: dict[str, set[str]] = {}
-        for summary in self._list([PROJECT]):
-            labels = seen.labels_of(summary)
-            projects.setdefault(labels[PROJECT], set()).add(labels.get(seen.FOLDER, ""))
-        return {app: tuple(sorted(folders)) for app, folders in sorted(projects.items())}
+    def survey(self, *, volumes: bool) -> ListedAll:
+        """See `Engine.survey`."""
+        found: Any = {}
+        if volumes:
+            found = self._clients.read("listing volumes", lambda api: api.volumes())
+        listed = self._list([PROJECT])
+        now = self._clock.now().timestamp()
+        return ListedAll(listed, found.get("Volumes") or (), f"{self._label_prefix}.created", now)
 
     def busy_ports(self, ports: Sequence[tuple[str, int, str]], app: str) -> Mapping[int, str]:
         """See `Engine.busy_ports`. Processes are named where /proc may be looked into."""
@@ -168,9 +175,11 @@ class DockerEngine:
 
     # ---- what files mean ----
 
-    def render(self, app: Present, unchanged: Callable[[], bool] = lambda: True) -> Rendered:
-        """See `Engine.render`. Two children for a revision that is not known, none for one that is."""
-        return self._renderer.render(app, unchanged)
+    def render(
+        self, app: Present, unchanged: Callable[[], bool] = lambda: True, *, hashed: bool = True
+    ) -> Rendered:
+        """See `Engine.render`. For a revision that is not known one child, and another for the hashes; else none."""
+        return self._renderer.render(app, unchanged, hashed=hashed)
 
     # ---- changing what runs ----
 
@@ -210,9 +219,12 @@ class DockerEngine:
         pins = self._images.pins(app, rendered, wanted)
         text = documents.redirected(rendered.document, pins, sources or {}, build=not services)
         secrets = documents.secret_values(text, rendered.env)
-        self._check_networks(app, documents.changed_networks(text, self._folder.kept(app)))
+        # What was tried last may have come as far as its networks, or not: both it and what ran count.
+        earlier = {before for before in (self._folder.ran(app), self._folder.kept(app)) if before}
+        changed = {name for before in earlier for name in documents.changed_networks(text, before)}
+        self._check_networks(app, changed)
         path = self._folder.keep(app, text)
-        self._remove_leftovers(app, folder)
+        left_over = self._remove_leftovers(app, folder)
 
         def up(names: Sequence[str], *, force: bool, build: bool = False) -> tuple[str, ...]:
             left = max(1.0, due - self._clock.monotonic())
@@ -229,13 +241,13 @@ class DockerEngine:
                     raise
                 up(stuck, force=True)
                 kept = up(services, force=force)
-            misnamed = sorted(
-                {seen.labels_of(c).get(SERVICE, "") for c in self._misnamed(app, folder, "running")}
-            )
-            if misnamed:
+            misnamed = self._misnamed(app, folder) if left_over else []
+            if running := [c for c in misnamed if c.get("State") == "running"]:
                 # An earlier `up` was ended after it had started the successor: only a re-creation gives it
                 # its name back, and without the name the next `up` would make a second one.
-                up(misnamed, force=True)
+                up(sorted({seen.labels_of(c).get(SERVICE, "") for c in running}), force=True)
+        if not services:
+            self._folder.note_ran(app, documents.networks(text))
         return kept
 
     def restart(self, app: str, containers: Sequence[str]) -> None:
@@ -369,25 +381,30 @@ class DockerEngine:
             self._events.ping()
             raise
 
-    def _misnamed(self, app: str, folder: str, state: str) -> list[Mapping[str, Any]]:
+    def _misnamed(self, app: str, folder: str) -> list[Mapping[str, Any]]:
         return [
             summary
             for summary in self._list([f"{PROJECT}={app}"])
-            if summary.get("State") == state
-            and seen.TEMPORARY.match(seen.name_of(summary))
+            if seen.TEMPORARY.match(seen.name_of(summary))
             and seen.is_in(seen.labels_of(summary).get(seen.FOLDER, ""), (folder,))
         ]
 
-    def _remove_leftovers(self, app: str, folder: str) -> None:
-        """An `up` that was ended left successors that never ran: the next would start and keep them."""
+    def _remove_leftovers(self, app: str, folder: str) -> bool:
+        """An `up` that was ended left successors that never ran: the next would start and keep them.
+
+        Answers whether there are others, which have run and have not got their names yet.
+        """
         from docker.errors import NotFound
 
-        for summary in self._misnamed(app, folder, "created"):
+        misnamed = self._misnamed(app, folder)
+        never_ran = [summary for summary in misnamed if summary.get("State") == "created"]
+        for summary in never_ran:
             with (
                 suppress(NotFound),
                 self._clients.borrow(f"cleaning up {app}", "ApplyFailed", missing=True) as api,
             ):
                 api.remove_container(summary["Id"], force=True)
+        return len(never_ran) < len(misnamed)
 
     def _stuck(self, app: str, folder: str, words: str) -> list[str]:
         """Services with a container that can never be started again: after a crash of its own the engine (20.10) may
@@ -416,7 +433,7 @@ class DockerEngine:
                 api.stop(one["Id"], timeout=seen.stop_timeout(one))
                 api.remove_container(one["Id"], force=True)
 
-    def _check_networks(self, app: str, networks: Sequence[str]) -> None:
+    def _check_networks(self, app: str, networks: Collection[str]) -> None:
         """A network that is made anew is first taken from under our containers; on which a stranger hangs, it then
         cannot be removed, and our app is down."""
         if not networks:

@@ -297,6 +297,11 @@ def changed_networks(document: str, before: str) -> tuple[str, ...]:
     return tuple(sorted(name for name, network in new.items() if old.get(name, network) != network))
 
 
+def networks(document: str) -> str:
+    """A document with nothing but the networks of this one."""
+    return json.dumps({"networks": _networks(document)}, sort_keys=True)
+
+
 def _networks(document: str) -> dict[str, object]:
     try:
         networks = json.loads(document).get("networks") or {}

@@ -142,7 +142,8 @@ class Hooks:
                 # First this, then the rest: while output waits for a reader, the engine tells no exit of
                 # any exec in that container.
                 stream.close()
-                # After a good end, too: what the script left in the background has no business there.
+                # After a good end, too: what the script left in the background has no business there, unless the script
+                # took the marker off it on purpose (docs/app-format.md).
                 self._end_all(container, marker)
             code = self._exit_code(exec_id)
         if end == "interrupted":

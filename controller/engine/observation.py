@@ -35,6 +35,11 @@ def labels_of(summary: Json) -> Mapping[str, str]:
     return summary.get("Labels") or {}
 
 
+def is_oneoff(labels: Mapping[str, str]) -> bool:
+    """Whether a container was run by hand, beside those of its service."""
+    return labels.get(ONEOFF) == "True"
+
+
 def name_of(summary: Json) -> str:
     """A container's own name in a list (its others are links)."""
     names = [str(name).lstrip("/") for name in summary.get("Names") or ()]
@@ -66,10 +71,10 @@ def container(inspected: Json, *, ended_by_itself: bool = False) -> Container:
         started_at=stamp(str(state.get("StartedAt") or "")),
         finished_at=stamp(str(state.get("FinishedAt") or "")),
         restarts=int(inspected.get("RestartCount") or 0),
-        networks=_networks(inspected),
+        networks=networks_of(inspected),
         shares_with=_shares_with(inspected.get("HostConfig") or {}),
         ended_by_itself=ended_by_itself,
-        oneoff=labels.get(ONEOFF) == "True",
+        oneoff=is_oneoff(labels),
     )
 
 
@@ -117,8 +122,9 @@ def at(message: Json) -> float:
     return nanoseconds / 1e9 if nanoseconds else float(message.get("time") or 0)
 
 
-def _networks(inspected: Json) -> tuple[str, ...]:
-    attached = (inspected.get("NetworkSettings") or {}).get("Networks") or {}
+def networks_of(container: Json) -> tuple[str, ...]:
+    """Ids of the networks of a container, in a list or inspected."""
+    attached = (container.get("NetworkSettings") or {}).get("Networks") or {}
     ids = (
         str((net or {}).get("NetworkID") or "") for name, net in attached.items() if name not in _PREDEFINED
     )

@@ -51,10 +51,24 @@ class WorkFolder:
         except OSError:
             return ""
 
+    def note_ran(self, app: str, document: str) -> None:
+        """This is what ran last, and not only what was tried. Where it cannot be written, what was tried counts."""
+        if self.ran(app) != document:
+            with suppress(AppError, OSError), self.temporary(document) as temporary:
+                temporary.replace(self._path / f"{app}.ran.json")
+
+    def ran(self, app: str) -> str:
+        """What `note_ran` noted last, or ""."""
+        try:
+            return (self._path / f"{app}.ran.json").read_text(encoding="utf-8")
+        except OSError:
+            return ""
+
     def forget(self, app: str) -> None:
         """Nothing of the app is left here."""
         with suppress(OSError):
-            (self._path / f"{app}.json").unlink(missing_ok=True)
+            for name in (f"{app}.json", f"{app}.ran.json"):
+                (self._path / name).unlink(missing_ok=True)
 
     def tidy(self) -> None:
         """Take away the temporary documents of processes that were killed: they hold secrets."""
@@ -101,7 +115,9 @@ class Renderer:
         self._lock = Lock()
         self._known: dict[str, OrderedDict[str, Rendered | _Refusal]] = {}
 
-    def render(self, app: Present, unchanged: Callable[[], bool] = lambda: True) -> Rendered:
+    def render(
+        self, app: Present, unchanged: Callable[[], bool] = lambda: True, *, hashed: bool = True
+    ) -> Rendered:
         """See `Engine.render`."""
         with self._lock:
             of_app = self._known.get(app.name, OrderedDict())
@@ -109,12 +125,15 @@ class Renderer:
             if known is not None:
                 of_app.move_to_end(app.revision)
         if isinstance(known, Rendered):
+            if hashed and not known.hashed:
+                known = self._with_hashes(app, known.document)
+                self._remember(app, known)
             return known
         if known is not None and self._clock.monotonic() < known.until:
             raise InputInvalid(known.reason, known.message)
         answer: Rendered | _Refusal
         try:
-            answer = self._render(app)
+            answer = self._render(app, hashed)
         except InputInvalid as error:
             answer = _Refusal(error.reason, str(error), self._clock.monotonic() + _BAD_FOR)
         if not unchanged():
@@ -130,24 +149,28 @@ class Renderer:
         with self._lock:
             self._known.pop(app, None)
 
-    def _render(self, app: Present) -> Rendered:
+    def _render(self, app: Present, hashed: bool) -> Rendered:
         env_file = Path(app.folder) / ".env"
-        # A path is no secret, and what is wrong with one cannot be said without it.
-        paths = {setting.name for setting in app.manifest.settings if setting.type == "path"}
-        secrets = tuple(value for key, value in app.env.items() if key not in paths and value != app.name)
         text = self._compose.config(
-            app.name, app.folder, app.compose_files, str(env_file) if env_file.is_file() else None, secrets
+            app.name,
+            app.folder,
+            app.compose_files,
+            str(env_file) if env_file.is_file() else None,
+            _secrets(app),
         )
-        try:
+        with _understanding():
             document = documents.complete(text, app.env)
             self._check_policy(document)
-            # Hashed is the document, not the files once more: they may have changed in between.
-            with self._folder.temporary(document) as path:
-                hashes = self._compose.hashes(app.name, app.folder, path, secrets)
+            if not hashed:
+                return documents.parse(app.name, app.revision, document, {})
+        return self._with_hashes(app, document)
+
+    def _with_hashes(self, app: Present, document: str) -> Rendered:
+        # Hashed is the document, not the files once more: they may have changed in between.
+        with self._folder.temporary(document) as path:
+            hashes = self._compose.hashes(app.name, app.folder, path, _secrets(app))
+        with _understanding():
             return documents.parse(app.name, app.revision, document, hashes)
-        except NOT_UNDERSTOOD as error:
-            kind = type(error).__name__
-            raise AppError("SourceInvalid", f"Compose's model is not understood ({kind}: {error})") from error
 
     def _check_policy(self, document: str) -> None:
         """The files were judged as they were read; this is what they came to in the end, and what is applied."""
@@ -165,6 +188,21 @@ class Renderer:
             of_app[app.revision] = value
             while len(of_app) > _KEPT:
                 of_app.popitem(last=False)
+
+
+def _secrets(app: Present) -> tuple[str, ...]:
+    # A path is no secret, and what is wrong with one cannot be said without it.
+    paths = {setting.name for setting in app.manifest.settings if setting.type == "path"}
+    return tuple(value for key, value in app.env.items() if key not in paths and value != app.name)
+
+
+@contextmanager
+def _understanding() -> Iterator[None]:
+    try:
+        yield
+    except NOT_UNDERSTOOD as error:
+        kind = type(error).__name__
+        raise AppError("SourceInvalid", f"Compose's model is not understood ({kind}: {error})") from error
 
 
 @contextmanager

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from controller.model.manifest import Manifest
+if (
+    TYPE_CHECKING
+):  # a command that only asks needs no manifests: what checks them costs it a quarter of its time
+    from controller.model.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,21 @@ LEAST_TRUST = Trust()
 
 
 @dataclass(frozen=True)
+class Stamp:
+    """How an app's inputs looked, by stats alone, when they were read. While they look the same, a reading would give
+    the same; what stats do not show (a write through a memory map), reading the inputs again does."""
+
+    digest: str
+    revision: str
+    inputs: tuple[str, ...]
+    """Names of what was read: what the revision is made of."""
+    paths: tuple[str, ...] = ()
+    """Absolute paths that count although not every app has them: it is over these, too."""
+    places: tuple[str, ...] = ()
+    """Absolute paths of folders and data that are mounted."""
+
+
+@dataclass(frozen=True)
 class Present:
     """An app that is there, whole and valid as far as its files alone can tell."""
 
@@ -63,6 +82,8 @@ class Present:
     warnings: tuple[str, ...] = ()
     quiet: float = 1e9
     """Seconds since the newest input changed."""
+    newest: str = ""
+    """What changed then: a path in the folder, for people."""
     mounted: Mapping[str, str] = field(default_factory=dict)
     """Absolute path to `sha256:` digest of each regular file in the app's folder that a service mounts
     read-only (`configs` and `secrets` made of files among them). They are inputs; no config hash covers them."""
@@ -70,6 +91,8 @@ class Present:
     """Of the folder itself (device and inode): a renamed folder keeps it."""
     reaches: tuple[str, ...] = ()
     """What of the host its containers or Compose reach, as far as the files tell: nothing is wrong with it."""
+    stamp: Stamp | None = None
+    """None when the files alone do not decide, or were written so shortly ago that their stats do not tell."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +107,7 @@ class Invalid:
     """`SourceInvalid`; `Incomplete` when a named file is not there (yet); `PolicyDenied` when it asks for what no app
     may; `UntrustedPath` when others can write what is acted on as root."""
     quiet: float = 1e9
+    newest: str = ""
     identity: str = ""
 
     @property
@@ -105,6 +129,8 @@ class Unreadable:
 
     name: str
     message: str
+    kept_by_other: bool = False
+    """Another Homeport keeps the tree that is there now: what runs is its business, and nothing is repaired either."""
 
 
 Desired = Present | Invalid | Absent | Unreadable
@@ -117,5 +143,6 @@ class Census:
     names: frozenset[str] = frozenset()
     lost: str = ""
     """Why the root cannot be trusted; empty when it can."""
+    root: str = ""
     ignored: Mapping[str, str] = field(default_factory=dict)
     """Entries of the root that are not apps, with the rule that says so (dot names are not listed)."""

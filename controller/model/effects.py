@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar
 
-from controller.model.desired import Census, Desired, Present
+from controller.model.desired import Census, Desired, Present, Stamp
 from controller.model.errors import HomeportError
 from controller.model.facts import SAID
 from controller.model.observed import ExecResult, Observed, Rendered
-from controller.model.ports import Clock, Engine, Listener, Requeue, Store, Tree
+from controller.model.ports import Clock, Engine, Listener, Requeue, Store, Survey, Tree
 from controller.model.record import Event, Record
 
 T = TypeVar("T")
@@ -107,6 +107,45 @@ class TakeCensus(Effect[Census]):
 
     def perform(self, host: Host) -> Census:
         return host.tree.census()
+
+
+@dataclass(frozen=True)
+class FindUnchanged(Effect["frozenset[str]"]):
+    """Which apps' inputs look as they did."""
+
+    stamps: Mapping[str, Stamp]
+    reread: bool
+
+    def perform(self, host: Host) -> frozenset[str]:
+        return host.tree.unchanged(self.stamps, reread=self.reread)
+
+
+@dataclass(frozen=True)
+class Doubt(Effect[None]):
+    """Have the files of these apps read at their next load, whatever their stats say."""
+
+    apps: frozenset[str]
+
+    def perform(self, host: Host) -> None:
+        host.tree.doubt(self.apps)
+
+
+@dataclass(frozen=True)
+class TakeSurvey(Effect[Survey]):
+    """What there is of all apps on the engine, by one list."""
+
+    volumes: bool
+
+    def perform(self, host: Host) -> Survey:
+        return host.engine.survey(volumes=self.volumes)
+
+
+@dataclass(frozen=True)
+class FindSaid(Effect["frozenset[str]"]):
+    """The apps of which a person said something that is still to be done, or holds."""
+
+    def perform(self, host: Host) -> frozenset[str]:
+        return frozenset(app for said in SAID for app in host.store.facts(said))
 
 
 @dataclass(frozen=True)
@@ -254,9 +293,10 @@ class Render(Effect[Rendered]):
     """What an app's files mean to the engine."""
 
     app: Present
+    hashed: bool
 
     def perform(self, host: Host) -> Rendered:
-        rendered = host.engine.render(self.app, lambda: self._is_unchanged(host))
+        rendered = host.engine.render(self.app, lambda: self._is_unchanged(host), hashed=self.hashed)
         return replace(rendered, env=self.app.env)
 
     def _is_unchanged(self, host: Host) -> bool:

@@ -25,6 +25,7 @@ class Service:
 
     name: str
     config_hash: str
+    """"" where it was not asked for: what an apply gives is on record afterwards."""
     image: str
     scale: int = 1
     restart: str = "no"
@@ -60,6 +61,11 @@ class Rendered:
     """The app's `.env` that it was rendered with. Secret-bearing."""
     own_volumes: tuple[str, ...] = ()
     """Full names of the volumes that applying it creates."""
+
+    @property
+    def hashed(self) -> bool:
+        """Whether the services have their hashes."""
+        return all(service.config_hash for service in self.services)
 
     def service(self, name: str) -> Service | None:
         """The service of that name, or None."""
@@ -139,9 +145,8 @@ class ExecResult:
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """Which engine answers."""
+    """Which engine answers, and which Compose there is."""
 
-    id: str
     version: str
     compose: str = ""
 

@@ -6,11 +6,11 @@ contract tests. No other module of the project touches files, time, sqlite3, doc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from controller.model.desired import Census, Desired, Present
+from controller.model.desired import Census, Desired, Present, Stamp
 from controller.model.observed import EngineEvent, EngineInfo, ExecResult, MountedFile, Observed, Rendered
 from controller.model.record import Event, Record
 
@@ -31,6 +31,12 @@ class Tree(Protocol):
 
     def load(self, app: str) -> Desired:
         """One app's desired state, read afresh. Never raises for what is wrong with the folder."""
+
+    def unchanged(self, stamps: Mapping[str, Stamp], *, reread: bool) -> frozenset[str]:
+        """Of these apps those whose inputs look as they did, by stats alone; with `reread` also by their content."""
+
+    def doubt(self, apps: Iterable[str]) -> None:
+        """Read every file of these apps again at their next load, whatever their stats say."""
 
     def seed_env(self, app: Present) -> tuple[str, ...]:
         """Make `.env` from `.env.example` and the settings' defaults, or append what is new in it.
@@ -73,10 +79,16 @@ class Engine(Protocol):
     service stops in the middle; other failures are `AppError`s with a reason for the status.
     """
 
-    def info(self) -> EngineInfo: ...
+    def info(self) -> EngineInfo:
+        """Which engine and which Compose. May start a child process."""
 
-    def render(self, app: Present, unchanged: Callable[[], bool] = ...) -> Rendered:
+    def version(self) -> str:
+        """Of the engine; starts no child process."""
+
+    def render(self, app: Present, unchanged: Callable[[], bool] = ..., *, hashed: bool = True) -> Rendered:
         """What these files mean; cached by revision. Raises `InputInvalid("SourceInvalid", …)`.
+
+        `hashed`: with the services' config hashes, which are asked for only where there is something to compare with.
 
         `unchanged` is asked after the files were read: whether they still are that revision. If not, nothing is cached
         and `Superseded` is raised.
@@ -151,11 +163,22 @@ class Engine(Protocol):
         """What happens from now on; ends when the stream breaks. The first item is yielded at once
         (action `connected`), so that the caller knows when looking afresh misses nothing."""
 
-    def containers(self) -> Mapping[str, tuple[str, ...]]:
-        """All compose projects on the engine: project name to working directories."""
+    def survey(self, *, volumes: bool) -> Survey:
+        """All that there is, by one list however many apps there are. `volumes`: these as well, by one more."""
 
     def interrupt(self, grace: float) -> None:
         """The service stops: running children get `grace` seconds, then are ended; hooks at once."""
+
+
+class Survey(Protocol):
+    """One list of all containers."""
+
+    def projects(self) -> Mapping[str, tuple[str, ...]]:
+        """All compose projects: project name to working directories."""
+
+    def shows(self, app: str, observed: Observed, since: datetime) -> bool:
+        """Whether the app's containers and volumes are surely as they were observed: the same ones, each in its state
+        since the same time, in the same health, on the same networks. They were known to be so at the moment `since`."""
 
 
 class Store(Protocol):

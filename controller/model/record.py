@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from controller.model.desired import Stamp
+from controller.model.observed import Observed
+
 ConditionStatus = Literal["True", "False", "Unknown"]
 
 
@@ -108,6 +111,21 @@ class LedgerEntry:
 
 
 @dataclass(frozen=True)
+class Rest:
+    """What a look stood on that found an app Ready and nothing to wait for: while all of it is the same, another look
+    finds the same."""
+
+    stamp: Stamp
+    observed: Observed
+    providers: Mapping[str, str]
+    """Provider to what counted of its record."""
+    rules: str
+    """Digest of the settings by which it was judged."""
+    at: datetime
+    """Observed then, or a moment later."""
+
+
+@dataclass(frozen=True)
 class Record:
     """All that is remembered of one app. Lose it and the app goes on running and is found again."""
 
@@ -176,6 +194,8 @@ class Record:
     last_error: str | None = None
     last_reconcile: datetime | None = None
     last_change: datetime | None = None
+    rest: Rest | None = None
+    """Since its last look there was nothing to do and nothing to wait for; None while there is."""
 
     def condition(self, kind: str) -> Condition | None:
         """The condition of that type, or None (which means Unknown)."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 
 from controller.model.observed import Observed
 from controller.planner.health import is_leftover
@@ -32,6 +33,8 @@ class Provider:
     """Id of the container in which hooks run, or ""."""
     no_container: str = ""
     """Why there is none."""
+    noticed: str = ""
+    """Digest of what counted of its record: whoever looks at it again when that changes."""
 
 
 @dataclass(frozen=True)
@@ -75,20 +78,24 @@ def find_cycle(name: str, requires: Mapping[str, Iterable[str]]) -> tuple[str, .
 
 def order(requires: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
     """Providers before consumers, alphabetical among equals; members of a cycle come last, by name."""
-    left = {
+    waits_for = {
         name: {p for p in providers if p in requires and p != name} for name, providers in requires.items()
     }
+    awaited_by: dict[str, list[str]] = {}
+    for name, providers in waits_for.items():
+        for provider in providers:
+            awaited_by.setdefault(provider, []).append(name)
+    free = [name for name, providers in waits_for.items() if not providers]
+    heapify(free)
     done: list[str] = []
-    while left:
-        free = sorted(name for name, providers in left.items() if not providers)
-        # In a cycle nobody is free: take all that is left, so that each can say so on its own status.
-        taken = free[:1] or sorted(left)
-        done.extend(taken)
-        for name in taken:
-            del left[name]
-        for providers in left.values():
-            providers.difference_update(taken)
-    return tuple(done)
+    while free:
+        done.append(name := heappop(free))
+        for consumer in awaited_by.get(name, ()):
+            waits_for[consumer].discard(name)
+            if not waits_for[consumer]:
+                heappush(free, consumer)
+    # In a cycle nobody is free: each can say so on its own status.
+    return (*done, *sorted(waits_for.keys() - done))
 
 
 def choose_container(app: str, exec_service: str | None, observed: Observed) -> tuple[str, str]:

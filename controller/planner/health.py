@@ -127,14 +127,10 @@ def _service_faults(
     if len(containers) < service.scale:
         found = f"{len(containers)} of {service.scale} containers" if containers else "no container"
         return [Fault(service.name, "missing", f"service {service.name}: {found}")]
-    if len(containers) > service.scale:
-        return [
-            Fault(
-                service.name,
-                "surplus",
-                f"service {service.name}: {len(containers)} containers, {service.scale} wanted",
-            )
-        ]
+    running = [c for c in observed.of(service.name) if is_leftover(c) and c.state == "running"]
+    if len(containers) + len(running) > service.scale:
+        found = f"{len(containers) + len(running)} containers, {service.scale} wanted"
+        return [Fault(service.name, "surplus", f"service {service.name}: {found}")]
     faults = []
     for container in containers:
         fault = _difference(service, container, applied, observed) or _state_fault(

@@ -5,6 +5,7 @@ Changes the record of the run at most, never the world. What follows from what i
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from controller.model import effects as fx
 from controller.model.desired import Absent, Present
 from controller.model.effects import Run, ask
 from controller.model.observed import Container, Observed, Rendered
-from controller.model.record import LedgerEntry, Record, Target, is_file
+from controller.model.record import AppliedService, LedgerEntry, Record, Target, is_file
 from controller.planner.gates import Provider, choose_container
 from controller.planner.health import Fault, find_faults, incarnation_of, is_leftover, job_done, started
 from controller.planner.judge import is_unproven, unexpected_ends
@@ -69,6 +70,7 @@ def look_at_provider(name: str, now: datetime, stable_after: float) -> Run[Provi
         volumes=",".join(f"{volume}@{created}" for volume, created in sorted(observed.volumes.items())),
         container=container,
         no_container=no_container,
+        noticed=noticed_of(record),
     )
 
 
@@ -83,6 +85,18 @@ def why_not_ready(record: Record) -> str:
     if word == "Waiting":
         return f"it {ready.message}"
     return f"it is {word} ({ready.reason})"
+
+
+def noticed_of(record: Record) -> str:
+    """A digest of `seen_by_consumers`."""
+    return hashlib.blake2b(repr(seen_by_consumers(record)).encode(), digest_size=16).hexdigest()
+
+
+def seen_by_consumers(record: Record) -> tuple[object, ...]:
+    """What of an app's record those that require it look at: they look again when it changes."""
+    seen = record.available, record.incarnation, record.requires, record.revision, record.stopped
+    unstable = record.unstable_since is not None
+    return *seen, unstable, why_not_ready(record)
 
 
 # -- mounts -------------------------------------------------------------------------------------------
@@ -225,6 +239,18 @@ def last_words(work: Work, faults: tuple[Fault, ...], message: str, rendered: Re
             if lines:
                 message += f"; {fault.service} said last: {' | '.join(lines)}"
     return message
+
+
+def desired_services(rendered: Rendered, applied: Mapping[str, AppliedService]) -> dict[str, dict[str, str]]:
+    """For the status: each service of the model. `applied`: what an apply of it gave; its hashes, where none was asked
+    for before there was one."""
+    return {
+        s.name: {
+            "configHash": s.config_hash or (applied[s.name].config_hash if s.name in applied else ""),
+            "image": s.image,
+        }
+        for s in rendered.services
+    }
 
 
 def observed_services(observed: Observed) -> dict[str, dict[str, object]]:

@@ -6,18 +6,19 @@ what is due is decided by the planner, how it is done is in `steps`, what a stat
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from controller.model import effects as fx
-from controller.model.desired import Absent, Invalid, Present
+from controller.model.desired import Absent, Invalid, Present, Unreadable
 from controller.model.effects import Run, ask
 from controller.model.errors import AppError, EngineUnreachable, InputInvalid, Interrupted, Superseded
-from controller.model.facts import APPROVED, ENGINE_STRANGE, REMOVE
+from controller.model.facts import APPROVED, ENGINE_TROUBLE, REMOVE
 from controller.model.observed import Rendered
 from controller.model.plan import Action, Plan, Result
-from controller.model.record import Record, Target, Verdict
+from controller.model.record import Record, Rest, Target, Verdict
 from controller.planner.gates import find_closed
 from controller.planner.health import Fault, incarnation_of
 from controller.planner.judge import Judgement, Times, crash_loops, died_young, judge
@@ -25,6 +26,7 @@ from controller.planner.plan import View, plan, plan_stop
 from controller.reconciler import looking, recovery, wishes
 from controller.reconciler.looking import Providers
 from controller.reconciler.removing import find_orphan, reconcile_absent
+from controller.reconciler.rest import look_at_all, rest_of
 from controller.reconciler.steps import ActionFailed, execute, health_timeout
 from controller.reconciler.wanted import Wanted
 from controller.reconciler.work import Blocked, Memory, Policy, Work
@@ -42,10 +44,16 @@ ENGINE_RETRY = 5.0
 class Reconciler:
     """Makes runs. Holds the policy and the memory; all else is asked for."""
 
-    def __init__(self, policy: Policy, memory: Memory | None = None) -> None:
+    def __init__(self, policy: Policy, memory: Memory | None = None, other_rules: str = "") -> None:
+        """`other_rules`: changes with everything beside the policy by which apps are judged."""
         self.policy = policy
+        self._rules = hashlib.blake2b(f"{policy} {other_rules}".encode(), digest_size=16).hexdigest()
         self.memory = memory or Memory()
         self.wanted = Wanted(self.policy, self.memory)
+
+    def look_at_all(self, *, reread: bool) -> Run[tuple[str, ...]]:
+        """See `rest.look_at_all`."""
+        return look_at_all(self.memory, self._rules, reread=reread)
 
     def run(self, name: str, *, dry_run: bool = False) -> Run[Result]:
         """Reconcile one app. Never raises for what is wrong with the app; `StateUnusable` passes through.
@@ -53,10 +61,10 @@ class Reconciler:
         With `dry_run` no effect that changes anything is asked for, and the result holds what would be done.
         """
         try:
-            strange = yield from ask(fx.ReadFact(ENGINE_STRANGE))
-            if strange is not None and not dry_run:
-                raise EngineUnreachable(strange)
-            return (yield from self._run(name, dry_run))
+            trouble = yield from ask(fx.ReadFact(ENGINE_TROUBLE))
+            if trouble is not None and not dry_run:
+                raise EngineUnreachable(trouble)
+            result = yield from self._run(name, dry_run)
         except EngineUnreachable:
             # When it is back everything is queued; this is for a single call that was lost.
             return Result("Unknown", after=ENGINE_RETRY, parked=True)
@@ -65,35 +73,39 @@ class Reconciler:
         except Interrupted:
             # The service stops; the record is as the last finished step left it.
             return Result("Progressing", pending=True)
+        if not dry_run and not result.pending:
+            self.memory.note_run(name)
+        return result
 
     def _run(self, name: str, dry_run: bool) -> Run[Result]:
         moment = yield from ask(fx.ReadClock())
         known = yield from ask(fx.ReadRecord(name))
         desired = yield from ask(fx.Load(name))
+        if isinstance(desired, Unreadable) and desired.kept_by_other:
+            return (yield from self._leave_to_other(name, moment, known, desired, dry_run))
         by_command = (yield from ask(fx.ReadFact(REMOVE + name))) is not None
         held: Blocked | None = None
         if isinstance(desired, Absent) or by_command:
             if known is None and isinstance(desired, Absent):
                 return (yield from find_orphan(name, moment, self.memory, dry_run))
-            gone = known or Record(
-                name, folder=desired.folder if isinstance(desired, Present | Invalid) else ""
+            gone = (
+                replace(known, rest=None)
+                if known
+                else Record(name, folder=desired.folder if isinstance(desired, Present | Invalid) else "")
             )
             outcome = yield from reconcile_absent(gone, desired, moment, self.policy, self.memory, dry_run)
             if isinstance(outcome, Result):
                 return outcome
             held = outcome
         before = known or Record(name)
-        work = Work(name, moment, before, _not_from_the_future(before, moment.now), desired)
-        if not dry_run and self.memory.take_leap(name, moment) and known is not None:
-            work.record = _begun_anew(work.record, moment.now)
-            # At once: an engine that is not awake yet would end the run, and the leap is noted once.
-            yield from ask(fx.SaveRecord(work.record))
+        awake = replace(_not_from_the_future(before, moment.now), rest=None)
+        work = Work(name, moment, before, awake, desired)
+        if not dry_run:
+            yield from self._note_leap(work, known)
         if held is None:
-            self.memory.note_back(name)
-            if not dry_run and (known is None or last_word(before) in _GONE):
-                yield from ask(fx.WriteFact(APPROVED + name))
+            yield from self._note_back(work, dry_run)
         if not dry_run and (left := self.wanted.unsettled(work)) > 0:
-            return Result(last_word(before), after=min(left, 1.0) + 0.005, pending=True)
+            return (yield from self._wait_until_settled(work, left, told=held is None))
         if not dry_run and self.memory.take_forced(name):
             self.memory.retry_now(name)
         yield from self._take_in(work, dry_run)
@@ -110,7 +122,9 @@ class Reconciler:
         looking.remember_completed(work, rendered)
         if rendered is not None and blocked is None:
             volumes = tuple(sorted({*work.record.own_volumes, *rendered.own_volumes}))
-            services = _desired_services(rendered)
+            target = work.record.target
+            applied = target.services if target and target.revision == rendered.revision else {}
+            services = looking.desired_services(rendered, applied)
             work.record = replace(work.record, desired_services=services, own_volumes=volumes)
             yield from self.wanted.advance(work, rendered, dry_run)
         yield from looking.look_at_mounts(work, rendered)
@@ -121,6 +135,34 @@ class Reconciler:
             told = yield from self._remarks(work, blocked, rendered)
             return Result(last_word(work.record), (*steps.actions, *told))
         return (yield from self._converge(work, steps, blocked, rendered, providers))
+
+    def _wait_until_settled(self, work: Work, left: float, *, told: bool) -> Run[Result]:
+        if told:
+            yield from self.wanted.say_still_changing(work)
+        return Result(last_word(work.record), after=min(left, 1.0) + 0.005, pending=True)
+
+    def _note_back(self, work: Work, dry_run: bool) -> Run[None]:
+        """Its folder is there: that somebody let its removal go is of no use any more."""
+        self.memory.note_back(work.name)
+        if not dry_run and (work.before.generation == 0 or last_word(work.before) in _GONE):
+            yield from ask(fx.WriteFact(APPROVED + work.name))
+
+    def _note_leap(self, work: Work, known: Record | None) -> Run[None]:
+        if self.memory.take_leap(work.name, work.moment) and known is not None:
+            work.record = _begun_anew(work.record, work.moment.now)
+            # At once: an engine that is not awake yet would end the run, and the leap is noted once.
+            yield from ask(fx.SaveRecord(work.record))
+
+    def _leave_to_other(
+        self, name: str, moment: fx.Moment, known: Record | None, desired: Unreadable, dry_run: bool
+    ) -> Run[Result]:
+        """Another Homeport keeps the tree: not even what runs is repaired, for it may be what that one started."""
+        if known is None or dry_run:
+            return Result("Unknown")
+        work = Work(name, moment, known, replace(known, rest=None), desired)
+        yield from work.observe()
+        yield from self._finish(work, Verdict("Unknown", "SourceUnavailable", desired.message))
+        return Result("Unknown")
 
     # -- what is wanted and what there is -------------------------------------------------------------
 
@@ -254,7 +296,8 @@ class Reconciler:
                     work, Verdict("Progressing", "Progressing", f"{done}; it goes on at once")
                 )
                 return Result("Progressing", tuple(work.done), pending=True)
-            yield from work.observe()
+            if not (work.done and work.done[-1].kind in _LOOKED_AT):
+                yield from work.observe()
         yield from wishes.fulfilled(work)
         return (yield from self._judge(work, blocked, rendered, providers))
 
@@ -312,7 +355,8 @@ class Reconciler:
             return (yield from self._retry_later(work, verdict, providers))
         if judgement.settled and target is not None:
             yield from recovery.settle(work)
-        yield from self._finish(work, verdict, blocked)
+        rest = rest_of(work, judgement, providers, self._rules) if blocked is None else None
+        yield from self._finish(work, verdict, blocked, rest)
         if judgement.settled:
             yield from ask(fx.ResetBackoff(work.name))
         told_actions = () if blocked is None else (blocked.action(work.name),)
@@ -340,13 +384,14 @@ class Reconciler:
                 blocked.word not in _OF_NO_USE
                 or blocked.reason == "NameConflict"
                 or target is None
-                or target.good
+                or (target.good and work.record.unstable_since is None)
             ):
                 return judgement
-            # The files are of no use, and what was applied last was never good: it is watched until it is, or fails.
+            # The files are of no use, and what was applied last was never good, or is not stable again yet, which others wait
+            # for: it is watched until it is, or fails.
             behind = self._judge_target(work, target, faults, closed, awaits=False)
             after = blocked.after or behind.after or (LOOK_AGAIN if behind.failed else None)
-            return replace(judgement, after=after, given_up=behind.given_up)
+            return replace(judgement, after=after, given_up=behind.given_up, settled=behind.settled)
         if target is None:
             verdict = Verdict("Progressing", "Progressing", "nothing was applied yet")
             return Judgement(verdict, after=1.0, pending=True)
@@ -459,12 +504,15 @@ class Reconciler:
 
     # -- what is remembered ---------------------------------------------------------------------------
 
-    def _finish(self, work: Work, verdict: Verdict, blocked: Blocked | None = None) -> Run[None]:
+    def _finish(
+        self, work: Work, verdict: Verdict, blocked: Blocked | None = None, rest: Rest | None = None
+    ) -> Run[None]:
         """A run that did not fail: no retry is open, and a change that a person would see is told once."""
         good = work.record.target is not None and work.record.target.good
         still_trying = verdict.word == "Progressing" or (verdict.word != "Waiting" and not good)
         retries = work.record.retries if still_trying else 0
-        work.record = self._concluded(replace(work.record, retries=retries, next_try=None), work, verdict)
+        concluded = self._concluded(replace(work.record, retries=retries, next_try=None), work, verdict)
+        work.record = replace(concluded, rest=rest)
         told = self._was_told(work)
         if verdict.word in _TOLD and (work.done or not told):
             name, level = _TOLD[verdict.word]
@@ -491,7 +539,7 @@ class Reconciler:
         if replace(record, last_reconcile=work.before.last_reconcile) == work.before and not work.done:
             return
         yield from work.save()
-        if _seen_by_consumers(record) != _seen_by_consumers(work.before):
+        if looking.seen_by_consumers(record) != looking.seen_by_consumers(work.before):
             for consumer in (yield from ask(fx.ReadRecords())):
                 if work.name in consumer.requires:
                     yield from ask(fx.Enqueue(consumer.name))
@@ -502,6 +550,9 @@ class Reconciler:
 
 _OF_NO_USE = ("Invalid", "NeedsConfiguration", "Waiting")
 """Words of files that cannot be applied as they are, or not yet: behind them what was applied last is watched."""
+
+_LOOKED_AT = ("compose_up", "rollback", "restart")
+"""Kinds of actions that end with a look at what they gave."""
 
 _GONE = ("Held", "RemovalBlocked", "Removing", "Orphaned")
 """Words of an app whose folder was gone."""
@@ -553,16 +604,6 @@ def _begun_anew(record: Record, now: datetime) -> Record:
     )
 
 
-def _seen_by_consumers(record: Record) -> tuple[object, ...]:
-    seen = record.available, record.incarnation, record.requires, record.revision, record.stopped
-    unstable = record.unstable_since is not None
-    return *seen, unstable, looking.why_not_ready(record)
-
-
 def _only_repairs(steps: Plan) -> bool:
     """Whether nothing is started but single services of what was applied."""
     return not any(action.starts_all for action in steps.actions)
-
-
-def _desired_services(rendered: Rendered) -> dict[str, dict[str, str]]:
-    return {s.name: {"configHash": s.config_hash, "image": s.image} for s in rendered.services}

@@ -22,7 +22,8 @@ from controller.model.record import AppliedService, LedgerEntry, Target, Verdict
 from controller.planner import hooks
 from controller.planner.gates import Provider
 from controller.planner.health import is_leftover, owner_of, started
-from controller.reconciler.looking import files_changed, mounted_now, note_started
+from controller.planner.plan import has_hash
+from controller.reconciler.looking import desired_services, files_changed, mounted_now, note_started
 from controller.reconciler.wishes import PULLED
 from controller.reconciler.work import Policy, Work
 from controller.status.history import images_of, remember
@@ -228,9 +229,12 @@ def _seed(work: Work) -> Run[str]:
 def _own_write(work: Work, write: fx.Effect[tuple[str, ...]]) -> Run[tuple[str, ...]]:
     """Our own write is no new generation (I13): its digest replaces the one on record.
 
-    Said before it is done, so that a crash in between does not make a person's edit of it either.
+    Said before it is done, so that a crash in between does not make a person's edit of it either. Unless a person
+    has edited the app since this run read it (a hook may take minutes): then the next run finds a new generation.
     """
-    work.record = replace(work.record, own_write=True)
+    found = yield from ask(fx.Load(work.name))
+    edited = not isinstance(found, Present | Invalid) or found.revision != work.record.revision
+    work.record = replace(work.record, own_write=not edited)
     yield from work.save()
     try:
         keys = yield from ask(write)
@@ -242,7 +246,8 @@ def _own_write(work: Work, write: fx.Effect[tuple[str, ...]]) -> Run[tuple[str, 
     work.record = replace(work.record, own_write=False)
     if isinstance(desired, Present | Invalid):
         work.desired = desired
-        work.record = replace(work.record, revision=desired.revision)
+        if not edited:
+            work.record = replace(work.record, revision=desired.revision)
     yield from work.save()
     return keys
 
@@ -361,6 +366,8 @@ def _apply(
     else:
         target = _new_target(work, rendered, applied, back_to)
         work.record = replace(remember(work.record, target), started_at=now, unstable_since=None, applying="")
+        if back_to is None:
+            work.record = replace(work.record, desired_services=desired_services(rendered, applied))
         _note_providers(work, providers)
     yield from work.save()
 
@@ -378,7 +385,8 @@ def _pins(work: Work, rendered: Rendered, action: Action) -> dict[str, str]:
         service.name
         for service in rendered.services
         if (old := target.services.get(service.name)) is not None
-        and (old.image, old.config_hash) == (service.image, service.config_hash)
+        and old.image == service.image
+        and has_hash(service, old)
         and not service.is_built
         and service.name not in work.wishes.moved
     }
@@ -444,7 +452,7 @@ def _applied(
         kept = old if old is not None and running and old.started == running else None
         same_containers = old is not None and running and _containers(old.started) == _containers(running)
         applied[service.name] = AppliedService(
-            first.config_hash if first else service.config_hash,
+            first.config_hash if first else service.config_hash or (old.config_hash if old else ""),
             service.image,
             tuple(sorted({c.image_id for c in containers})),
             first.networks if first else (),

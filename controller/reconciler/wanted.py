@@ -13,7 +13,7 @@ from controller.model.desired import Invalid, Present, Unreadable
 from controller.model.effects import Run, ask
 from controller.model.errors import AppError, InputInvalid
 from controller.model.observed import Rendered
-from controller.model.record import Record
+from controller.model.record import Record, Verdict
 from controller.planner import hooks
 from controller.planner.gates import find_closed, find_cycle
 from controller.planner.plan import View, plan
@@ -22,7 +22,10 @@ from controller.reconciler.looking import Providers
 from controller.reconciler.steps import keep_inputs
 from controller.reconciler.work import Blocked, Memory, Policy, Work
 from controller.status.history import remember
+from controller.status.transition import transition
 
+STILL_CHANGING = 5.0
+"""Seconds beyond the quiet period after which it is said that files do not come to rest."""
 SETTLE_CAP = 10.0
 """Seconds after which an edit is acted on although its files still change."""
 
@@ -73,6 +76,7 @@ class Wanted:
         desired, name = work.desired, work.name
         if not isinstance(desired, Present | Invalid) or desired.revision == work.before.revision:
             self.memory.unsettled.pop(name, None)
+            self._note_settled(work)
             return 0.0
         new = work.before.target is None and (
             work.before.generation == 0 or work.before.reason == "Incomplete"
@@ -81,10 +85,41 @@ class Wanted:
         # A file that never comes to rest must not starve an app; a folder being copied may take its time.
         starved = not new and work.moment.monotonic - since > SETTLE_CAP
         left = (self.policy.settle_new if new else self.policy.settle) - desired.quiet
+        if left <= 0:
+            self._note_settled(work)
+        else:
+            self.memory.still_changing.setdefault(name, (since, ""))
         if left <= 0 or starved:
             self.memory.unsettled.pop(name, None)
             return 0.0
         return left
+
+    def say_still_changing(self, work: Work) -> Run[None]:
+        """Files that never come to rest are waited for, and a person is told which ones: once, in the log and in the status."""
+        desired = work.desired
+        since, said = self.memory.still_changing.get(work.name, (work.moment.monotonic, ""))
+        settle = self.policy.settle if work.before.generation else self.policy.settle_new
+        if (
+            not isinstance(desired, Present | Invalid)
+            or work.moment.monotonic - since <= settle + STILL_CHANGING
+        ):
+            return
+        if not said:
+            said = f"its files do not come to rest ({desired.newest or 'the folder'} changed last); they are taken in when "
+            said += f"nothing of them has changed for {settle:g} s"
+            yield from work.tell("app.unsettled", said, "warning", file=desired.newest)
+            self.memory.still_changing[work.name] = since, said
+        if work.before.stopped or work.before.suspended or work.before.suspended_by_manifest:
+            return  # it says so, and nothing of it is awaited
+        record = replace(work.record, folder=work.record.folder or desired.folder)
+        work.record = transition(record, Verdict("Progressing", "Progressing", said), work.moment.now)
+        if replace(work.record, last_reconcile=work.before.last_reconcile) != work.before:
+            yield from work.save()
+
+    def _note_settled(self, work: Work) -> None:
+        _, said = self.memory.still_changing.pop(work.name, (0.0, ""))
+        if said:
+            work.news.append(work.event("app.settled", "its files have come to rest"))
 
     def _shrinks(self, work: Work, rendered: Rendered | None) -> Blocked | None:
         """A service that disappears from the files is removed only after the removal quiet period: half a save
@@ -247,7 +282,8 @@ class Wanted:
             kept = yield from ask(fx.ReadModel(work.name, target.revision))
             if kept is not None:
                 return kept
-        return (yield from ask(fx.Render(work.desired)))
+        # Before anything was applied there is nothing to compare hashes with.
+        return (yield from ask(fx.Render(work.desired, hashed=target is not None)))
 
 
 def _unusable(work: Work) -> Blocked | None:

@@ -6,8 +6,9 @@ Values and small holders only; the steps that use them are in the modules beside
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from controller.model import effects as fx
 from controller.model.desired import Desired
@@ -45,7 +46,7 @@ class Policy:
 class Memory:
     """What is remembered between runs of this process and need not outlive it. Monotonic seconds.
 
-    One for all apps. `not_before`, `failed_against`, `unsettled` and `shrinking` of an app are touched only by
+    One for all apps. `not_before`, `failed_against`, `unsettled`, `still_changing` and `shrinking` of an app are touched only by
     the one run that it has at a time; `_lock` guards the others, which any thread may touch.
     """
 
@@ -54,9 +55,15 @@ class Memory:
     failed_against: dict[str, str] = field(default_factory=dict)
     """What the failed try was made against; anything else is tried at once."""
     unsettled: dict[str, float] = field(default_factory=dict)
+    still_changing: dict[str, tuple[float, str]] = field(default_factory=dict)
+    """Since when the files of an app have not come to rest, and what was said of that, once it was."""
     shrinking: dict[str, tuple[str, float]] = field(default_factory=dict)
     """A revision in which a service is missing, and when it was first seen."""
+    all_looked_at: datetime | None = None
+    """When all apps were looked at last: what rests was known to be as it is then."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _all_seen_at: datetime | None = None
+    _unseen: set[str] = field(default_factory=set)
     _forced: set[str] = field(default_factory=set)
     _lifted: set[str] = field(default_factory=set)
     _orphans: dict[str, str] = field(default_factory=dict)
@@ -66,6 +73,43 @@ class Memory:
     """Wall clock less monotonic clock, when that was last read."""
     _leaps: int = 0
     _leaps_seen: dict[str, int] = field(default_factory=dict)
+
+    def minds(self, app: str) -> bool:
+        """Whether the next look has something to do with the app that only this process knows of."""
+        with self._lock:
+            if any(app in apps for apps in (self._forced, self._lifted, self._missing, self._unseen)):
+                return True
+        return app in self.not_before or app in self.unsettled or app in self.shrinking
+
+    def note_look(self, now: datetime, restless: Collection[str]) -> None:
+        """All apps were looked at, and are at rest but for these: each of them counts as not seen until a run has."""
+        with self._lock:
+            self._all_seen_at = self._seen_at()
+            self.all_looked_at, self._unseen = now, set(restless)
+
+    def all_seen_at(self) -> datetime | None:
+        """When all apps were looked at, and those that were not at rest then have been seen by a run since."""
+        with self._lock:
+            return self._seen_at()
+
+    def _seen_at(self) -> datetime | None:
+        return self._all_seen_at if self._unseen else self.all_looked_at
+
+    def note_run(self, app: str) -> None:
+        """A run has seen all of it."""
+        with self._lock:
+            self._unseen.discard(app)
+
+    def note_time(self, moment: Moment) -> None:
+        """Nobody may have to run for days: a clock that is slewed meanwhile has not leaped."""
+        with self._lock:
+            self._note_time(moment)
+
+    def _note_time(self, moment: Moment) -> None:
+        offset = moment.now.timestamp() - moment.monotonic
+        if self._offset is not None and offset - self._offset > LEAP:
+            self._leaps += 1
+        self._offset = offset
 
     def retry_now(self, app: str) -> None:
         """The next try of the run that calls this is at once."""
@@ -91,10 +135,7 @@ class Memory:
         """Whether the wall clock leaped ahead since the app's last run: it was set, or the machine slept. What was
         noted before says nothing of the time that has passed. Answers so once for each app."""
         with self._lock:
-            offset = moment.now.timestamp() - moment.monotonic
-            if self._offset is not None and offset - self._offset > LEAP:
-                self._leaps += 1
-            self._offset = offset
+            self._note_time(moment)
             seen, self._leaps_seen[app] = self._leaps_seen.get(app, 0), self._leaps
             return seen < self._leaps
 

@@ -176,7 +176,7 @@ def printable(name: str) -> str:
 def signature(path: Path, *, follow: bool = True) -> Signature | None:
     """What changes whenever the file may have changed, without reading it; None when it is not there."""
     try:
-        return _signature(path.stat(follow_symlinks=follow))
+        return signature_of(path.stat(follow_symlinks=follow))
     except (OSError, ValueError):
         return None
 
@@ -190,6 +190,11 @@ def place(path: Path) -> Place | None:
         status = path.stat()
     except (OSError, ValueError):
         return None
+    return place_of(status)
+
+
+def place_of(status: os.stat_result) -> Place:
+    """See `place`."""
     return (status.st_dev, status.st_ino) if stat.S_ISDIR(status.st_mode) else ()
 
 
@@ -206,7 +211,8 @@ def birth(path: Path) -> int:
     return int(seconds * 10**9 + nanoseconds) if mask & _STATX_BTIME else 0
 
 
-def _signature(s: os.stat_result) -> Signature:
+def signature_of(s: os.stat_result) -> Signature:
+    """See `signature`."""
     return (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
 
 
@@ -350,7 +356,7 @@ def _put(new: Path, path: Path, expected: Signature | None) -> bool:
 
 def _identity(path: Path) -> Signature:
     """A signature that a rename does not change (it moves the change time)."""
-    return _signature(path.lstat())[:4]
+    return signature_of(path.lstat())[:4]
 
 
 def _exchange(one: Path, other: Path) -> bool:

@@ -22,7 +22,8 @@ class TreeLock:
 
     def __enter__(self) -> TreeLock:
         """Take the lock. Raises `StateLocked`, naming the holder's pid where the system tells."""
-        self._take()
+        if kept := self._take():
+            raise StateLocked(f"apps tree {self._root} {kept}")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -34,33 +35,34 @@ class TreeLock:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def follow(self) -> None:
-        """Hold the root that is there now, if it is another one than before. Raises `StateLocked`."""
+    def follow(self) -> str:
+        """Hold the root that is there now, if it is another one than before; answers with who else holds it, or ""."""
         try:
             if self._descriptor is not None and os.path.samestat(
                 os.fstat(self._descriptor), self._root.stat()
             ):
-                return
+                return ""
         except OSError:
             pass  # `_take` finds out
         self.let_go()
-        self._take()
+        return self._take()
 
-    def _take(self) -> None:
+    def _take(self) -> str:
         try:
             descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
-            return
+            return ""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             holder = _holder(os.fstat(descriptor))
             os.close(descriptor)
-            raise StateLocked(
-                f"apps tree {self._root}: a running Homeport keeps it{holder}, with a state of its own. "
+            return (
+                f"is kept by a running Homeport{holder}, with a state of its own. "
                 "Stop that one first: two would undo each other's work"
-            ) from None
+            )
         self._descriptor = descriptor
+        return ""
 
 
 def _holder(info: os.stat_result) -> str:

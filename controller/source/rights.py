@@ -11,50 +11,74 @@ import pwd
 import shlex
 import stat
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from controller.model.desired import Problem
 from controller.source import environment
+from controller.source.signing import parents_of
 
 Mark = tuple[int, int, int] | None
+_ENV = os.sep + environment.FILE
 
 
-def mark(path: Path) -> Mark:
+def mark(path: Path | str) -> Mark:
     """What changes with the owner, the group and the mode; None when it is not there."""
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116
     except (OSError, ValueError):
         return None
     return status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)
 
 
-def strangers(folder: Path, paths: Iterable[Path], root: Path | None = None) -> tuple[Problem, ...]:
-    """Which of these files of an app, their folders, its own and the tree's `root` a stranger can write to.
+@dataclass(frozen=True)
+class Reach:
+    """The paths that decide who can change what is acted on as root: found once, looked at often."""
+
+    folder: str
+    root: str
+    checked: tuple[str, ...]
+    """The root, the app's folder, the files, and the folders in between."""
+    outside: tuple[str, ...]
+    """Folders that lead to a file elsewhere: who can write there can put another in its place."""
+
+    @classmethod
+    def of(cls, folder: Path, paths: Iterable[Path], root: Path | None = None) -> Reach:
+        """Of these files of an app."""
+        own, files = str(folder), {str(path) for path in paths}
+        inside = {parent for path in files for parent in parents_of(path) if parent.startswith(own + os.sep)}
+        elsewhere = {path for path in files if not path.startswith(own + os.sep)}
+        outside = {parent for path in elsewhere for parent in parents_of(path)} - {own, *parents_of(own)}
+        first = (str(root),) if root else ()
+        return cls(
+            own, str(root or ""), (*first, own, *sorted({*files, *inside} - {own})), tuple(sorted(outside))
+        )
+
+
+def strangers(reach: Reach) -> tuple[Problem, ...]:
+    """Which of these paths a stranger can write to.
 
     A stranger is everyone; and an owner who is neither root, nor this process, nor the owner of the app's folder or of
     the root, nor in the group that the folder lets write. Who owns `.env` is left to a warning.
     """
-    inside = {parent for path in paths for parent in path.parents if folder in parent.parents}
-    checked = [*([root] if root else []), folder, *sorted({*paths, *inside} - {folder})]
-    # Of a file elsewhere also the folders that lead to it: who can write there can put another in its place.
-    outside = {parent for path in paths if folder not in path.parents for parent in path.parents}
-    outside -= {folder, *folder.parents}
-    checked += sorted(place for place in outside if (found := mark(place)) and _is_open(found))
-    trusted = {0, os.geteuid(), *(found[0] for place in (folder, root) if place and (found := mark(place)))}
+    found = {path: mark(path) for path in reach.checked}
+    found |= {path: known for path in reach.outside if (known := mark(path)) and _is_open(known)}
+    heads = [known for path in (reach.folder, reach.root) if (known := found.get(path))]
+    trusted = {0, os.geteuid(), *(known[0] for known in heads)}
     problems = []
-    for path in checked:
-        found = mark(path)
-        if found is None:
+    for path, known in found.items():
+        if known is None:
             continue
-        name = str(path.relative_to(folder)) if folder in path.parents else str(path)
-        owner, _, mode = found
+        name = path.removeprefix(reach.folder + os.sep)
+        owner, _, mode = known
         if mode & stat.S_IWOTH:
-            rule = (
-                f"everyone on this machine can write to it (mode {mode:04o}); say: chmod o-w {_quoted(path)}"
-            )
+            rule = f"everyone on this machine can write to it (mode {mode:04o}); say: chmod o-w {shlex.quote(path)}"
             problems.append(Problem(name, "", rule))
-        elif owner not in trusted and path.name != environment.FILE and not _let_in(owner, folder):
-            rule = f"belongs to user {owner}, a stranger here; say: chown --reference={_quoted(folder)} {_quoted(path)}"
+        elif owner not in trusted and not path.endswith(_ENV) and not _let_in(owner, found.get(reach.folder)):
+            like = shlex.quote(reach.folder)
+            rule = (
+                f"belongs to user {owner}, a stranger here; say: chown --reference={like} {shlex.quote(path)}"
+            )
             problems.append(Problem(name, "", rule))
     return tuple(problems)
 
@@ -71,16 +95,11 @@ def open_folders(root: Path) -> tuple[Path, ...]:
     return tuple(place for place, mode in modes if place == root or not mode & stat.S_ISVTX)
 
 
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))
-
-
-def _let_in(user: int, folder: Path) -> bool:
-    found = mark(folder)
-    if found is None or not found[2] & stat.S_IWGRP:
+def _let_in(user: int, folder: Mark) -> bool:
+    if folder is None or not folder[2] & stat.S_IWGRP:
         return False
     try:
         entry = pwd.getpwuid(user)
     except KeyError:
         return False
-    return found[1] in os.getgrouplist(entry.pw_name, entry.pw_gid)
+    return folder[1] in os.getgrouplist(entry.pw_name, entry.pw_gid)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from controller.source import files
+from controller.source.lock import TreeLock
 
 MARKER = ".homeport"
 
@@ -27,15 +28,29 @@ class RootGuard:
         known: Callable[[], Collection[str]],
         root_id: Callable[[], str | None],
         remember: Callable[[str], None] | None,
+        tree_lock: TreeLock | None,
     ) -> None:
         self._root, self._known, self._root_id, self._remember = root, known, root_id, remember
+        self._tree_lock = tree_lock
         self._lock = threading.Lock()
 
     def lost(self) -> str:
         """Why the root cannot be trusted, or "". Writes the marker into a tree that is surely ours."""
+        return self.look()[0]
+
+    def look(self) -> tuple[str, bool]:
+        """Why the root cannot be trusted, or "", and whether that is because another Homeport keeps it: one that was
+        mounted in place of ours. Ours is locked from then on, and nothing else is."""
         # Two looks at once at a tree that has no id yet must not give it two.
         with self._lock:
-            return self._lost()
+            if self._tree_lock is None:
+                return self._lost(), False
+            if kept := self._tree_lock.follow():
+                return kept, True
+            lost = self._lost()
+            if lost:
+                self._tree_lock.let_go()
+            return lost, False
 
     def _lost(self) -> str:
         try:

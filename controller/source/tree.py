@@ -23,6 +23,7 @@ from controller.model.desired import (
     Invalid,
     Present,
     Problem,
+    Stamp,
     Trust,
     Unreadable,
 )
@@ -32,6 +33,7 @@ from controller.model.observed import MountedFile
 from controller.model.ports import Clock
 from controller.source import dotenv, environment, files, rights
 from controller.source.droppings import is_dropping
+from controller.source.lock import TreeLock
 from controller.source.reading import (
     EXAMPLE,
     FIXED,
@@ -42,6 +44,7 @@ from controller.source.reading import (
     revision_of,
 )
 from controller.source.root import RootGuard
+from controller.source.signing import Signed, Signer, owned
 
 FRESH = 0.05
 """Seconds."""
@@ -49,20 +52,17 @@ FRESH = 0.05
 REMOVED = ".removed"
 """The folder, beside the apps, of those that were taken out."""
 
-Signature = tuple[object, ...]
-Places = Mapping[Path, files.Place | None]
-
 
 @dataclass(frozen=True)
 class _Kept:
     """The last answer for one app, and when it holds."""
 
-    signature: Signature
-    places: Places
-    """What stood at each mounted path that is a folder or data."""
+    signer: Signer
+    signed: Signed
+    """Before it was read: while it looks the same, a reading would give the same."""
     desired: Present | Invalid
-    looked_at: frozenset[Path]
-    acted_on: frozenset[Path]
+    reach: rights.Reach
+    """What has to be nobody else's, as it is acted on as root."""
     inputs: frozenset[str]
     first_seen: float
     """Monotonic time of the first look at this signature."""
@@ -76,17 +76,45 @@ class _Kept:
     doubted."""
 
     @cached_property
+    def stamp(self) -> Stamp | None:
+        """The look to be kept; None where it does not hold: see `fresh`, and the folder that a setting of the type
+        `path` names is no part of it."""
+        desired = self.desired
+        if (
+            self.fresh
+            or isinstance(desired, Invalid)
+            or any(s.type == "path" for s in desired.manifest.settings)
+        ):
+            return None
+        usual = {self.signer.folder / name for name in (*FIXED, SCRIPTS)}
+        return Stamp(
+            self.signed.digest,
+            desired.revision,
+            tuple(sorted(self.inputs)),
+            tuple(sorted(map(str, self.signer.looked_at - usual))),
+            tuple(map(str, self.signer.places)),
+        )
+
+    @cached_property
     def on_the_way(self) -> frozenset[Path]:
         """All paths that lead to an input or a place, inputs included: asked for at each event, however many."""
-        return self.looked_at.union(*(path.parents for path in (*self.looked_at, *self.places)))
+        looked_at, places = self.signer.looked_at, self.signer.places
+        return looked_at.union(*(path.parents for path in (*looked_at, *places)))
+
+    @cached_property
+    def places(self) -> Mapping[Path, files.Place | None]:
+        """What stood at each mounted path that is a folder or data."""
+        return dict(zip(self.signer.places, self.signed.places, strict=True))
 
 
 class AppsTree:
     """Implements the `Tree` port on a real folder.
 
     `known` names the apps on record: the guard asks for it, and an app that is known is waited for more
-    briefly after an edit. `remember_root_id` None: look only, write no marker.
-    `_lock` guards `_kept` and `_recorded`; files are read outside of it.
+    briefly after an edit. `remember_root_id` None: look only, write no marker. `lock`: the one that keeps other
+    services off this tree, held on whatever folder is the root now; None for a look. `recall`: how an app looked when it
+    was read by an earlier process: what counts of it is known then before it is read again.
+    `_lock` guards `_kept`, `_signers` and `_recorded`; files are read outside of it.
     """
 
     def __init__(
@@ -99,13 +127,16 @@ class AppsTree:
         root_id: Callable[[], str | None],
         remember_root_id: Callable[[str], None] | None,
         trust: Trust = LEAST_TRUST,
+        lock: TreeLock | None = None,
+        recall: Callable[[str], Stamp | None] = lambda _app: None,
     ) -> None:
         self.root = root
         self._trust = trust
-        self._clock, self._state, self._known = clock, state, known
-        self._guard = RootGuard(root, known, root_id, remember_root_id)
+        self._clock, self._state, self._known, self._recall = clock, state, known, recall
+        self._guard = RootGuard(root, known, root_id, remember_root_id, lock)
         self._lock = threading.Lock()
         self._kept: dict[str, _Kept] = {}
+        self._signers: dict[str, Signer] = {}
         self._recorded: Collection[str] = ()
         self.on_other_paths: Callable[[str], None] = lambda _app: None
         """Called with an app of which other paths count than at its last reading."""
@@ -131,15 +162,15 @@ class AppsTree:
                         )
         except OSError as error:
             return Census(lost=f"cannot be read: {files.reason(error)}")
-        return Census(frozenset(names), ignored=ignored)
+        return Census(frozenset(names), root=str(self.root), ignored=ignored)
 
     def load(self, app: str) -> Desired:
         """One app's desired state. Absent only when the folder is surely gone from a root that is surely ours."""
         if not APP_NAME.fullmatch(app):
             return Absent(app)
-        lost = self._guard.lost()
+        lost, kept_by_other = self._guard.look()
         if lost:
-            return Unreadable(app, f"apps tree {self.root} {lost}")
+            return Unreadable(app, f"apps tree {self.root} {lost}", kept_by_other)
         folder = self.root / app
         try:
             os.scandir(folder).close()
@@ -149,14 +180,16 @@ class AppsTree:
             kept = self._current(app, folder)
         except files.Unreadable as error:
             return Unreadable(app, str(error))
+        quiet, newest = self._quiet(app, folder, kept)
         desired: Present | Invalid = replace(
-            kept.desired, quiet=self._quiet(app, folder, kept), identity=app_identity(folder)
+            kept.desired, quiet=quiet, newest=newest, identity=app_identity(folder)
         )
         if isinstance(desired, Present):
             # Not kept: whether the folder that a `path` setting names exists is no part of the inputs.
-            desired = replace(desired, unset=environment.unset(desired.manifest, desired.env, self._state))
+            unset = environment.unset(desired.manifest, desired.env, self._state)
+            desired = replace(desired, unset=unset, stamp=kept.stamp)
             # Not kept either: modes and owners are no part of the inputs.
-            if strangers := self._strangers(folder, kept.acted_on):
+            if strangers := self._strangers(kept.reach):
                 return Invalid(
                     app,
                     str(folder),
@@ -164,12 +197,13 @@ class AppsTree:
                     strangers,
                     "UntrustedPath",
                     desired.quiet,
+                    desired.newest,
                     desired.identity,
                 )
         return desired
 
-    def _strangers(self, folder: Path, paths: Collection[Path]) -> tuple[Problem, ...]:
-        return () if self._trust.any_writer else rights.strangers(folder, paths, self.root)
+    def _strangers(self, reach: rights.Reach) -> tuple[Problem, ...]:
+        return () if self._trust.any_writer else rights.strangers(reach)
 
     def _not_a_folder(self, app: str, folder: Path, error: OSError) -> Desired:
         if error.errno == errno.ENOTDIR:
@@ -185,24 +219,53 @@ class AppsTree:
                 f"{folder} is a link to {files.printable(str(folder.readlink()))}, which is not there; "
                 "is its disk mounted?",
             )
-        lost = self._guard.lost()
+        lost, kept_by_other = self._guard.look()
         if lost:  # it went after the first look
-            return Unreadable(app, f"apps tree {self.root} {lost}")
+            return Unreadable(app, f"apps tree {self.root} {lost}", kept_by_other)
         with self._lock:
             self._kept.pop(app, None)
+            self._signers.pop(app, None)
             self._recorded = frozenset(self._recorded) - {app}
         return Absent(app)
 
-    def doubt(self) -> None:
-        """Have every file read again at the next load of its app: what is written through a memory map may show in
+    def doubt(self, apps: Iterable[str]) -> None:
+        """Have every file of these apps read again at their next load: what is written through a memory map may show in
         no stat."""
         with self._lock:
-            self._kept = {app: replace(kept, fresh=True) for app, kept in self._kept.items()}
+            for app in apps:
+                if (kept := self._kept.get(app)) is not None:
+                    self._kept[app] = replace(kept, fresh=True)
 
-    def signatures(self) -> Mapping[str, object]:
+    def unchanged(self, stamps: Mapping[str, Stamp], *, reread: bool) -> frozenset[str]:
+        """See `Tree.unchanged`."""
+        if self._guard.look()[0]:
+            return frozenset()
+        now, root = self._clock.now().timestamp(), owned(self.root)
+        return frozenset(
+            app
+            for app, stamp in stamps.items()
+            if self._signer(app).sign(now, root, afresh=reread).digest == stamp.digest
+            and (not reread or self._revision(app, stamp) == stamp.revision)
+        )
+
+    def _revision(self, app: str, stamp: Stamp) -> str:
+        """Of the stamp's inputs as they are now."""
+        folder, inputs = self.root / app, {}
+        for name in stamp.inputs:
+            try:
+                digest = files.digest(folder / name)
+            except files.Unfit:
+                return ""
+            if digest is None:
+                return ""
+            inputs[name] = digest
+        return revision_of(inputs)
+
+    def signatures(self) -> Mapping[str, str]:
         """For each app folder what changes whenever an input of it may have changed, or another folder stands
         where one is mounted; costs stats only."""
-        return {name: self._sign(self.root / name, *self._last(name)) for name in self.census().names}
+        now, root = self._clock.now().timestamp(), owned(self.root)
+        return {name: self._signer(name).sign(now, root).digest for name in self.census().names}
 
     def folders(self, app: str = "") -> Iterable[tuple[Path, str]]:
         """The folders to watch of one app, or with "" of all and the root itself, with the app each belongs to ("" for
@@ -222,12 +285,9 @@ class AppsTree:
         if not APP_NAME.fullmatch(app) or not _is_folder(folder):
             return
         yield folder, app
-        looked_at, places = self._last(app)
-        data = set(places) - {folder / SCRIPTS}
-        scripts = {path for path in looked_at if path.is_relative_to(folder / SCRIPTS)}
-        for parent in sorted({path.parent for path in looked_at} | scripts):
-            if folder in parent.parents and not data & {parent, *parent.parents} and _is_folder(parent):
-                yield parent, app
+        for inner in self._signer(app).folders_between(folder / SCRIPTS):
+            if _is_folder(inner):
+                yield inner, app
 
     def is_input(self, app: str, path: str) -> bool:
         """Whether a change of this path (relative to the app's folder) may change the app."""
@@ -264,7 +324,7 @@ class AppsTree:
     def read_script(self, provider: str, path: str) -> bytes:
         """A hook script from the provider's folder, links resolved; raises `AppError("HookFailed", …)`."""
         folder = self.root / provider
-        if strangers := self._strangers(folder, [folder / path]):
+        if strangers := self._strangers(rights.Reach.of(folder, [folder / path], self.root)):
             raise AppError("HookFailed", f"hook script {path} of {provider} is not run: {strangers[0]}")
         try:
             data = files.read_inside(folder, path)
@@ -362,29 +422,37 @@ class AppsTree:
         with self._lock:
             before = self._kept.get(app)
         began = self._clock.now().timestamp()
-        signature, places = self._sign(folder, *self._last(app))
-        same = before is not None and before.signature == signature
-        if before is not None and same and before.places == places and not before.fresh:
+        signer = self._signer(app)
+        root = owned(self.root)
+        signed = signer.sign(began, root, afresh=True)
+        if before is not None and before.signed == signed and not before.fresh:
             return before
+        # Another folder in a mounted place is no edit that has to settle.
+        same = before is not None and before.signed.without_places == signed.without_places
         # Signed before it is read: a change in between leaves an old signature, and the next load reads again.
         # Which paths are to be signed is known from reading, hence the second look when they are others.
         reading, desired = read_app(folder, app, self._trust)
-        looked_at = frozenset(reading.looked_at)
-        if before is None or (looked_at, reading.places) != (before.looked_at, set(before.places)):
-            signature, places = self._sign(folder, looked_at, reading.places)
+        if not signer.signs(reading.looked_at, reading.places):
+            signer = Signer(folder, reading.looked_at, reading.places)
+            signed = signer.sign(began, root)
             reading, desired = read_app(folder, app, self._trust)
         now, inputs = self._clock.monotonic(), frozenset(reading.inputs)
+        times = [changed for changed, _ in signer.times(signed)]
         if before is not None and same and before.desired.revision == desired.revision:
             first_seen, untimed = before.first_seen, before.untimed
         else:
-            first_seen, untimed = now, before is not None and _is_untimed(before, inputs, looked_at)
-        fresh = self._is_fresh(looked_at)
+            # Whether the files' times do not explain why this look differs from the one before.
+            untimed = before is not None and (
+                not before.inputs <= inputs or max(times, default=0.0) <= before.looked_at_time
+            )
+            first_seen = now
+        # File times move in ticks of up to 10 ms: a write in the same tick and of the same size shows in no stat.
+        fresh = any(0 <= began - changed < FRESH for changed in times)
         kept = _Kept(
-            signature,
-            places,
+            signer,
+            signed,
             desired,
-            looked_at,
-            frozenset(reading.acted_on),
+            rights.Reach.of(folder, reading.acted_on, self.root),
             inputs,
             first_seen,
             untimed,
@@ -393,42 +461,40 @@ class AppsTree:
         )
         with self._lock:
             self._kept[app] = kept
-        if before is None or (looked_at, set(places)) != (before.looked_at, set(before.places)):
+            self._signers[app] = signer
+        if before is None or before.signer is not signer:
             self.on_other_paths(app)
         return kept
 
-    def _is_fresh(self, looked_at: Collection[Path]) -> bool:
-        # File times move in ticks of up to 10 ms: a write in the same tick and of the same size shows in no stat.
-        now = self._clock.now().timestamp()
-        return any(0 <= now - _changed(path) < FRESH for path in looked_at)
-
-    def _last(self, app: str) -> tuple[Collection[Path], Collection[Path]]:
-        """The paths that the last reading looked at, and its places."""
+    def _signer(self, app: str) -> Signer:
+        """What signs the paths that the last reading looked at, and its places."""
         with self._lock:
-            kept = self._kept.get(app)
-        return (kept.looked_at, kept.places) if kept else ([self.root / app / name for name in FIXED], ())
+            signer = self._signers.get(app)
+        if signer is None:
+            folder, stamp = self.root / app, self._recall(app)
+            looked_at = {folder / name for name in (*FIXED, SCRIPTS)}
+            if stamp is not None:
+                looked_at |= set(map(Path, stamp.paths))
+            signer = Signer(folder, looked_at, map(Path, stamp.places if stamp else ()))
+            with self._lock:
+                signer = self._signers.setdefault(app, signer)
+        return signer
 
-    @staticmethod
-    def _sign(
-        folder: Path, looked_at: Collection[Path], places: Collection[Path]
-    ) -> tuple[Signature, Places]:
-        marks = (rights.mark(folder.parent), rights.mark(folder))
-        signature = (files.place(folder), marks, *(files.signature(path) for path in sorted(looked_at)))
-        return signature, {path: files.place(path) for path in places}
-
-    def _quiet(self, app: str, folder: Path, kept: _Kept) -> float:
-        """Seconds since the newest change of an input.
+    def _quiet(self, app: str, folder: Path, kept: _Kept) -> tuple[float, str]:
+        """Seconds since the newest change of an input, and which one that is.
 
         For an app that is not known yet, since anything in the top two levels changed. The folder's own
         change counts by its modification, not its inode change: a rename in whole is quiet at once.
         """
-        times = [_changed(path) for path in kept.looked_at if path.is_relative_to(folder)]
+        times = kept.signer.times(kept.signed, inside=True)
         if not self._is_known(app):
             times += self._top_levels(folder)
-        age = self._clock.now().timestamp() - max([*times, 0.0])
+        changed, path = max(times, default=(0.0, str(folder)))
+        age = self._clock.now().timestamp() - changed
         seen = self._clock.monotonic() - kept.first_seen
+        newest = files.printable(path.removeprefix(str(folder)).lstrip(os.sep))
         # A file from the future: what counts is how long it has been looking the same to us.
-        return seen if age < 0 else min(age, seen) if kept.untimed else age
+        return (seen if age < 0 else min(age, seen) if kept.untimed else age), newest
 
     def _is_known(self, app: str) -> bool:
         """Whether the app is on record. The records are read again only for an app that was not."""
@@ -441,36 +507,23 @@ class AppsTree:
         return app in recorded
 
     @staticmethod
-    def _top_levels(folder: Path) -> list[float]:
-        times: list[float] = []
+    def _top_levels(folder: Path) -> list[tuple[float, str]]:
+        times: list[tuple[float, str]] = []
         with suppress(OSError), os.scandir(folder) as entries:
-            times.append(folder.stat().st_mtime)
+            times.append((folder.stat().st_mtime, str(folder)))
             for entry in entries:
                 # One that is gone by now is no reason to pass over the others.
                 with suppress(OSError):
                     status = entry.stat(follow_symlinks=False)
                     if not entry.is_dir(follow_symlinks=False):
-                        times.append(status.st_ctime)
+                        times.append((status.st_ctime, entry.path))
                         continue
-                    times.append(status.st_mtime)
+                    times.append((status.st_mtime, entry.path))
                     with os.scandir(entry.path) as inside:
-                        times.extend(inner.stat(follow_symlinks=False).st_ctime for inner in inside)
+                        times.extend(
+                            (inner.stat(follow_symlinks=False).st_ctime, inner.path) for inner in inside
+                        )
         return times
-
-
-def _is_untimed(before: _Kept, inputs: Collection[str], looked_at: Collection[Path]) -> bool:
-    """Whether the files' times do not explain why this look differs from the one before."""
-    return (
-        not before.inputs <= set(inputs)
-        or max(map(_changed, looked_at), default=0.0) <= before.looked_at_time
-    )
-
-
-def _changed(path: Path) -> float:
-    try:
-        return path.stat().st_ctime
-    except (OSError, ValueError):
-        return 0.0
 
 
 def _may_be_new(place: Path, was: files.Place | None) -> bool:

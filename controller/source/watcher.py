@@ -87,6 +87,8 @@ class TreeWatcher:
         self._reader: InotifyFD | None = None
         self._running = False
         self._watches: dict[Path, _Watch] = {}
+        self._watched: dict[WatchDescriptor, set[Path]] = {}
+        """The same by descriptor: one for each inode, whatever paths lead to it."""
         self._root: Path | None = None
         self._unwatched: dict[Path, tuple[str, str]] = {}
         """With the app that the folder is of, and why it is not watched."""
@@ -105,7 +107,7 @@ class TreeWatcher:
         with self._lock:
             self._running = False
             reader, self._reader = self._reader, None
-            self._watches.clear()
+            self._forget_all()
         if reader is not None:
             reader.stop()
             reader.join()
@@ -129,7 +131,7 @@ class TreeWatcher:
         if reader is not None and reader.is_alive() and not _hears(reader):
             with self._lock:
                 self._reader = None
-                self._watches.clear()
+                self._forget_all()
             reader.stop()  # not joined: it may hang
             self._note_unheard("the watcher had gone deaf")
             self.sync()
@@ -188,7 +190,7 @@ class TreeWatcher:
             if app in (EVERYTHING, watch.key)
             and (wanted.get(path), inodes.get(path)) != (watch.key, watch.inode)
         ]
-        gone = [self._watches.pop(path) for path in stale]
+        gone = [self._forget(path) for path in stale]
         with suppress(OSError):  # of a reader that has gone deaf: `check` finds it
             reader.remove_callbacks([(watch.descriptor, watch.id) for watch in gone])
         # What was still to be told of them is lost with the watch.
@@ -213,7 +215,7 @@ class TreeWatcher:
             self._note_unheard("the thread of the watcher had ended")
             self._reader.stop()
         self._reader = None
-        self._watches.clear()
+        self._forget_all()
         try:
             reader = InotifyFD()
         except OSError as error:
@@ -237,16 +239,27 @@ class TreeWatcher:
             self._unwatched[path] = (key, "permission denied")
             return False
         self._watches[path] = _Watch(key, inode, descriptor, identity)
+        self._watched.setdefault(descriptor, set()).add(path)
         return True
+
+    def _forget(self, path: Path) -> _Watch:
+        watch = self._watches.pop(path)
+        others = self._watched[watch.descriptor]
+        others.discard(path)
+        if not others:
+            del self._watched[watch.descriptor]
+        return watch
+
+    def _forget_all(self) -> None:
+        self._watches.clear()
+        self._watched.clear()
 
     # -- in the thread of the watcher, where nothing may raise --------------------------------------------
 
     def _on_event(self, event: InotifyEvent) -> None:
         with self._lock:
             root = self._root
-            found = [
-                (path, watch.key) for path, watch in self._watches.items() if watch.descriptor == event.wd
-            ]
+            found = [(path, self._watches[path].key) for path in self._watched.get(event.wd, ())]
             if event.is_delete_self:
                 self._on_gone(event.wd)  # now, as a new folder may have the same inode
         name = os.fsdecode(event.name)
@@ -271,8 +284,8 @@ class TreeWatcher:
 
     def _on_gone(self, descriptor: WatchDescriptor) -> None:
         with self._lock:
-            for path in [path for path, watch in self._watches.items() if watch.descriptor == descriptor]:
-                del self._watches[path]
+            for path in tuple(self._watched.get(descriptor, ())):
+                self._forget(path)
 
     def _tell(self, key: str) -> None:
         if self._running:

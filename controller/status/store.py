@@ -30,6 +30,8 @@ DATABASE = "homeport.db"
 SCHEMA = 1
 EVENTS_KEPT = 10_000
 _PRUNE_EVERY = 500
+_ROOM = 64 * 1024
+"""Bytes for which there must be room beside that for all records, before a state counts as writable again."""
 _SMALL_CACHE = "PRAGMA cache_size = -256"
 """KiB, where SQLite would fill 2 MiB over time: records and facts are read from memory, so pages are worth little."""
 _BUSY = 5.0
@@ -40,6 +42,8 @@ _FORGOTTEN = (
     "forgotten: say it again"
 )
 _PARTS = ("", "-wal", "-shm")
+_UNFINISHED, _WHOLE = ".new", ".next"
+"""Endings of the database that is to take the place of a damaged one: while it is written, and when it is whole."""
 _Identity = tuple[int, ...]
 
 _TABLES = """
@@ -82,7 +86,7 @@ class SqliteStore:
         self.notice = ""
         """What a person should know of how it was opened: a damaged database that was set aside, or ""."""
         self.trouble = ""
-        """Why the last write of a record, an event or a fact failed; "" when it did not."""
+        """Why a write of a record, an event or a fact failed; "" when none did since `mend` found that they can be made."""
         self._models = models
         self._lock = threading.Lock()
         self._view = threading.Lock()
@@ -92,6 +96,8 @@ class SqliteStore:
         self._readonly = False
         self._connection: sqlite3.Connection | None = None
         self._damaged = False
+        self._replacing = False
+        """Whether a whole new database stands beside the old one, which is on its way out: nothing more is written to it."""
         self._opened: _Identity = ()
 
     @classmethod
@@ -111,6 +117,8 @@ class SqliteStore:
         """
         path = folder / DATABASE
         try:
+            # One that was cut off on its way into the place of a damaged one counts; the next start puts it there.
+            path = whole if (whole := _beside(path, _WHOLE)).is_file() else path
             exists = path.is_file()
         except OSError as error:
             raise unusable(path, error) from error
@@ -150,32 +158,33 @@ class SqliteStore:
 
     def mend(self) -> str:
         """See that what is written goes into the file that stands there; one that was taken away, replaced or
-        damaged since is written anew from memory, without the events. Answers with what a person should know,
-        or "". Raises `StateUnusable`; it is mended by a later call then.
+        damaged since is written anew from memory, without the events. When a write failed before, see that there is
+        room again. Answers with what a person should know, or "". Raises `StateUnusable`; it is mended by a later call then.
+
+        Whenever it is cut off, what stood there is untouched or the new one is whole: the next start goes on with it.
         """
         with self._lock:
             if self._connection is None:
                 return ""
-            if not self._damaged and _identity(self.path) == self._opened:
+            sound = not self._damaged and not self._replacing
+            if sound and _identity(self.path) == self._opened:
+                self._see_whether_it_can_be_written(self._connection)
                 return ""
             try:
                 prepare_folder(self.path.parent)
-                aside = _set_aside(self.path)
+                if not (self._replacing and _beside(self.path, _WHOLE).exists()):
+                    _write_beside(self.path, self._records, self._facts)
+                    self._replacing = True
+                aside = _take_over(self.path)
                 fresh = _open(self.path)
-                _fill(fresh, self._records, self._facts)
             except (sqlite3.Error, OSError, StateUnusable) as error:
-                with contextlib.suppress(OSError):
-                    _unlink(self.path)
                 failed = unusable(self.path, error) if isinstance(error, OSError) else error
                 raise self._failed(failed) from error
+            # Not before: it would write its log into the damaged file. As its file has moved, it leaves the new log alone.
             self._connection.close()
-            self._connection, self._damaged, self.trouble = fresh, False, ""
+            self._connection, self._damaged, self._replacing, self.trouble = fresh, False, False, ""
             self._opened = _identity(self.path)
-        was = f"what stood there was set aside as {aside.name}" if aside else "it was gone"
-        return (
-            f"the recorded state was damaged or taken away while the service ran; {was}, and it was written anew "
-            "from memory, without the list of events; what earlier versions were may be gone, and with it a way back to them"
-        )
+        return _rebuilt(aside)
 
     def close(self) -> None:
         """Let go of the file. May be called twice."""
@@ -334,6 +343,12 @@ class SqliteStore:
 
     def _open_or_rebuild(self, path: Path) -> None:
         try:
+            if _beside(path, _WHOLE).exists():
+                self.notice = _rebuilt(_take_over(path))
+            _unlink(_beside(path, _UNFINISHED))
+        except OSError as error:
+            raise unusable(path, error) from error
+        try:
             self._load(path)
         except sqlite3.OperationalError as error:  # locked, no rights, no room: the file itself may be sound
             raise StateUnusable(f"state {path}: {error}; {_damaged_advice(path)}") from error
@@ -377,9 +392,35 @@ class SqliteStore:
         self._check_writable()
         if self._connection is None:
             raise StateUnusable(f"state {self.path}: it is closed")
+        if self._replacing:
+            raise self._failed(
+                StateUnusable(f"state {self.path}: {self.trouble or 'it is being written anew'}")
+            )
         try:
             self._connection.execute(statement, [_storable(value) for value in values])
         except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def _see_whether_it_can_be_written(self, connection: sqlite3.Connection) -> None:
+        """After a write that failed: what goes through must be as much as everything that may have to be written now.
+
+        On a nearly full disk an event goes through and the next record does not: good news each time, and bad news after
+        it. What is written here is given back to the database and its log, and not to the disk. The caller holds `_lock`.
+        """
+        if not self.trouble:
+            return
+        size = _ROOM + sum(len(to_json(record)) for record in self._records.values())
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("DROP TABLE IF EXISTS room")
+            connection.execute("CREATE TABLE room (taken BLOB)")
+            connection.execute("INSERT INTO room VALUES (zeroblob(?))", (size,))
+            connection.execute("COMMIT")
+            connection.execute("DROP TABLE room")
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.Error as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
             raise self._failed(error) from error
         self.trouble = ""
 
@@ -414,7 +455,7 @@ def _connect(database: str, *, uri: bool = False) -> sqlite3.Connection:
     return sqlite3.connect(database, timeout=_BUSY, isolation_level=None, check_same_thread=False, uri=uri)
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path, journal: str = "WAL") -> sqlite3.Connection:
     """The database to write to; made where there is none. Raises `StateUnusable` and `sqlite3.Error`."""
     try:
         # Made by us first: SQLite would follow the umask, and gives -wal and -shm the rights of this file.
@@ -430,7 +471,7 @@ def _open(path: Path) -> sqlite3.Connection:
         version = _version(connection)
         if version > SCHEMA:
             raise _too_new(path, version)
-        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA journal_mode = {journal}")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(_SMALL_CACHE)
         if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
@@ -443,8 +484,16 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _fill(connection: sqlite3.Connection, records: Mapping[str, Record], facts: Mapping[str, str]) -> None:
-    """Write all that is remembered, or nothing."""
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(path.name + ending)
+
+
+def _write_beside(path: Path, records: Mapping[str, Record], facts: Mapping[str, str]) -> None:
+    """Write all that is remembered into a database of its own beside this one; it is there wholly or not at all."""
+    unfinished = _beside(path, _UNFINISHED)
+    _unlink(unfinished)
+    # No log of its own: when it is closed, all of it is in this one file, and on disk.
+    connection = _open(unfinished, "DELETE")
     try:
         connection.execute("BEGIN")
         connection.executemany(
@@ -456,7 +505,40 @@ def _fill(connection: sqlite3.Connection, records: Mapping[str, Record], facts: 
         connection.execute("COMMIT")
     except BaseException:
         connection.close()
+        with contextlib.suppress(OSError):
+            _unlink(unfinished)
         raise
+    connection.close()
+    unfinished.rename(_beside(path, _WHOLE))
+    _sync_folder(path.parent)
+
+
+def _take_over(path: Path) -> Path | None:
+    """Put the whole database beside this one into its place; where that one is set aside, or None: there was none.
+
+    Cut off in between, it is done again from its start: what is moved already is not there to be moved.
+    """
+    aside = _set_aside(path)
+    _beside(path, _WHOLE).rename(path)
+    _sync_folder(path.parent)
+    return aside
+
+
+def _sync_folder(folder: Path) -> None:
+    """See that the names in it are on disk, not only what they name."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _rebuilt(aside: Path | None) -> str:
+    was = f"what stood there was set aside as {aside.name}" if aside else "it was gone"
+    return (
+        f"the recorded state was damaged or taken away while the service ran; {was}, and it was written anew "
+        "from memory, without the list of events; what earlier versions were may be gone, and with it a way back to them"
+    )
 
 
 def _identity(path: Path) -> _Identity:
@@ -531,7 +613,7 @@ def _set_aside(path: Path) -> Path | None:
 
 
 def _unlink(path: Path) -> None:
-    for ending in _PARTS:
+    for ending in (*_PARTS, "-journal"):
         path.with_name(path.name + ending).unlink(missing_ok=True)
 
 

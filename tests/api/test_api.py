@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from controller.api import ApiClient, ApiServer, ServiceUnreachable
+from controller.api.client import ApiClient, ServiceUnreachable
+from controller.api.server import ApiServer
 from controller.clock import SystemClock
 from controller.control.errors import Refused, UnknownApp
 from controller.control.verbs import WISHES, Adopt, Rollback, Wish

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from controller.api import ApiServer
+from controller.api.server import ApiServer
 from controller.cli.main import cli
 from controller.clock import SystemClock
 from controller.model.plan import Action, Plan

@@ -318,13 +318,13 @@ def test_validate_of_no_folder_is_2(homeport: Homeport, tmp_path: Path) -> None:
 
 
 def test_version(homeport: Homeport, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "engine_info", lambda _: EngineInfo("id", "28.0", "5.1"))
+    monkeypatch.setattr(serve, "engine_info", lambda _: EngineInfo("28.0", "5.1"))
     document = json.loads(homeport("version", "-o", "json").stdout)
     assert document == {"homeport": __version__, "compose": "5.1", "engine": "28.0"}
 
 
 def test_doctor(homeport: Homeport, apps: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "engine_info", lambda _: EngineInfo("id", "28.0", "5.1"))
+    monkeypatch.setattr(serve, "engine_info", lambda _: EngineInfo("28.0", "5.1"))
     env = apps / "web" / ".env"
     env.write_text("A=1\n")
     env.chmod(0o644)

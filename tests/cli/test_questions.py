@@ -46,7 +46,6 @@ def test_a_wait_that_is_over_time_says_what_there_is_instead(homeport: Homeport)
 def test_wait_sees_what_the_service_records_and_says_each_change_once(
     homeport: Homeport, apps: Path, service: Any
 ) -> None:
-    service.store.put("engine_reachable", "1")
     ready = service.store.record("web")
     assert ready is not None
     ready = replace(ready, revision=load_folder(apps / "web").revision)
@@ -70,7 +69,6 @@ def test_an_app_that_is_not_on_record_yet_is_waited_for(homeport: Homeport) -> N
 def test_what_was_edited_and_not_taken_in_yet_is_waited_for(
     homeport: Homeport, apps: Path, service: Any
 ) -> None:
-    service.store.put("engine_reachable", "1")
     assert homeport("wait", "web", "--timeout", "0s").exit_code == 1
     ready = service.store.record("web")
     assert ready is not None

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from rig.engine import PrivateEngine
+from rig.process import cpu_seconds, watch_count
 from rig.service import SLEEPER, Home, ready_of
 from rig.waiting import wait_until
 
@@ -217,17 +218,6 @@ def test_files_that_the_compose_file_names_arrive_after_a_change_and_when_they_a
         settled(home, "named", generation)
 
 
-def inotify_watches(pid: int) -> int:
-    """How many folders this process watches."""
-    found = [info.read_text() for info in Path("/proc", str(pid), "fdinfo").iterdir()]
-    return sum(line.startswith("inotify ") for text in found for line in text.splitlines())
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 DATA = """\
     volumes: ["./data:/data", "./state.db:/state.db", "./app.conf:/app.conf:ro"]
 """
@@ -241,7 +231,7 @@ def test_what_is_written_into_mounted_data_is_never_seen(home: Home) -> None:
     home.wait("data", "Ready")
     assert home.process is not None
     pid, before = home.process.pid, home.ids("data")
-    looks = (home.status("data") or {})["generation"], len(home.log()), inotify_watches(pid)
+    looks = (home.status("data") or {})["generation"], len(home.log()), watch_count(pid)
     used = cpu_seconds(pid)
     began = time.monotonic()
     for number in range(100):
@@ -265,7 +255,7 @@ def test_what_is_written_into_mounted_data_is_never_seen(home: Home) -> None:
         "app.ready",
     ]
     assert restarted(before, home.ids("data")) == {"main"}
-    assert inotify_watches(pid) == looks[2]
+    assert watch_count(pid) == looks[2]
     assert home.inside("data", "/state.db") == "new"
     shutil.rmtree(folder / "data")
 

@@ -8,16 +8,11 @@ from pathlib import Path
 import pytest
 
 from rig.engine import PrivateEngine, api
+from rig.process import children_reaped
 from rig.service import Home
 from rig.waiting import wait_until
 
 pytestmark = pytest.mark.engine
-
-
-def children_reaped(pid: int) -> tuple[int, int]:
-    """Page faults of all children that a process ever waited for: equal before and after means there was none."""
-    fields = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
-    return int(fields[8]), int(fields[10])
 
 
 def test_a_hundred_folders_dropped_at_once_are_all_ready_and_a_look_at_them_costs_nothing(
@@ -53,5 +48,17 @@ def test_a_hundred_folders_dropped_at_once_are_all_ready_and_a_look_at_them_cost
             events = list(client.events(since=start, until=int(time.time()) + 1, decode=True))
         assert [e["Action"] for e in events] == [], "and changes nothing on the engine"
         assert home.ids() == before
+
+        assert home.stop() == 0
+        lines = len(home.log())
+        home.start()
+        assert home.run("reconcile", timeout=120).returncode == 0
+        said = {line["event"] for line in home.log()[lines:]}
+        assert said == {"service.started"}, (
+            "a start on a tree in which nothing changed has nothing else to say"
+        )
+        assert children_reaped(home.process.pid) == (0, 0), "and starts no child process"
+        assert home.ids() == before
+        assert {home.word(name) for name in names} == {"Ready"}
     finally:
         home.stop()

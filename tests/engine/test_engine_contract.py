@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from controller.clock import SystemClock
 from controller.engine.docker_engine import DockerEngine
 from controller.engine.endpoint import Endpoint, resolve_endpoint
+from controller.engine.hooks import Hooks
 from controller.model.desired import Present
 from controller.model.errors import AppError, EngineUnreachable, InputInvalid, Interrupted, Superseded
 from controller.model.manifest import Manifest
@@ -193,7 +195,7 @@ class World:
 @pytest.fixture(params=["fake", pytest.param("docker", marks=pytest.mark.engine)])
 def world(request: pytest.FixtureRequest, tmp_path: Path, app_prefix: str) -> Iterator[World]:
     if request.param == "fake":
-        yield World(FakeEngine(), tmp_path, app_prefix)
+        yield World(FakeEngine(SystemClock()), tmp_path, app_prefix)
         return
     yield from _docker(request.getfixturevalue("engine_host"), tmp_path, app_prefix)
 
@@ -213,6 +215,18 @@ def _docker(host: str, tmp_path: Path, prefix: str) -> Iterator[World]:
 
 
 # ---- apply and observe ----
+
+
+def test_hashes_are_left_out_on_demand_and_can_be_had_later(world: World) -> None:
+    present = world.write(BAND)
+    bare = world.engine.render(present, hashed=False)
+    assert [s.config_hash for s in bare.services] == ["", ""]
+    world.engine.apply(present.name, present.folder, bare)
+    rendered = world.engine.render(present)
+    assert {s.name: s.config_hash for s in rendered.services} == {
+        c.service: c.config_hash for c in world.look().containers
+    }
+    assert rendered.document == bare.document
 
 
 def test_what_is_applied_runs_with_the_hash_that_was_rendered(world: World) -> None:
@@ -558,7 +572,92 @@ def test_a_project_of_the_same_name_elsewhere_is_seen_and_left_alone(world: Worl
 
 def test_all_projects_are_known_with_their_folders(world: World) -> None:
     world.apply(WEB)
-    assert world.engine.containers()[world.app] == (str(world.folder / world.app),)
+    assert world.engine.survey(volumes=False).projects()[world.app] == (str(world.folder / world.app),)
+
+
+# ---- survey ----
+
+HEALTHY = '    healthcheck: {test: ["CMD", "test", "!", "-e", "/tmp/ill"], interval: 1s, retries: 1}\n'
+
+
+def shown(world: World, observed: Observed, known: datetime) -> bool:
+    """By one list, whether the app is as it was observed, and was known to be at that moment."""
+    answer: bool = world.engine.survey(volumes=bool(observed.volumes)).shows(world.app, observed, known)
+    return answer
+
+
+def rested(world: World) -> tuple[Observed, datetime]:
+    """The app, once it has run for so long that a start since then would show."""
+    observed = world.look()
+    world.until(lambda: shown(world, observed, datetime.now(UTC)), "it has run for a moment")
+    return observed, datetime.now(UTC)
+
+
+def test_what_has_not_changed_is_shown_so_by_one_list(world: World) -> None:
+    world.apply(BAND.replace("network_mode: none", "init: true"))
+    observed, known = rested(world)
+    assert shown(world, observed, known)
+    world.engine.remove(world.app, (str(world.folder / world.app),))
+    assert not shown(world, observed, known)
+
+
+def test_a_container_that_is_down_or_another_is_shown_to_differ(world: World) -> None:
+    world.apply(BAND)
+    observed, known = rested(world)
+    world.kill()
+    world.until(lambda: not shown(world, observed, known), "the kill is shown")
+    down = world.look()
+    world.apply(BAND, services=("web",))
+    assert not shown(world, observed, known), "it runs again, since another moment"
+    assert not shown(world, down, known)
+
+
+def test_what_ended_and_stays_so_is_shown_so(world: World) -> None:
+    world.apply(WEB)
+    world.kill()
+    world.until(lambda: world.one().state == "exited", "the kill is seen")
+    observed, known = rested(world)
+    assert shown(world, observed, known)
+    world.apply(WEB)
+    assert not shown(world, observed, known)
+
+
+def test_a_change_of_health_is_shown(world: World) -> None:
+    world.apply(WEB + HEALTHY)
+    starting = world.look()
+    world.until(lambda: world.one().health == "healthy", "web is healthy")
+    observed, known = rested(world)
+    assert shown(world, observed, known)
+    assert not shown(world, starting, known)
+
+
+def test_a_volume_that_is_another_or_gone_is_shown(world: World) -> None:
+    volume = f"{world.prefix}data"
+    world.apply(WEB)
+    world.engine.ensure_volume(volume, world.app)
+    observed = world.look(volumes=(volume,))
+    assert observed.volumes
+    world.until(lambda: shown(world, observed, datetime.now(UTC)), "it has run for a moment")
+    known = datetime.now(UTC)
+    world.engine.remove_volume(volume)
+    assert not shown(world, observed, known)
+    world.engine.ensure_volume(volume, world.app)
+    assert not shown(world, observed, known)
+    world.engine.remove_volume(volume)
+
+
+def test_a_lost_network_and_another_name_are_shown(docker_world: World) -> None:
+    world = docker_world
+    world.apply(BAND.replace("network_mode: none", "init: true"))
+    observed, known = rested(world)
+    one = world.one()
+    world.on_docker(lambda client: client.rename(one.id, f"{world.prefix}other"))
+    assert not shown(world, observed, known)
+    world.on_docker(lambda client: client.rename(one.id, one.name))
+    assert shown(world, observed, known)
+    world.on_docker(lambda client: client.disconnect_container_from_network(one.id, one.networks[0]))
+    assert not shown(world, observed, known)
+    world.engine.remove(world.app, (str(world.folder / world.app),))
 
 
 # ---- volumes, images, ports ----
@@ -743,6 +842,38 @@ def test_events_begin_with_connected_and_end_when_closed(world: World) -> None:
 # ---- what only a real engine can show ----
 
 
+@pytest.mark.engine
+def test_an_edited_network_that_was_tried_in_vain_before_still_differs_from_the_one_that_runs(
+    docker_world: World,
+) -> None:
+    networked = WEB.replace("network_mode: none", "init: true")
+    docker_world.apply(networked)
+    before = docker_world.one().incarnation
+    edited = networked + "networks: {default: {labels: {new: '1'}}}\n"
+    with pytest.raises(AppError):
+        docker_world.apply(edited.replace("homeport/sample:1", "homeport/there-is-none:1"))
+    network = f"{docker_world.app}_default"
+    guest = docker_world.on_docker(
+        lambda client: client.create_container(
+            "homeport/sample:1", ["sleep", "1000"], name=f"{docker_world.app}-guest"
+        )
+    )["Id"]
+    try:
+        docker_world.on_docker(lambda client: client.connect_container_to_network(guest, network))
+        docker_world.on_docker(lambda client: client.start(guest))
+        with pytest.raises(AppError, match=f"others hang on it: .*{network}"):
+            docker_world.apply(edited)
+        assert docker_world.one().incarnation == before
+        docker_world.on_docker(
+            lambda client: client.disconnect_container_from_network(guest, network, force=True)
+        )
+        docker_world.apply(edited)
+        assert docker_world.one().incarnation != before
+    finally:
+        docker_world.on_docker(lambda client: client.remove_container(guest, force=True))
+        docker_world.engine.remove(docker_world.app, (str(docker_world.folder / docker_world.app),))
+
+
 def _processes(world: World, marker: str) -> list[str]:
     """Command lines in web that hold this text, as the engine sees them."""
     top = world.on_docker(lambda client: client.top(world.one().id))
@@ -779,6 +910,22 @@ def test_what_a_script_leaves_in_the_background_is_ended(docker_world: World) ->
     result = docker_world.engine.exec(docker_world.one().id, b"(setsid sleep 7002 &); echo A=1", {}, 20)
     assert (result.exit_code, result.stdout, result.timed_out) == (0, b"A=1\n", False)
     wait_until(lambda: not _processes(docker_world, "7002"), "no process is left")
+
+
+@pytest.mark.fault("C02")
+@pytest.mark.engine
+def test_what_a_script_detaches_and_takes_its_mark_off_stays_through_every_clean_up(
+    docker_world: World,
+) -> None:
+    docker_world.apply(WEB)
+    web, engine = docker_world.one().id, docker_world.engine
+    script = b"env -u HOMEPORT_HOOK setsid sleep 7005 </dev/null >/dev/null 2>&1 & echo A=1"
+    assert engine.exec(web, script, {}, 20).stdout == b"A=1\n"
+    assert engine.exec(web, b"sleep 7006", {}, 1).timed_out
+    later = Hooks(engine._endpoint, engine._clients, SystemClock())
+    assert later.run(web, b"echo B=1", {}, 20).stdout == b"B=1\n", "a service that was started after a crash"
+    assert _processes(docker_world, "7005")
+    wait_until(lambda: not _processes(docker_world, "7006"), "what is marked is ended")
 
 
 @pytest.mark.fault("C03")
@@ -1145,7 +1292,7 @@ def test_an_engine_that_is_not_there_is_unreachable_and_says_where(tmp_path: Pat
     try:
         for ask in (
             engine.info,
-            engine.containers,
+            lambda: engine.survey(volumes=False),
             lambda: engine.observe("web", (), ()),
             lambda: engine.ensure_volume("v", "web"),
             lambda: engine.exec("c", b"", {}, 1),

@@ -61,3 +61,25 @@ def test_files_that_did_not_change_are_read_once_and_old_revisions_are_forgotten
     latest = renderer.render(newest)
     renderer.forget("web")
     assert renderer.render(newest) is not latest
+
+
+@pytest.mark.parametrize(
+    ("compose", "others", "found"),
+    [
+        ("environment: {A: '${GOGC:-100}'}", {}, "100"),
+        ("environment: {A: '${SOME}'}", {".env": "SOME=${GOGC:-100}"}, "100"),
+        ("environment: {A: '${GOGC}'}", {".env": "GOGC=77"}, "77"),
+        ("env_file: [../outside.env]", {"../outside.env": "A=1\nGOMEMLIMIT\n"}, "1"),
+    ],
+)
+def test_what_our_children_are_told_of_go_is_no_value_of_an_app(
+    renderer: Renderer, tmp_path: Path, compose: str, others: dict[str, str], found: str
+) -> None:
+    edited(tmp_path, 0)
+    for name, text in others.items():
+        (tmp_path / "web" / name).write_text(text)
+    (tmp_path / "web" / "compose.yaml").write_text(SLEEPER + "    " + compose + "\n")
+    present = load_folder(tmp_path / "web")
+    assert isinstance(present, Present), present
+    environment = json.loads(renderer.render(present).document)["services"]["main"]["environment"]
+    assert environment == {"A": found}

@@ -19,6 +19,8 @@ from typing import Any, Literal
 
 import yaml
 
+from controller.engine.observation import FOLDER, ONEOFF, PROJECT, seconds
+from controller.engine.survey import ListedAll, spoken
 from controller.model.desired import Present
 from controller.model.errors import (
     AppError,
@@ -107,6 +109,7 @@ class FakeEngine:
         self._images: set[str] = set()
         self._networks: dict[str, str] = {}
         self._rendered: dict[tuple[str, str], Rendered] = {}
+        self._hashed: set[tuple[str, str]] = set()
         self._count = 0
         self._lock = RLock()
         self._listeners: list[queue.SimpleQueue[EngineEvent | None]] = []
@@ -116,14 +119,29 @@ class FakeEngine:
 
     def info(self) -> EngineInfo:
         self._reach()
-        return EngineInfo("fake", "0.0", "0.0")
+        return EngineInfo("0.0", "0.0")
 
-    def render(self, app: Present, unchanged: Callable[[], bool] = lambda: True) -> Rendered:
+    def version(self) -> str:
+        self._reach()
+        return "0.0"
+
+    def render(
+        self, app: Present, unchanged: Callable[[], bool] = lambda: True, *, hashed: bool = True
+    ) -> Rendered:
+        rendered = self._model(app, unchanged)
+        if hashed and (app.name, app.revision) not in self._hashed:
+            self.children += 1
+            self._hashed.add((app.name, app.revision))
+        if hashed:
+            return rendered
+        return replace(rendered, services=tuple(replace(s, config_hash="") for s in rendered.services))
+
+    def _model(self, app: Present, unchanged: Callable[[], bool]) -> Rendered:
         known = self._rendered.get((app.name, app.revision))
         if known is not None:
             return known
         self._fail("render", app.name)
-        self.children += 2
+        self.children += 1
         keys = ((app.name, app.revision), app.name, app.folder)
         model: Any = next((self.models[key] for key in keys if key in self.models), None)
         try:
@@ -234,7 +252,7 @@ class FakeEngine:
                     raise AppError("ApplyFailed", f'external volume "{volume}" not found')
             wanted = [
                 self._redirected(s, (images or {}).get(s.name, ""), sources or {})
-                for s in rendered.services
+                for s in self._with_hashes(app, rendered).services
                 if not services or s.name in services
             ]
             for service in wanted:
@@ -335,13 +353,18 @@ class FakeEngine:
         self._deaf = True
         self._cut_events()
 
-    def containers(self) -> Mapping[str, tuple[str, ...]]:
-        self._reach()
-        return {
-            app: tuple(sorted({self._folders[c.id] for c in containers.values()}))
-            for app, containers in sorted(self._apps.items())
-            if containers
-        }
+    def survey(self, *, volumes: bool) -> ListedAll:
+        """As the real engine words it."""
+        with self._lock:
+            self._fail("survey", "")
+            now = self._now().timestamp()
+            listed = [
+                _listed(app, container, self._folders[container.id], now)
+                for app, containers in self._apps.items()
+                for container in containers.values()
+            ]
+            found = [{"Name": n, "Labels": {"created": created}} for n, (created, *_) in self.volumes.items()]
+            return ListedAll(listed, found if volumes else (), "created", now)
 
     def interrupt(self, grace: float) -> None:
         self._stopping = True
@@ -539,6 +562,9 @@ class FakeEngine:
             raise AppError("PullFailed", why)
         self.absent_images.discard(service.image)
 
+    def _with_hashes(self, app: str, rendered: Rendered) -> Rendered:
+        return rendered if rendered.hashed else self._rendered[app, rendered.revision]
+
     def _redirected(self, service: Service, pin: str, sources: Mapping[str, str]) -> Service:
         """The service with the image it has to run and other mounted paths; both enter its config hash, whose
         first part (up to the `+`) is that of the rendered model."""
@@ -678,6 +704,25 @@ class FakeEngine:
         # The counter in the last digits: two starts within one tick of a stepped clock are still two.
         self._count += 1
         return f"{self._now():%Y-%m-%dT%H:%M:%S.}{self._count:09d}Z"
+
+
+def _listed(app: str, container: Container, folder: str, now: float) -> dict[str, object]:
+    """A container in the engine's list."""
+    state = container.state
+    status = {"created": "Created", "paused": "Up for a while (Paused)", "restarting": "Restarting"}.get(
+        state, ""
+    )
+    if state == "running":
+        status = f"Up {spoken(now - seconds(container.started_at))}"
+        health = "health: starting" if container.health == "starting" else container.health
+        status += f" ({health})" if health else ""
+    elif state == "exited":
+        status = f"Exited ({container.exit_code}) {spoken(now - seconds(container.finished_at))} ago"
+    return {
+        "Id": container.id, "Names": [f"/{container.name}"], "State": state, "Status": status,
+        "Labels": {PROJECT: app, FOLDER: folder, ONEOFF: str(container.oneoff)},
+        "NetworkSettings": {"Networks": {one: {"NetworkID": one} for one in container.networks}},
+    }  # fmt: skip
 
 
 def _rendered(app: Present, services: tuple[Service, ...]) -> Rendered:

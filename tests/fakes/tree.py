@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from controller.model.desired import Absent, Census, Desired, Invalid, Present, Problem, Unreadable
+from controller.model.desired import Absent, Census, Desired, Invalid, Present, Problem, Stamp, Unreadable
 from controller.model.errors import AppError, WriteFailed
 from controller.model.manifest import Manifest, is_placeholder
 from controller.model.observed import MountedFile
@@ -52,6 +52,7 @@ class FakeTree:
         self.folders: dict[str, Folder] = {}
         self.root = ROOT
         self.lost = ""
+        self.kept_by_other = False
         self.unreadable: set[str] = set()
         """Apps whose folders are there and cannot be read."""
         self.missing: set[str] = set()
@@ -69,11 +70,11 @@ class FakeTree:
         self.folders[folder.manifest["name"]] = folder
 
     def census(self) -> Census:
-        return Census(lost=self.lost) if self.lost else Census(frozenset(self.folders))
+        return Census(lost=self.lost) if self.lost else Census(frozenset(self.folders), root=self.root)
 
     def load(self, app: str) -> Desired:
         if self.lost:
-            return Unreadable(app, self.lost)
+            return Unreadable(app, self.lost, self.kept_by_other)
         folder = self.folders.get(app)
         if folder is None:
             return Absent(app)
@@ -84,7 +85,15 @@ class FakeTree:
         path = f"{self.root}/{app}"
         if folder.broken:
             problem = Problem("manifest.json", "", folder.broken)
-            return Invalid(app, path, revision, (problem,), quiet=quiet, identity=folder.identity)
+            return Invalid(
+                app,
+                path,
+                revision,
+                (problem,),
+                quiet=quiet,
+                newest="docker-compose.yaml",
+                identity=folder.identity,
+            )
         env = folder.env if folder.env is not None else folder.example
         seeds = (".env",) if folder.env is None and folder.example else ()
         settings = folder.manifest.get("settings", [])
@@ -95,10 +104,30 @@ class FakeTree:
         ) + tuple(
             Problem(".env", key, "is a placeholder") for key, value in env.items() if is_placeholder(value)
         )
+        stamp = None if unset else Stamp(self._look(folder), revision, ())
         return Present(
             app, path, self._manifest(revision, folder), revision, (f"{path}/docker-compose.yaml",), dict(env), seeds, unset, quiet=quiet,
-            mounted={f"{path}/{name}": _digest(data) for name, data in folder.mounted.items()}, identity=folder.identity,
+            newest="docker-compose.yaml", mounted={f"{path}/{name}": _digest(data) for name, data in folder.mounted.items()},
+            identity=folder.identity, stamp=stamp,
         )  # fmt: skip
+
+    def _look(self, folder: Folder) -> str:
+        return f"{self._revision(folder)} {folder.identity} {folder.changed_at}"
+
+    def doubt(self, apps: Iterable[str]) -> None:
+        """Every load reads afresh."""
+
+    def unchanged(self, stamps: Mapping[str, Stamp], *, reread: bool) -> frozenset[str]:
+        if self.lost:
+            return frozenset()
+        there = {
+            app: self.folders[app] for app in stamps if app in self.folders and app not in self.unreadable
+        }
+        return frozenset(
+            app
+            for app, folder in there.items()
+            if not folder.broken and self._look(folder) == stamps[app].digest
+        )
 
     def _manifest(self, revision: str, folder: Folder) -> Manifest:
         if revision not in self._parsed:

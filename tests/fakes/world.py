@@ -7,12 +7,13 @@ with everything that a process remembers. What outlives a crash is what outlives
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 from typing import Any
 
 from controller.model.desired import Present
-from controller.model.effects import Effect, Host, Run
-from controller.model.errors import HomeportError, InputInvalid
+from controller.model.effects import Effect, Host, Run, drive
+from controller.model.errors import EngineUnreachable, HomeportError, InputInvalid, StateUnusable
 from controller.model.observed import Container, Service
 from controller.model.plan import Result
 from controller.model.record import Event, Record
@@ -119,9 +120,9 @@ class World:
         self.resync()
 
     def resync(self) -> None:
-        """Queue everything."""
-        for name in sorted({*self.tree.folders, *(r.name for r in self.store.records())}):
-            self.queue.add(name, self.clock.monotonic())
+        """Queue everything but what is at rest; all of it when the engine does not answer."""
+        with suppress(EngineUnreachable, StateUnusable):
+            drive(self.reconciler.look_at_all(reread=True), self.host)
 
     def crash(self) -> None:
         """Everything that ran is dropped where it stood."""

@@ -51,6 +51,7 @@ def test_an_engine_without_its_disk_is_left_as_it_is_until_the_disk_is_back(
         status = home.run("status")
         assert status.stdout.count("Unknown") == 3
         assert "none of the 3 apps on record" in status.stdout
+        assert "Apps tree:" not in status.stdout, "it is the engine, and said once"
         asked = home.run("reconcile")
         assert asked.returncode == 3
         assert "--new-engine" in asked.stderr

@@ -264,6 +264,38 @@ def covered(folder: Path) -> Iterator[None]:
 
 
 @pytest.mark.fault("A05")
+def test_the_root_of_another_homeport_mounted_over_ours_is_left_to_it(home: Home, tmp_path: Path) -> None:
+    home.settings |= {"rescan": "0.5"}
+    home.put("a", word(1))
+    home.start()
+    arrives(home, "a", 1)
+    before = home.ids()
+    (tmp_path / "other").mkdir()
+    other = Home(tmp_path / "other", home.engine, home.prefix)
+    shutil.copy(home.apps / ".homeport", other.apps)
+    other.start()
+    try:
+        subprocess.run(["mount", "--bind", other.apps, home.apps], check=True)
+        try:
+            until(lambda: said(home, "tree.lost", f"Homeport, pid {other.process.pid}"), "it is said")  # type: ignore[union-attr]
+            shutil.copytree(home.put("a", word(2), into=tmp_path), other.apps / home.name("a"))
+            other.wait("a", "Invalid")  # a project of that name runs from elsewhere
+            home.run("reconcile")
+            status = home.wait("a", "Unknown")
+            assert "is kept by a running Homeport" in ready_of(status)["message"]
+            assert home.ids() == before
+            shutil.rmtree(other.apps / home.name("a"))
+            other.stop()
+            until(lambda: home.log("tree.back"), "whoever is left keeps it")
+        finally:
+            subprocess.run(["umount", "--lazy", home.apps], check=True)
+        edit(home.apps / home.name("a"), 3)
+        arrives(home, "a", 3)
+    finally:
+        other.stop()
+
+
+@pytest.mark.fault("A05")
 def test_a_root_that_something_is_mounted_over_stops_nothing_and_every_app_says_so(home: Home) -> None:
     home.settings |= {"rescan": "0.5", "removal-settle": "1"}
     for short in ("a", "b"):

@@ -116,6 +116,13 @@ def test_an_edit_names_the_services_that_differ() -> None:
     """)
 
 
+def test_a_model_of_which_no_hash_was_asked_for_is_not_said_to_differ_in_it() -> None:
+    view = View(
+        record(target=target("web", "old", revision="rev1")), observed(container()), present(), rendered(service("web", "")),
+    )  # fmt: skip
+    assert printed(view) == "compose_up     web - service old: no longer there"
+
+
 def test_behind_a_block_only_the_target_is_repaired() -> None:
     view = View(
         record(target=target(revision="rev1")), observed(), present(requires=HOOKED, volumes=["files"]),

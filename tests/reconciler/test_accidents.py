@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from controller.model.errors import AppError, WriteFailed
-from controller.model.facts import APPROVED
+from controller.model.facts import APPROVED, REMOVE
 from controller.model.observed import Service
 from fakes.clock import SteppedClock
 from fakes.world import World
@@ -357,3 +357,25 @@ def test_a_person_who_asks_during_a_failing_run_is_heard(world: World) -> None:
     world.queue.add("web", world.clock.monotonic())
     world.rest()
     assert world.word("web") == "Ready"
+
+
+# -- another Homeport -----------------------------------------------------------------------------------
+
+
+def test_where_another_homeport_keeps_the_tree_nothing_is_done_and_every_app_says_so(world: World) -> None:
+    names = apps(world, 2)
+    world.tree.lost, world.tree.kept_by_other = "is kept by a running Homeport, pid 7", True
+    world.engine.kill("n0", "main")
+    world.store.put(REMOVE + "n1", "1")
+    calls = list(world.engine.mutations)
+    look(world)
+    assert world.engine.mutations == calls
+    for name in names:
+        ready = world.record(name).condition("Ready")
+        assert ready is not None
+        assert (world.word(name), ready.reason) == ("Unknown", "SourceUnavailable")
+        assert "pid 7" in ready.message
+    world.tree.lost, world.tree.kept_by_other = "", False
+    look(world)
+    assert world.word("n0") == "Ready"
+    assert removed(world) == ["n1"], "and then what was asked for is done"

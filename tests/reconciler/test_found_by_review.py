@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from random import Random
 
 import pytest
 
+from controller.model import effects as fx
 from controller.model.observed import Bind, Service
 from fakes.world import World
 
@@ -65,3 +67,37 @@ def test_what_is_down_when_a_mounted_file_is_edited_has_not_died_of_the_edit(wor
     world.until_quiet()
     assert world.word("web") == "Ready", world.message("web")
     assert "app.failed" not in world.told("web")
+
+
+def test_consumers_hear_that_a_provider_behind_files_of_no_use_is_stable_again(world: World) -> None:
+    """They heard it at the next resync only."""
+    folder = world.put("db")
+    world.put("api", requires=["db"])
+    world.until_quiet()
+    folder.broken = "is not JSON"
+    world.queue.add("db", world.clock.monotonic())
+    world.until_quiet()
+    for _ in range(3):
+        world.engine.crash("db", "main")
+        world.queue.add("db", world.clock.monotonic())
+        world.queue.add("api", world.clock.monotonic())
+        world.rest()
+    assert world.record("db").retries
+    assert "has to be stable first" in world.message("api") or "db" in world.message("api")
+    world.until_quiet(limit=120)
+    assert (world.word("db"), world.word("api")) == ("Invalid", "Ready")
+    assert world.record("db").unstable_since is None
+
+
+def test_an_edit_that_is_made_while_a_hook_runs_is_a_generation_of_its_own(world: World) -> None:
+    """It was taken in with what the hook gave, as if nobody had made it."""
+    world.put("db")
+    world.until_quiet()
+    folder = world.put("api", requires=["db"])
+    while "api" not in world.running or not isinstance(world.running["api"][1], fx.RunHook):
+        assert world.step(Random(0))
+    folder.compose += " edited"
+    world.until_quiet()
+    assert world.word("api") == "Ready"
+    assert world.record("api").generation == 2
+    assert world.installs == ["api"], "and the hook need not run again"

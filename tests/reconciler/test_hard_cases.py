@@ -265,6 +265,18 @@ def test_what_is_gone_is_healed_while_an_update_cannot_be_pulled(world: World) -
     assert world.running_services("web") == ["main"], world.message("web")
 
 
+def test_what_an_interrupted_re_creation_left_running_beside_the_service_is_taken_away(world: World) -> None:
+    """Found by the simulation: it ran on beside the other container of the service, and all was said to be well."""
+    world.put("web")
+    world.until_quiet()
+    world.engine.plant_surplus("web", "main")
+    world.engine.plant_leftover("web", "main", "running")
+    world.queue.add("web", world.clock.monotonic())
+    world.until_quiet()
+    (left,) = world.engine.observe("web", ("/apps/web",), ()).containers
+    assert left.name.startswith("web-main-")
+
+
 def test_a_surplus_container_is_taken_away_and_the_image_that_was_applied_goes_on(world: World) -> None:
     good(world, OLD)
     world.engine.move_tag("image:1", "sha256:newer")

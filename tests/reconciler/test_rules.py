@@ -48,6 +48,69 @@ def test_a_look_that_finds_nothing_new_writes_nothing_and_says_nothing(world: Wo
     ) == before
 
 
+def test_a_first_start_asks_for_no_hashes_and_its_status_has_those_that_it_gave(world: World) -> None:
+    folder = world.put("web")
+    world.until_quiet()
+    assert world.engine.children == 2, "the files are read, and their model is applied"
+    given = {"main": {"configHash": world.engine.container("web", "main").config_hash, "image": "image:1"}}
+    assert world.record("web").desired_services == given
+    for _ in range(2):  # an edit that changes no model; then the same again, from what is on record
+        folder.manifest["version"] = "1.0.1"
+        world.resync()
+        world.until_quiet()
+        assert (world.record("web").version, world.record("web").desired_services) == ("1.0.1", given)
+        assert target_of(world.record("web")) == world.record("web").revision
+
+
+def scribble(world: World, folder: Folder, seconds: float) -> None:
+    """Somebody writes the compose file every tenth of a second."""
+    for number in range(round(seconds * 10)):
+        folder.compose = f"v{number}"
+        folder.changed_at = world.clock.monotonic()
+        world.queue.add(folder.manifest["name"], world.clock.monotonic())
+        world.rest()
+        world.clock.advance(0.1)
+
+
+def test_files_of_a_new_app_that_never_rest_are_said_once_and_again_when_they_rest(world: World) -> None:
+    folder = world.put("web", settled=False)
+    scribble(world, folder, 6)
+    assert world.word("web") == ""
+    scribble(world, folder, 20)
+    assert world.told("web") == ["app.unsettled"]
+    assert world.message("web") == (
+        "Progressing: its files do not come to rest (docker-compose.yaml changed last); they are taken in when nothing of "
+        "them has changed for 2 s"
+    )
+    assert not world.engine.mutations
+    world.until_quiet()
+    assert world.word("web") == "Ready"
+    assert world.told("web").count("app.unsettled") == world.told("web").count("app.settled") == 1
+
+
+def test_a_folder_that_goes_before_it_ever_rested_leaves_nothing(world: World) -> None:
+    folder = world.put("web", settled=False)
+    scribble(world, folder, 10)
+    del world.tree.folders["web"]
+    world.resync()
+    world.until_quiet()
+    assert world.store.record("web") is None
+    assert not world.engine.mutations
+
+
+def test_an_app_that_runs_while_its_files_never_rest_says_so_and_is_ready_when_they_do(world: World) -> None:
+    folder = world.put("web")
+    world.until_quiet()
+    scribble(world, folder, 9)
+    assert "app.unsettled" in world.told("web")
+    assert "docker-compose.yaml" in world.message("web")
+    world.until_quiet()
+    assert world.word("web") == "Ready"
+    scribble(world, folder, 3)
+    world.until_quiet()
+    assert world.told("web").count("app.unsettled") == world.told("web").count("app.settled") == 1
+
+
 def test_a_new_folder_is_left_alone_until_it_has_been_quiet(world: World) -> None:
     world.put("web", settled=False)
     world.resync()
@@ -417,7 +480,7 @@ def test_an_engine_that_is_away_changes_no_record_and_all_goes_on_when_it_is_bac
     world.until_quiet()
     before = world.record("web")
     world.engine.down()
-    world.resync()
+    world.queue.add("web", world.clock.monotonic())
     world.rest()
     assert world.record("web") == before
     assert world.results["web"][-1].parked

@@ -35,9 +35,13 @@ def fill(disk: Path) -> None:
     assert status.f_bavail == 0, f"{status.f_bavail} blocks of {disk} are free still"
 
 
-def make_room(disk: Path) -> None:
-    """Take away what `fill` wrote."""
-    (disk / _FILLER).unlink()
+def make_room(disk: Path, size: int | None = None) -> None:
+    """Take away what `fill` wrote, or this many bytes of it."""
+    filler = disk / _FILLER
+    if size is None:
+        filler.unlink()
+    else:
+        os.truncate(filler, filler.stat().st_size - size)
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ from controller.model.errors import HomeportError
 from rig.edits import Editor, differing, explain, observed, unsettled
 from rig.engine import SAMPLE_IMAGE, PrivateEngine, api, build_sample_image, children, unable
 from rig.pair import put_consumer, put_provider
+from rig.process import kib, status_of, watch_count
 from rig.service import SLEEPER, Home
 from rig.waiting import wait_until
 
@@ -68,26 +69,18 @@ class Sample:
 def sample(home: Home, began: float) -> Sample:
     """Read from /proc and from the state folder."""
     assert home.process is not None
-    process = Path("/proc", str(home.process.pid))
-    status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines() if ":" in line)
-    handles = list((process / "fdinfo").iterdir())
+    pid = home.process.pid
+    status = status_of(pid)
     return Sample(
         seconds=round(time.monotonic() - began, 1),
-        rss=int(status["VmRSS"].split()[0]),
-        own=int(status["RssAnon"].split()[0]),
-        fds=len(handles),
+        rss=kib(status, "VmRSS"),
+        own=kib(status, "RssAnon"),
+        fds=len(list(Path("/proc", str(pid), "fd").iterdir())),
         threads=int(status["Threads"]),
-        children=len(children(home.process.pid)),
-        watches=sum(_watches(handle) for handle in handles),
+        children=len(children(pid)),
+        watches=watch_count(pid),
         state=_size(home.state) // 1024,
     )
-
-
-def _watches(handle: Path) -> int:
-    try:
-        return sum(line.startswith("inotify ") for line in handle.read_text().splitlines())
-    except OSError:  # closed since it was listed
-        return 0
 
 
 def _size(folder: Path) -> int:

@@ -24,7 +24,8 @@ _WEIGHTS = {
     # containers
     "kill": 3, "crash_container": 2, "take_container": 1, "sicken": 1, "leave_wreckage": 1, "scale_by_hand": 1,
     # the engine and its lies
-    "engine_down": 1, "engine_up": 4, "engine_error": 3, "hang": 2, "stale_list": 2, "lost_events": 1, "doubled_events": 1,
+    "engine_down": 1, "engine_up": 4, "lose_disk": 1, "find_disk": 4, "new_engine": 1,
+    "engine_error": 3, "hang": 2, "stale_list": 2, "lost_events": 1, "doubled_events": 1,
     "no_image": 1, "move_tag": 1, "take_port": 1, "bad_hook": 2, "foreign": 1,
     # the tree and the state
     "lose_tree": 1, "find_tree": 4, "lock_folder": 1, "store_error": 1, "set_clock": 1,

@@ -9,8 +9,9 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Any
 
-from controller.model.errors import AppError, EngineUnreachable
+from controller.model.errors import AppError, EngineUnreachable, HomeportError
 from controller.model.facts import APPROVED, REMOVE, RESTART, ROLLBACK, STOPPED, SUSPENDED, UPDATE
 from controller.model.observed import Bind, ExecResult, Service
 from controller.status.summary import last_word
@@ -40,7 +41,8 @@ class App:
     """One app as people see it: all its versions, the one on disk last, and its folder while it is elsewhere."""
 
     versions: list[Version] = field(default_factory=list)
-    aside: Folder | None = None
+    aside: tuple[Folder, Any] | None = None
+    """With what its files mean: another folder of its name may have come and gone meanwhile."""
 
 
 class Life:
@@ -162,13 +164,14 @@ class Life:
     def take_out(self, name: str, _chance: Random) -> None:
         folder = self.world.tree.folders.pop(name, None)
         if folder is not None:
-            self.apps[name].aside = folder
+            self.apps[name].aside = folder, self.world.engine.models[name]
             self._noticed(name)
 
     def put_back(self, name: str, _chance: Random) -> None:
         app = self.apps[name]
         if app.aside is not None and name not in self.world.tree.folders:
-            self.world.tree.put(app.aside)
+            folder, self.world.engine.models[name] = app.aside
+            self.world.tree.put(folder)
             app.aside = None
             self._noticed(name)
 
@@ -272,11 +275,51 @@ class Life:
 
     def engine_down(self, _name: str, _chance: Random) -> None:
         self.world.engine.down()
+        self.world.connect()
 
     def engine_up(self, _name: str, chance: Random) -> None:
         if not self.world.engine.reachable:
             self.world.engine.up(restarted=chance.random() < 0.5 and not self.watch.bystanders)
-            self.world.resync()
+            self.world.connect()
+
+    def lose_disk(self, _name: str, _chance: Random) -> None:
+        """The engine is started without its disk: it answers, and has nothing of ours."""
+        world = self.world
+        if world.disk is not None or not any(r.target and r.volumes for r in world.store.records()):
+            return
+        world.engine.down()
+        world.connect()
+        world.disk = world.lying.take_disk()
+        world.engine.up()
+        world.connect()
+
+    def find_disk(self, _name: str, _chance: Random) -> None:
+        world = self.world
+        if world.disk is not None:
+            world.engine.down()
+            world.connect()
+            world.lying.put_disk(world.disk)
+            world.disk = None
+            world.engine.up()
+            world.connect()
+
+    def new_engine(self, _name: str, _chance: Random) -> None:
+        """A person says that all of the old one is gone. A command refuses it when it is not.
+
+        People read before they say so: what was under way when the disk went has ended by then. (A run that has not may save
+        its record once more; then the engine is strange again, and the person is asked again.)
+        """
+        world = self.world
+        self._work(200, Random(0))
+        if world.disk is None or not world.engine.reachable or world.running:
+            return
+        try:
+            world.known.take()
+        except HomeportError:
+            return
+        world.disk, world.lying.diskless = None, False
+        self.watch.forget_engine()
+        world.resync()
 
     def engine_error(self, name: str, chance: Random) -> None:
         verb = chance.choice(
@@ -325,7 +368,11 @@ class Life:
         self.bad_hooks[name] = chance.randrange(1, 5)
 
     def foreign(self, name: str, _chance: Random) -> None:
-        if not self.world.lying.of(name) and self.world.store.record(name) is None:
+        if (
+            self.world.disk is None
+            and not self.world.lying.of(name)
+            and self.world.store.record(name) is None
+        ):
             self.world.engine.plant_foreign(name, "/srv/elsewhere")
             self.watch.bystanders.update({c.id: name for c in self.world.lying.of(name)})
 
@@ -406,8 +453,10 @@ class Life:
         engine.ports.clear()
         engine.clear_failures()
         engine.stale.clear()
+        self.find_disk("", self.chance)
         engine.up()
         engine.recover()
+        self.world.connect()
         tree.lost = ""
         tree.unreadable.clear()
         self.bad_hooks.clear()

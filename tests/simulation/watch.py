@@ -56,6 +56,11 @@ class Watch:
         self._volumes: dict[str, tuple[str, str]] = {}
         self._events = 0
 
+    def forget_engine(self) -> None:
+        """A person said that the engine is a new one, and what was on the old one is gone."""
+        self.bystanders.clear()
+        self._volumes.clear()
+
     # -- the process ------------------------------------------------------------------------------------
 
     def boot(self) -> None:
@@ -121,6 +126,8 @@ class Watch:
         """Nothing of other people is touched, nothing is lost, nothing is given away."""
         self._look()
         engine = self.world.lying
+        if self.world.disk is not None:
+            return  # all of it is elsewhere
         for container, app in self.bystanders.items():
             if not engine.is_running(container):
                 raise Forbidden(f"I7: a container of the foreign project {app} does not run any more")

@@ -4,14 +4,18 @@ a state that cannot be written, a process that is killed after or within any cal
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from controller.complaints import Complaints
+from controller.known_engine import KnownEngine
 from controller.model.effects import Effect, Host, Run
-from controller.model.errors import StateUnusable
-from controller.model.observed import Container, Observed
+from controller.model.errors import HomeportError, StateUnusable
+from controller.model.observed import Container, ExecResult, Observed
 from controller.model.plan import Result
+from controller.model.record import Event
 from controller.reconciler import Policy
 from controller.status.store import SqliteStore
 from fakes.clock import SteppedClock
@@ -38,6 +42,8 @@ class LyingEngine(FakeEngine):
         self.cut_after: int | None = None
         """The process is killed after so many more changes to containers."""
         self.in_call = False
+        self.diskless = False
+        """An empty disk stands in for the one on record."""
         self._last: dict[str, Observed] = {}
 
     def observe(self, app: str, folders: Sequence[str], volumes: Sequence[str]) -> Observed:
@@ -48,6 +54,40 @@ class LyingEngine(FakeEngine):
         self.stale.discard(app)
         self._last[app] = truth
         return answer
+
+    _DISK = ("volumes", "kept_images", "_apps", "_folders", "_services", "_volumes", "_networks")
+    """What is gone when the engine's disk is."""
+
+    def take_disk(self) -> dict[str, Any]:
+        """The engine without its disk; answers with the disk."""
+        disk = {name: getattr(self, name) for name in self._DISK}
+        self.put_disk({name: {} for name in self._DISK})
+        self.diskless = True
+        return disk
+
+    def _mutate(self, verb: str, app: str, services: Sequence[str]) -> None:
+        self._on_its_disk(f"{verb} {app}")
+        super()._mutate(verb, app, services)
+
+    def ensure_volume(self, name: str, app: str) -> bool:
+        self._on_its_disk(f"volume {name}")
+        return super().ensure_volume(name, app)
+
+    def exec(self, container: str, script: bytes, env: Mapping[str, str], timeout: float) -> ExecResult:
+        self._on_its_disk("a hook")
+        return super().exec(container, script, env, timeout)
+
+    def _on_its_disk(self, what: str) -> None:
+        if self.diskless and self.reachable:
+            raise Forbidden(f"{what}, on an engine that has nothing of ours")
+
+    def put_disk(self, disk: dict[str, Any]) -> None:
+        """Another disk. No old list is given of what was on the one before."""
+        for name, content in disk.items():
+            setattr(self, name, content)
+        self._last.clear()
+        self.stale.clear()
+        self.diskless = False
 
     def remove_volume(self, name: str) -> None:
         raise Forbidden(f"I4: volume {name} is deleted")
@@ -83,7 +123,8 @@ class LyingEngine(FakeEngine):
         """What of an app must be the same whatever happened before. A pinned image makes another hash; what was
         created and never started goes with the next start."""
         return sorted(
-            (c.name, c.config_hash.partition("+")[0], c.state, c.health)
+            # Which number it has does not matter: another may have been taken away by hand.
+            (c.name.rpartition("-")[0], c.config_hash.partition("+")[0], c.state, c.health)
             for c in self.ours(app)
             if c.state != "created"
         )
@@ -153,6 +194,8 @@ class SimulatedWorld(World):
         self.flaky: FlakyStore | None = None
         self.watch: Watch | None = None
         self.crashes = 0
+        self.disk: dict[str, Any] | None = None
+        """The disk of the engine on record while it is away and an empty one stands in for it."""
         super().__init__(POLICY)
 
     def make_engine(self) -> LyingEngine:
@@ -177,12 +220,43 @@ class SimulatedWorld(World):
         return self.lying.ours(name) if self.engine.reachable else None
 
     def boot(self) -> None:
-        super().boot()
         self.flaky = FlakyStore(self.store)
+        complaints = Complaints(self._tell)
+        self.known = KnownEngine(self.engine, self.flaky, complaints, self._tell)  # type: ignore[arg-type]
+        self.known.expect()
+        super().boot()
         old = self.host
-        self.host = Host(old.tree, old.engine, self.flaky, old.clock, old.queue, old.listen)  # type: ignore[arg-type]
+        self.host = Host(old.tree, self.known.guarded(), self.flaky, old.clock, old.queue, old.listen)  # type: ignore[arg-type]
+        self.connect()
         if self.watch is not None:
             self.watch.boot()
+
+    def _tell(self, name: str, message: str, level: str = "info", /) -> None:
+        self.events.append(Event(self.clock.now(), "", name, level, message))
+
+    def connect(self) -> None:
+        """The stream of events was opened anew: whose engine it is, is found out, and everything is queued."""
+        self.connecting = not self.engine.reachable
+        if self.connecting:
+            self.known.lose()
+            return
+        try:
+            self.known.recognize()
+        except HomeportError:
+            self.connecting = True  # tried again with the next thing that the engine does
+            return
+        super().resync()
+
+    def resync(self) -> None:
+        with suppress(HomeportError):
+            self.known.recognize()
+        super().resync()
+
+    def engine_moves(self) -> None:
+        if self.connecting and self.engine.reachable:
+            self.connect()
+        self.known.remember()  # as each scan does
+        super().engine_moves()
 
     def crash(self) -> None:
         self.crashes += 1

@@ -150,8 +150,8 @@ def test_names_of_any_bytes_can_be_printed(apps: Apps) -> None:
 def test_a_root_that_goes_between_two_looks_makes_nothing_absent(
     apps: Apps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = iter(["", "is not there"])
-    monkeypatch.setattr(apps.tree._guard, "lost", lambda: next(answers))
+    answers = iter([("", False), ("is not there", False)])
+    monkeypatch.setattr(apps.tree._guard, "look", lambda: next(answers))
     assert isinstance(apps.tree.load("web"), Unreadable)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import _sqlite3
+import contextlib
 import ctypes
 import json
 import os
 import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -25,6 +28,7 @@ from controller.status.codec import from_json, to_json
 from controller.status.lock import StateLock
 from controller.status.store import SqliteStore
 from fakes.build import at, ledger, record, rendered, service, target
+from rig.disks import fill, make_room, small_disk
 
 DIGEST = "sha256:" + "ab" * 32
 
@@ -339,6 +343,112 @@ def test_the_lock_of_a_state_that_was_deleted_is_taken_again(tmp_path: Path) -> 
             StateLock(folder).acquire()
 
 
+CUT_OFF = """
+import os, sys
+from pathlib import Path
+from controller.status.store import SqliteStore
+
+store = SqliteStore(Path(sys.argv[1]))
+store._damaged = True
+at, seen = int(sys.argv[2]), 0
+
+def count(event, args):
+    global seen
+    if event.startswith(("os.", "open", "sqlite3.")):
+        seen += 1
+        if seen == at:
+            os._exit(9)
+
+sys.addaudithook(count)
+store.mend()
+os._exit(0)
+"""
+"""A process that mends its state and ends before the given call to the system, as if it was killed."""
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    return {
+        part.name: part.read_bytes() for part in path.parent.glob(path.name + "*") if "shm" not in part.name
+    }
+
+
+@pytest.mark.fault("F02")
+def test_a_state_that_is_written_anew_is_whole_wherever_that_is_cut_off(folder: Path) -> None:
+    with closing(SqliteStore(folder)) as store:
+        store.save(FULL)
+        store.put("stopped:web", "1")
+    kept = folder.parent / "kept"
+    shutil.copytree(folder, kept)
+    path, ends = folder / "homeport.db", set()
+    for step in range(1, 200):
+        shutil.rmtree(folder)
+        shutil.copytree(kept, folder)
+        before = contents(path)
+        status = subprocess.run([sys.executable, "-c", CUT_OFF, folder, str(step)], check=False).returncode
+        untouched = contents(path).items() >= before.items()
+        with closing(SqliteStore.open_readonly(folder)) as look:
+            seen = look.record("web"), look.get("stopped:web")
+        with closing(SqliteStore(folder)) as store:
+            assert (store.record("web"), store.get("stopped:web")) == seen == (FULL, "1"), step
+            ends.add((untouched, bool(store.notice)))
+        left = {p.name for p in folder.glob("homeport.db*") if "damaged" not in p.name}
+        assert left <= {"homeport.db", "homeport.db-wal", "homeport.db-shm"}, step
+        if status == 0:
+            break
+    else:
+        pytest.fail("it never came to its end")
+    assert ends == {(True, False), (True, True), (False, True), (False, False)}
+
+
+def test_a_state_that_was_half_written_anew_is_of_no_use(folder: Path) -> None:
+    with closing(SqliteStore(folder)) as store:
+        store.save(FULL)
+    (folder / "homeport.db.new").write_bytes(b"SQLite format 3\0 and no more")
+    with closing(SqliteStore(folder)) as store:
+        assert store.record("web") == FULL
+        assert not store.notice
+    assert not (folder / "homeport.db.new").exists()
+
+
+def test_what_is_on_its_way_out_takes_no_more_writes_until_the_new_one_stands_there(folder: Path) -> None:
+    path = folder / "homeport.db"
+    with closing(SqliteStore(folder)) as store:
+        store.save(FULL)
+        path.unlink()
+        with small_disk(path):  # a mount point can neither be moved nor replaced
+            with pytest.raises(StateUnusable, match="busy"):
+                store.mend()
+            with pytest.raises(StateUnusable, match="busy"):
+                store.put("stopped:web", "1")
+        path.rmdir()
+        assert store.mend()
+        store.put("stopped:web", "1")
+        with closing(SqliteStore.open_readonly(folder)) as look:
+            assert (look.record("web"), look.get("stopped:web")) == (FULL, "1")
+
+
+@pytest.mark.fault("F01")
+def test_room_for_a_little_is_not_room_for_all_that_may_have_to_be_written(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "state") as disk, closing(SqliteStore(disk)) as store:
+        store.save(FULL)
+        fill(disk)
+        with contextlib.suppress(StateUnusable):
+            while True:  # what is free within the database's own files is used up first
+                store.tell(event(1, text="x" * 2000))
+        assert "full" in store.trouble
+        make_room(disk, 24 * 1024)
+        store.put("k", "a little goes through")
+        with pytest.raises(StateUnusable, match="full"):
+            store.mend()
+        assert "full" in store.trouble
+        make_room(disk)
+        assert store.mend() == ""
+        assert not store.trouble
+        fill(disk)
+        store.save(replace(FULL, version="2"))
+        assert not store.trouble, "the room that was found is kept for what is written next"
+
+
 def test_however_long_the_list_of_events_the_store_takes_no_more_memory(folder: Path) -> None:
     sqlite = ctypes.CDLL(_sqlite3.__file__)
     sqlite.sqlite3_memory_used.restype = ctypes.c_int64
@@ -347,5 +457,5 @@ def test_however_long_the_list_of_events_the_store_takes_no_more_memory(folder: 
         for number in range(600):
             store.tell(event(number, f"app{number % 50}", text="x" * 10_000))
         store.check()
-        assert (folder / "homeport.db").stat().st_size > 2 << 20
+        assert sum(part.stat().st_size for part in folder.glob("homeport.db*")) > 2 << 20
         assert sqlite.sqlite3_memory_used() - before < 512 << 10

@@ -1,0 +1,112 @@
+"""The engine as the service knows it: it answers or not, and is the one on record or a strange one.
+
+Kept as one fact, so that every reconcile finds out before it does anything, and a command that looks without the service
+does. Whether an engine is strange is decided in the planner; what is done on it is the reconciler's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any, cast
+
+from controller.complaints import Complaints, Tell
+from controller.control.errors import Refused
+from controller.model.errors import EngineUnreachable, StateUnusable
+from controller.model.facts import ENGINE_TROUBLE
+from controller.model.observed import Observed
+from controller.model.ports import Engine, Store
+from controller.model.record import Record
+from controller.planner.recognition import what_is_strange
+from controller.reconciler.work import folders_of
+
+AWAY = "the engine cannot be reached; what runs goes on running. See `homeport doctor`"
+NOT_SEEN = "the engine was not looked at yet"
+
+
+_CHANGES = frozenset({"apply", "ensure_volume", "exec", "keep_images", "pull", "remove", "restart", "stop"})
+"""What a reconcile does on the engine; all else only looks."""
+
+
+class KnownEngine:
+    """One for each service. `trouble` is one reference, set by whoever looked last; it is read without a lock."""
+
+    def __init__(self, engine: Engine, store: Store, complaints: Complaints, tell: Tell) -> None:
+        self._engine, self._store = engine, store
+        self._complaints, self._tell = complaints, tell
+        self.trouble: str | None = NOT_SEEN
+        """Why nothing is done on the engine at present, or None."""
+
+    def guarded(self) -> Engine:
+        """The engine, on which nothing can be changed while there is trouble: a run may have begun before it."""
+        return cast("Engine", _Guarded(self._engine, self))
+
+    def expect(self) -> None:
+        """The service starts: whose engine it is, is found out before anything is done on it, however long that takes."""
+        self._note(NOT_SEEN)
+
+    def lose(self) -> None:
+        """It does not answer. Another one may in its place, before we hear of it: it is looked at first."""
+        self._note(AWAY)
+
+    def recognize(self) -> None:
+        """It answers: nothing is done on it if all that is on record is gone, until a person says so, or something of ours
+        is there again. Raises `EngineUnreachable`."""
+        strange = what_is_strange(self._store.records(), self._look)
+        self._note(strange or None)
+        if strange:
+            self._complaints.say("engine.strange", strange)
+        else:
+            known = "the engine is the one on record again; everything goes on"
+            self._complaints.over("engine.strange", "engine.known", known)
+
+    def take(self) -> None:
+        """A person wants everything installed anew on an engine that has nothing of ours: what is on record of the apps is
+        forgotten, their folders are not. Raises `Refused` when it has something, `EngineUnreachable`."""
+        records = self._store.records()
+        if not what_is_strange(records, self._look):
+            raise Refused(
+                "the engine that answers is the one on record; --new-engine is for one that has nothing"
+            )
+        for record in records:
+            self._store.forget(record.name)
+        message = f"a person takes this engine for a new one; {len(records)} apps are installed on it anew"
+        self._tell("engine.taken", message, "warning")
+        self._complaints.over("engine.strange")
+        self.recognize()
+
+    def describe(self) -> dict[str, object]:
+        """The `engine` object of the status."""
+        try:
+            version: str | None = self._engine.version()
+        except EngineUnreachable:
+            version = None
+        trouble = self.trouble
+        return {
+            "reachable": version is not None and trouble is None,
+            "version": version,
+            "message": trouble if version is not None else None,
+        }
+
+    def _look(self, record: Record, volumes: Sequence[str]) -> Observed:
+        return self._engine.observe(record.name, folders_of(record), volumes)
+
+    def remember(self) -> None:
+        """Write down what is known, if that was not possible when it was found out."""
+        # A state that cannot be written must not cost the engine's events or the scan; it is said by whoever checks it.
+        with contextlib.suppress(StateUnusable):
+            self._store.put(ENGINE_TROUBLE, self.trouble)
+
+    def _note(self, trouble: str | None) -> None:
+        self.trouble = trouble
+        self.remember()
+
+
+class _Guarded:
+    def __init__(self, engine: Engine, known: KnownEngine) -> None:
+        self._engine, self._known = engine, known
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _CHANGES and (trouble := self._known.trouble) is not None:
+            raise EngineUnreachable(trouble)
+        return getattr(self._engine, name)

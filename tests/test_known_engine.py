@@ -1,0 +1,119 @@
+"""Whether anything may be done on the engine that answers: it has something of what is on record, or a person says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from controller.complaints import Complaints
+from controller.control.errors import Refused
+from controller.known_engine import AWAY, NOT_SEEN, KnownEngine
+from controller.model.errors import EngineUnreachable, StateUnusable
+from controller.model.facts import ENGINE_TROUBLE
+from controller.status.store import SqliteStore
+from fakes.build import record, target
+from fakes.engine import FakeEngine
+
+VOLUME = "furtka_web_data"
+
+
+class Known:
+    """An engine in memory, and what is known and said of it."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self.engine, self.store = FakeEngine(), store
+        self.said: list[str] = []
+        complaints = Complaints(lambda name, *_: self.said.append(name))
+        self.known = KnownEngine(self.engine, store, complaints, lambda name, *_: self.said.append(name))
+
+    def install(self) -> None:
+        self.engine.ensure_volume(VOLUME, "web")
+        self.store.save(record("web", target=target("web"), volumes=(VOLUME,)))
+
+    def wipe(self) -> None:
+        self.engine.volumes.clear()
+
+
+@pytest.fixture
+def there() -> Iterator[Known]:
+    with closing(SqliteStore.in_memory()) as store:
+        yield Known(store)
+
+
+def test_nothing_is_done_before_the_engine_was_looked_at_nor_while_it_is_away(there: Known) -> None:
+    there.known.expect()
+    assert there.known.trouble == NOT_SEEN
+    there.known.recognize()
+    assert there.known.trouble is None
+    there.known.lose()
+    assert there.known.trouble == AWAY
+
+
+def test_an_engine_that_has_nothing_of_ours_is_strange_until_something_of_ours_is_there(there: Known) -> None:
+    there.install()
+    there.known.recognize()
+    assert there.known.describe()["reachable"]
+    there.wipe()
+    for _ in range(2):
+        there.known.recognize()
+    described = there.known.describe()
+    assert not described["reachable"]
+    assert VOLUME in str(described["message"])
+    there.engine.ensure_volume(VOLUME, "web")
+    there.known.recognize()
+    assert there.known.trouble is None
+    assert there.said == ["engine.strange", "engine.known"]
+
+
+def test_where_nothing_was_ever_installed_every_engine_is_ours(there: Known) -> None:
+    there.store.save(record("web"))
+    there.known.recognize()
+    assert there.known.trouble is None
+
+
+def test_a_person_takes_an_engine_that_has_nothing_and_no_other(there: Known) -> None:
+    there.install()
+    there.known.recognize()
+    with pytest.raises(Refused):
+        there.known.take()
+    there.wipe()
+    there.known.recognize()
+    there.known.take()
+    assert there.known.trouble is None
+    assert there.store.records() == ()
+    assert there.said == ["engine.strange", "engine.taken"]
+
+
+def test_a_run_that_began_before_changes_nothing_on_an_engine_that_is_strange_by_now(there: Known) -> None:
+    there.install()
+    there.known.recognize()
+    engine = there.known.guarded()
+    assert engine.ensure_volume("other", "web")
+    there.wipe()
+    there.known.recognize()
+    with pytest.raises(EngineUnreachable, match="none of the 1 apps on record"):
+        engine.ensure_volume(VOLUME, "web")
+    assert not there.engine.volumes
+    assert not engine.observe("web", (), (VOLUME,)).volumes, "looking is no harm"
+
+
+def test_what_cannot_be_written_down_is_known_all_the_same_and_written_when_it_can(
+    there: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """seed 910: on a full disk an engine without its disk was taken for the one on record."""
+    there.install()
+    there.known.recognize()
+    there.wipe()
+
+    def full(_key: str, _value: str | None) -> None:
+        raise StateUnusable("database or disk is full")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(there.store, "put", full)
+        there.known.recognize()
+    with pytest.raises(EngineUnreachable):
+        there.known.guarded().ensure_volume(VOLUME, "web")
+    there.known.remember()
+    assert there.store.get(ENGINE_TROUBLE) == there.known.trouble
