@@ -329,10 +329,9 @@ class Manager:
         """`changed`: the apps of which other folders may be there than those that are watched."""
         for app in changed:
             watcher.sync(app)
-        unheard = watcher.check()
         if watcher.healthy():
             watcher.sync()
-        trouble = watcher.healthy()
+        unheard, trouble = watcher.check(), watcher.healthy()
         if trouble:
             trouble += f"; changes are found by a scan every {self.settings.rescan:g} s"
         elif unheard:

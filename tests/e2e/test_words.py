@@ -293,7 +293,7 @@ def test_an_engine_that_is_away_is_explained_and_what_was_stopped_stays_so(
             assert "does not answer" in done.stderr
             assert ("It is remembered" in done.stderr) == (command[0] in ("restart", "update"))
         waited = home.run("wait", "k-fine", "--timeout", "0s")
-        assert (waited.returncode, "the container engine does not answer" in waited.stderr) == (1, True)
+        assert (waited.returncode, "the engine cannot be reached" in waited.stderr) == (1, True)
 
         private_engine.start()
         home.wait("fine", "Ready", timeout=40)  # although no registry answers that update

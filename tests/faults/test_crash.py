@@ -63,7 +63,7 @@ class Most:
 
 
 LONG = 6
-COARSE, FINE = Most(32, 14), Most(240, 170)
+COARSE, FINE = Most(36, 18), Most(240, 170)
 STRIDE, SEED = 4, int(os.environ.get("HOMEPORT_TEST_SEED", "0"))
 """Of all effects, reads too, every fourth is tried; four seeds try all."""
 AGAIN, MEND = "another is installed", "an edit mends it"

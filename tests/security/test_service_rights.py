@@ -36,8 +36,8 @@ except OSError as error:
     print(type(error).__name__)
 """
 MAY_HAVE = {"PATH", "HOME", "LANG", "DOCKER_HOST", "DOCKER_CONFIG", "COMPOSE_EXPERIMENTAL_GIT_REMOTE",
-            "COMPOSE_EXPERIMENTAL_OCI_REMOTE"}  # fmt: skip
-"""The whole environment of a child."""
+            "COMPOSE_EXPERIMENTAL_OCI_REMOTE", "GOGC", "GOMEMLIMIT"}  # fmt: skip
+"""The whole environment of a child. The last two say how rarely Go is to collect its garbage."""
 
 
 @contextmanager
