@@ -281,7 +281,7 @@ class Manager:
             self.ticker.poke()
 
     def resync(self) -> None:
-        """Everything is looked at afresh."""
+        """All inputs are read again, all containers listed; what is not surely at rest is looked at."""
         # What failed calls leave in circles (an error, its frames and all that these hold) outlives the young generations.
         # The old one is collected by itself only once it has grown by a quarter: with what was imported, days later.
         gc.collect()

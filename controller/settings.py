@@ -87,7 +87,9 @@ class Settings(BaseModel):
     rescan: Annotated[
         Period, Field(description="how often the tree is scanned for what the watcher missed")
     ] = 30.0
-    resync: Annotated[Period, Field(description="how often everything is looked at afresh")] = 300.0
+    resync: Annotated[
+        Period, Field(description="how often all inputs are read again and all containers compared")
+    ] = 300.0
     backoff_base: Annotated[Period, Field(description="wait after the first failure of an app")] = 1.0
     backoff_max: Annotated[Period, Field(description="longest wait between two tries")] = 300.0
     health_timeout: Annotated[Period, Field(description="how long an app may take to become healthy")] = 300.0

@@ -26,7 +26,7 @@ Tell = Callable[[str, str, str], None]
 class EngineEvents:
     """Follows the engine's events in one thread; after a break it connects again, for ever, with backoff.
 
-    Each (re)connection is followed by `on_connected`, which queues everything: what happened in between
+    Each (re)connection is followed by `on_connected`, which queues all that is not surely as it was: what happened in between
     was not heard.
     """
 

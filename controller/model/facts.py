@@ -30,7 +30,7 @@ ALL_SEEN = "all_seen"
 """When all apps were looked at last, and each that was not at rest then has been seen by a run since (ISO 8601): what rests was
 known to be as it is at that moment."""
 LAST_RESYNC = "last_resync"
-"""When everything was last looked at afresh (ISO 8601)."""
+"""When all apps were last compared with what they rest on, and all others queued (ISO 8601)."""
 ENGINE_TROUBLE = "engine_trouble"
 """Why nothing is done on the engine: it does not answer, was not looked at yet, or is not the one that the records speak of."""
 ROOT_ID = "root_id"

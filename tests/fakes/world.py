@@ -108,7 +108,7 @@ class World:
     # -- the process ------------------------------------------------------------------------------------
 
     def boot(self) -> None:
-        """A new process: nothing is remembered but what the store has; every app is queued."""
+        """A new process: nothing is remembered but what the store has; every app that is not at rest is queued."""
         self.queue: QueueState[str] = QueueState()
         self.backoffs: ExponentialBackoff[str] = ExponentialBackoff(1.0, self.backoff_max)
         self.memory = Memory()
