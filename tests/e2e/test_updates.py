@@ -259,7 +259,7 @@ def test_an_edit_of_env_that_breaks_the_app_is_taken_back_and_no_value_is_told(h
     folder = home.put("env", compose, {".env": "TOKEN=good-4711\n"})
     home.start()
     wait_good(home, "env")
-    bad = "# mine\nTOKEN=worse-4712\n"
+    bad = "# mine\nTOKEN=worse-canary\n"
     (folder / ".env").write_text(bad)
     message = ready_of(home.wait("env", "RolledBack"))["message"]
     assert "(5)" in message
@@ -273,7 +273,7 @@ def test_an_edit_of_env_that_breaks_the_app_is_taken_back_and_no_value_is_told(h
     )
     told = home.log_file.read_text() + json.dumps(home.status("env")) + home.run("events").stdout
     assert "4711" not in told
-    assert "4712" not in told
+    assert "canary" not in told
     (folder / ".env").write_text("TOKEN=good-4713\n")
     wait_mended(home, "env")
     assert home.env_of("env")["TOKEN"] == "good-4713"
