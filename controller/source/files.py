@@ -173,6 +173,22 @@ def printable(name: str) -> str:
     return text if text.isprintable() else ascii(text)[1:-1]
 
 
+def stat_of(path: Path | str) -> os.stat_result | None:
+    """What stands there, links followed; None when nothing does, or nobody can tell. For what is asked thousands of times: a
+    path object costs more than the call of the system that it is for."""
+    try:
+        return os.stat(path)  # noqa: PTH116 - as above
+    except (OSError, ValueError):
+        return None
+
+
+def parents_of(path: str) -> Iterator[str]:
+    """All folders that lead to it, the nearest first."""
+    while (parent := os.path.dirname(path)) != path:  # noqa: PTH120 - as above
+        yield parent
+        path = parent
+
+
 def signature(path: Path, *, follow: bool = True) -> Signature | None:
     """What changes whenever the file may have changed, without reading it; None when it is not there."""
     try:
@@ -181,16 +197,13 @@ def signature(path: Path, *, follow: bool = True) -> Signature | None:
         return None
 
 
-def place(path: Path) -> Place | None:
+def place(path: Path | str) -> Place | None:
     """What changes when another folder takes this one's place, and not with what is in it.
 
     () for what is there and is no folder, None when nothing is there. Links are followed.
     """
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return None
-    return place_of(status)
+    status = stat_of(path)
+    return None if status is None else place_of(status)
 
 
 def place_of(status: os.stat_result) -> Place:

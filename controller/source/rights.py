@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from controller.model.desired import Problem
-from controller.source import environment
-from controller.source.signing import parents_of
+from controller.source import environment, files
 
 Mark = tuple[int, int, int] | None
 _ENV = os.sep + environment.FILE
@@ -24,11 +23,8 @@ _ENV = os.sep + environment.FILE
 
 def mark(path: Path | str) -> Mark:
     """What changes with the owner, the group and the mode; None when it is not there."""
-    try:
-        status = os.stat(path)  # noqa: PTH116
-    except (OSError, ValueError):
-        return None
-    return status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)
+    found = files.stat_of(path)
+    return None if found is None else (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode))
 
 
 @dataclass(frozen=True)
@@ -45,13 +41,18 @@ class Reach:
     @classmethod
     def of(cls, folder: Path, paths: Iterable[Path], root: Path | None = None) -> Reach:
         """Of these files of an app."""
-        own, files = str(folder), {str(path) for path in paths}
-        inside = {parent for path in files for parent in parents_of(path) if parent.startswith(own + os.sep)}
-        elsewhere = {path for path in files if not path.startswith(own + os.sep)}
-        outside = {parent for path in elsewhere for parent in parents_of(path)} - {own, *parents_of(own)}
+        own, read = str(folder), {str(path) for path in paths}
+        inside = {
+            parent for path in read for parent in files.parents_of(path) if parent.startswith(own + os.sep)
+        }
+        elsewhere = {path for path in read if not path.startswith(own + os.sep)}
+        outside = {parent for path in elsewhere for parent in files.parents_of(path)} - {
+            own,
+            *files.parents_of(own),
+        }
         first = (str(root),) if root else ()
         return cls(
-            own, str(root or ""), (*first, own, *sorted({*files, *inside} - {own})), tuple(sorted(outside))
+            own, str(root or ""), (*first, own, *sorted({*read, *inside} - {own})), tuple(sorted(outside))
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -76,7 +76,9 @@ class Signer:
         self._all = tuple(range(len(self._paths)))
         self._holders = {os.path.dirname(path) for path in self._paths}  # noqa: PTH120
         # Who can write to any folder on the way can put something else there.
-        leading = {parent for path in self._paths for parent in parents_of(path)} - set(parents_of(own))
+        leading = {parent for path in self._paths for parent in files.parents_of(path)} - set(
+            files.parents_of(own)
+        )
         self._folders = (own, *sorted(leading - {own}))
         self._watchable: tuple[Path, ...] | None = None
         self._last: _Last | None = None
@@ -106,7 +108,7 @@ class Signer:
         `afresh`: at every name, for there are file systems whose folders do not tell when something comes into them."""
         last = self._last
         # Before the files: what is put in after it shows at the next look.
-        folders = {folder: _stat(folder) for folder in self._folders}
+        folders = {folder: files.stat_of(folder) for folder in self._folders}
         unmoved = last is not None and all(
             _times(folders[path]) == times for path, times in last.quiet.items()
         )
@@ -119,7 +121,7 @@ class Signer:
         for n in asked:
             found[n] = _signature(self._paths[n])
         marks = (root, *map(_owned, folders.values()))
-        told = marks, tuple(found), tuple(map(_place, self._placed))
+        told = marks, tuple(found), tuple(map(files.place, self._placed))
         if last is not None and told == last.signed.told:
             signed = last.signed  # with its digest
             if quiet is last.quiet:
@@ -153,36 +155,14 @@ class Signer:
         ]
 
 
-# Plain functions on plain texts: a path object costs more than the call of the system that it is for.
-
-
-def _stat(path: str) -> os.stat_result | None:
-    try:
-        return os.stat(path)  # noqa: PTH116
-    except (OSError, ValueError):
-        return None
-
-
 def _signature(path: str) -> _File | None:
-    found = _stat(path)
+    found = files.stat_of(path)
     return None if found is None else files.signature_of(found)
-
-
-def _place(path: str) -> _Place | None:
-    found = _stat(path)
-    return None if found is None else files.place_of(found)
-
-
-def parents_of(path: str) -> Iterator[str]:
-    """All folders that lead to it, the nearest first."""
-    while (parent := os.path.dirname(path)) != path:  # noqa: PTH120
-        yield parent
-        path = parent
 
 
 def owned(path: Path) -> Owned | None:
     """What changes when another folder takes the place of this one, and with its owner and its mode."""
-    return _owned(_stat(str(path)))
+    return _owned(files.stat_of(str(path)))
 
 
 def _owned(found: os.stat_result | None) -> Owned | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.source import signing
+from controller.source import files, signing
 from controller.source.signing import COARSE, Signer
 
 NAMES = (
@@ -119,8 +119,8 @@ def test_names_that_are_not_there_are_not_asked_for_again(
         asked.append(Path(path).name)
         return real(path)
 
-    real = signing._stat
-    monkeypatch.setattr(signing, "_stat", counted)
+    real = files.stat_of
+    monkeypatch.setattr(files, "stat_of", counted)
     signer.sign(later())
     assert ".env" not in asked
     assert asked.count("manifest.json") == 1
