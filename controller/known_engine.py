@@ -7,6 +7,7 @@ does. Whether an engine is strange is decided in the planner; what is done on it
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -29,11 +30,17 @@ _CHANGES = frozenset({"apply", "ensure_volume", "exec", "keep_images", "pull", "
 
 
 class KnownEngine:
-    """One for each service. `trouble` is one reference, set by whoever looked last; it is read without a lock."""
+    """One for each service. `trouble` is one reference, read without a lock.
+
+    `_lock` guards its changes, so that it is written down in the order in which it was found out, and `_lost`.
+    """
 
     def __init__(self, engine: Engine, store: Store, complaints: Complaints, tell: Tell) -> None:
         self._engine, self._store = engine, store
         self._complaints, self._tell = complaints, tell
+        self._lock = threading.Lock()
+        self._lost = 0
+        """How often it did not answer: a look that began before the last time says nothing of who answers next."""
         self.trouble: str | None = NOT_SEEN
         """Why nothing is done on the engine at present, or None."""
 
@@ -43,17 +50,24 @@ class KnownEngine:
 
     def expect(self) -> None:
         """The service starts: whose engine it is, is found out before anything is done on it, however long that takes."""
-        self._note(NOT_SEEN)
+        with self._lock:
+            self._note(NOT_SEEN)
 
     def lose(self) -> None:
         """It does not answer. Another one may in its place, before we hear of it: it is looked at first."""
-        self._note(AWAY)
+        with self._lock:
+            self._lost += 1
+            self._note(AWAY)
 
     def recognize(self) -> None:
         """It answers: nothing is done on it if all that is on record is gone, until a person says so, or something of ours
-        is there again. Raises `EngineUnreachable`."""
+        is there again. Raises `EngineUnreachable`, also when it was lost in the middle of the look."""
+        lost = self._lost
         strange = what_is_strange(self._store.records(), self._look)
-        self._note(strange or None)
+        with self._lock:
+            if self._lost != lost:
+                raise EngineUnreachable(AWAY)
+            self._note(strange or None)
         if strange:
             self._complaints.say("engine.strange", strange)
         else:
@@ -93,13 +107,15 @@ class KnownEngine:
 
     def remember(self) -> None:
         """Write down what is known, if that was not possible when it was found out."""
-        # A state that cannot be written must not cost the engine's events or the scan; it is said by whoever checks it.
-        with contextlib.suppress(StateUnusable):
-            self._store.put(ENGINE_TROUBLE, self.trouble)
+        with self._lock:
+            self._note(self.trouble)
 
     def _note(self, trouble: str | None) -> None:
+        """The caller holds `_lock`."""
         self.trouble = trouble
-        self.remember()
+        # A state that cannot be written must not cost the engine's events or the scan; it is said by whoever checks it.
+        with contextlib.suppress(StateUnusable):
+            self._store.put(ENGINE_TROUBLE, trouble)
 
 
 class _Guarded:

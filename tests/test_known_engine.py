@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 import pytest
@@ -12,6 +12,7 @@ from controller.control.errors import Refused
 from controller.known_engine import AWAY, NOT_SEEN, KnownEngine
 from controller.model.errors import EngineUnreachable, StateUnusable
 from controller.model.facts import ENGINE_TROUBLE
+from controller.model.observed import Observed
 from controller.status.store import SqliteStore
 from fakes.build import record, target
 from fakes.engine import FakeEngine
@@ -49,6 +50,20 @@ def test_nothing_is_done_before_the_engine_was_looked_at_nor_while_it_is_away(th
     assert there.known.trouble is None
     there.known.lose()
     assert there.known.trouble == AWAY
+
+
+def test_a_look_that_began_before_the_engine_was_lost_says_nothing_of_who_answers_next(there: Known) -> None:
+    there.install()
+    look = there.engine.observe
+
+    def lost_meanwhile(app: str, folders: Sequence[str], volumes: Sequence[str]) -> Observed:
+        there.known.lose()
+        return look(app, folders, volumes)
+
+    there.engine.observe = lost_meanwhile  # type: ignore[method-assign]
+    with pytest.raises(EngineUnreachable):
+        there.known.recognize()
+    assert there.known.trouble == there.store.get(ENGINE_TROUBLE) == AWAY
 
 
 def test_an_engine_that_has_nothing_of_ours_is_strange_until_something_of_ours_is_there(there: Known) -> None:

@@ -265,10 +265,14 @@ def test_a_database_damaged_while_the_service_runs_is_written_anew_from_memory(h
     assert home.run("suspend", home.name("kept")).returncode == 0
     home.wait("kept", "Suspended")
     before = home.ids()
-    # Into the files that SQLite has open: it would find out when it is too late.
-    for name in ("homeport.db", "homeport.db-wal"):
-        with (home.state / name).open("r+b") as file:
-            file.write(b"\xa5" * max((home.state / name).stat().st_size, 65536))
+    # Into the files that SQLite has open: it would find out when it is too late. Both are opened before either is
+    # damaged: by the time of the second, what stands under its name may be the new one.
+    with contextlib.ExitStack() as opened:
+        for file in [
+            opened.enter_context((home.state / name).open("r+b"))
+            for name in ("homeport.db", "homeport.db-wal")
+        ]:
+            file.write(b"\xa5" * max(os.fstat(file.fileno()).st_size, 65536))
     edit(home, "one", "late")
     wait_until(lambda: home.log("state.rebuilt"), "it is found and said", 20)
     wait_until(lambda: is_edited(home, "one", "late"), "the edit arrives", 20)
