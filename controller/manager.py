@@ -216,11 +216,23 @@ class Manager:
         self.rescan(quiet=True)
         self.known_engine.expect()
         self.engine_events.start(timeout=10.0)
+        self._say_what_is_there()
         self.crew.start()
         if self.ticker is not None:
             self.ticker.start()
         if self.api is not None:
             self.api.start()
+
+    def _say_what_is_there(self) -> None:
+        names, queued = self.names(), len(self.queue)
+        message = f"{len(names)} apps on disk or on record; "
+        if (trouble := self.known_engine.trouble) is not None:
+            message += f"nothing is done: {trouble}"
+        elif queued:
+            message += f"{queued} of them are looked at, the others are as they were"
+        else:
+            message += "all are as they were"
+        self.tell("service.watching", message, apps=len(names), queued=queued)
 
     def stop(self) -> None:
         """No new work; the running step ends or is ended; everything that was started is joined. Stops no app."""

@@ -59,9 +59,16 @@ def test_a_field_cannot_take_the_place_of_one_of_the_lines_own(name: str) -> Non
 
 
 def test_a_console_line_reads_from_left_to_right() -> None:
-    text = told(event(kind="web server"), "console")
-    assert re.search(r'\d\d:\d\d:\d\d +info +app\.ready +web +runs generation 1 +kind="web server"\n$', text)
+    text = told(event(waits="web server"), "console")
+    assert re.search(r'\d\d:\d\d:\d\d +info +app\.ready +web +runs generation 1 +waits="web server"\n$', text)
     assert "\x1b" not in text
+
+
+def test_what_a_person_has_read_in_the_message_already_is_for_the_json_log_alone() -> None:
+    fields = {"kind": "hook", "target": "web:db:on_start", "reason": "R", "revision": "0a1b", "files": ["a"]}
+    assert told(event(**fields), "console").rstrip().endswith("runs generation 1")
+    line = json.loads(told(event(**fields), "json"))
+    assert {key: line[key] for key in fields} == fields
 
 
 def test_a_terminal_gets_colours_and_anything_else_json(monkeypatch: pytest.MonkeyPatch) -> None:

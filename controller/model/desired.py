@@ -89,6 +89,8 @@ class Present:
     read-only (`configs` and `secrets` made of files among them). They are inputs; no config hash covers them."""
     identity: str = ""
     """Of the folder itself (device and inode): a renamed folder keeps it."""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """What the revision is made of: path in the folder (absolute outside of it) to the first digits of its digest."""
     reaches: tuple[str, ...] = ()
     """What of the host its containers or Compose reach, as far as the files tell: nothing is wrong with it."""
     stamp: Stamp | None = None
@@ -109,6 +111,8 @@ class Invalid:
     quiet: float = 1e9
     newest: str = ""
     identity: str = ""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """As of a `Present`."""
 
     @property
     def message(self) -> str:

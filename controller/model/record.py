@@ -141,6 +141,8 @@ class Record:
     observed_generation: int = -1
     revision: str = ""
     """The newest revision seen on disk."""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """What that is made of: path to the first digits of its digest, to name what changes next. None of too many."""
     own_write: bool = False
     """We are writing into the folder: a revision that differs after a crash is ours, not a person's edit."""
     desired_services: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

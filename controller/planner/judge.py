@@ -78,8 +78,8 @@ def judge(
     if "restarting" in kinds or (loops and quiet_left > 0):
         return _crash_loop(target, causes or loops, bool(loops), health_left, quiet_left)
     if faults and health_left > 0 and (not target.good or "unhealthy" not in kinds):
-        if "unhealthy" in kinds:
-            causes += f"; it has {times.health_timeout:g} s from its start to get healthy"
+        if kinds & {"unhealthy", "starting"}:
+            causes += f"; it has {times.health_timeout:g} s from its start to get there"
         return Judgement(Verdict("Progressing", "Progressing", causes), health_left + _MARGIN, pending=True)
     if faults:
         return Judgement(Verdict("Degraded", "HealthCheckFailed", causes), given_up=not target.good)

@@ -231,7 +231,9 @@ def last_words(work: Work, faults: tuple[Fault, ...], message: str, rendered: Re
     Asked once for each trouble: what a crash loop prints differs each time, and would be news each time.
     """
     told = work.before.condition("Ready")
-    if told is not None and told.message.startswith(message + "; "):
+    if told is not None and any(
+        told.message.startswith(f"{message}; {fault.service} said last: ") for fault in faults
+    ):
         return told.message
     for fault in faults[:2]:
         if fault.container and fault.kind in ("down", "failed", "restarting", "unhealthy"):

@@ -24,7 +24,7 @@ from controller.reconciler.looking import look_at_provider
 from controller.reconciler.steps import run_hook, who_runs
 from controller.reconciler.work import Blocked, Memory, Policy, Work
 from controller.status.summary import last_word
-from controller.status.transition import transition
+from controller.status.transition import transition, with_missing
 
 HOOK_TRIES = 3
 """How often an on_remove hook is tried before the removal goes on without it."""
@@ -82,9 +82,11 @@ def _wait_for_its_folder(
     since = memory.note_missing(missing, moment.monotonic)
     left = policy.removal_settle - (moment.monotonic - since.get(name, moment.monotonic))
     if left > 0 and not dry_run:
-        if since.get(name) == moment.monotonic:
+        if memory.tell_missing(name):
             message = f"its folder is gone; if it stays so for {policy.removal_settle:g} s it is removed, unless something holds it"
+            work.record = with_missing(work.record, message, moment.now)
             yield from work.tell("app.missing", message, "warning")
+            yield from work.save()
         return Result(last_word(record), after=left + 0.005, pending=True)
     return since
 
@@ -278,7 +280,7 @@ def _run_hooks(work: Work, policy: Policy) -> Run[None]:
             yield from work.tell("app.warning", message, "warning")
         else:
             work.done.append(action)
-            yield from work.tell("hook.done", f"{action}", kind="hook", target=action.target)
+            yield from work.tell("hook.done", f"{who_runs(action)}", kind="hook", target=action.target)
         yield from _note_hook(work, action)
 
 

@@ -7,6 +7,7 @@ what is due is decided by the planner, how it is done is in `steps`, what a stat
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -30,9 +31,9 @@ from controller.reconciler.rest import look_at_all, rest_of
 from controller.reconciler.steps import ActionFailed, execute, health_timeout
 from controller.reconciler.wanted import Wanted
 from controller.reconciler.work import Blocked, Memory, Policy, Work
-from controller.status.conditions import same_verdict
+from controller.status.conditions import same_verdict, without_condition
 from controller.status.summary import last_word
-from controller.status.transition import transition
+from controller.status.transition import MISSING, transition
 
 LOOK_AGAIN = 1.0
 """Seconds after which what failed behind invalid files is looked at again."""
@@ -144,6 +145,16 @@ class Reconciler:
     def _note_back(self, work: Work, dry_run: bool) -> Run[None]:
         """Its folder is there: that somebody let its removal go is of no use any more."""
         self.memory.note_back(work.name)
+        if (
+            not dry_run
+            and work.record.condition(MISSING) is not None
+            and not isinstance(work.desired, Unreadable)
+        ):
+            # Back in time: what the status said before counts again, and nothing else happened.
+            work.record = without_condition(work.record, MISSING)
+            yield from work.tell("app.back", "its folder is back; nothing was removed")
+            yield from work.save()
+            work.before = work.record
         if not dry_run and (work.before.generation == 0 or last_word(work.before) in _GONE):
             yield from ask(fx.WriteFact(APPROVED + work.name))
 
@@ -172,19 +183,20 @@ class Reconciler:
         seen: dict[str, Any] = {}
         if isinstance(desired, Present | Invalid):
             seen |= {"folder": desired.folder, "revision": desired.revision, "own_write": False}
-            seen |= {"identity": desired.identity}
+            seen |= {"identity": desired.identity, "inputs": desired.inputs}
             if before.folder not in ("", desired.folder):
                 seen["folders"] = tuple(dict.fromkeys((before.folder, *before.folders)))
             if desired.revision != before.revision and not before.own_write:
                 generation = before.generation + 1
                 seen |= {"generation": generation, "last_change": work.moment.now, "quarantine": None}
-                news = (
-                    ("app.discovered", "new app folder")
-                    if generation == 1
-                    else ("app.changed", "inputs changed")
-                )
-                revision = desired.revision.removeprefix("sha256:")[:12]
-                work.news.append(work.event(*news, generation=generation, revision=revision))
+                told: dict[str, object] = {"generation": generation}
+                told["revision"] = desired.revision.removeprefix("sha256:")[:12]
+                if generation == 1:
+                    work.news.append(work.event("app.discovered", "new app folder", **told))
+                else:
+                    changed = _changed(before.inputs, desired.inputs)
+                    message = f"{_listed(changed) or 'inputs'} changed"
+                    work.news.append(work.event("app.changed", message, **told, files=changed))
                 for warning in desired.warnings if isinstance(desired, Present) else ():
                     work.news.append(work.event("app.warning", warning, "warning"))
                 if not dry_run:
@@ -519,7 +531,7 @@ class Reconciler:
             if work.record.quarantine is not None and work.record.quarantine.by_person:
                 level = "info"  # no failure: a person wants it so
             work.news.append(work.event(name, verdict.message, level, reason=verdict.reason))
-        elif blocked is not None and blocked.word == "Progressing" and not told:
+        elif verdict.word == "Progressing" and not told:
             work.news.append(work.event("app.progressing", verdict.message))
         yield from self._save(work)
 
@@ -571,6 +583,22 @@ _TOLD = {
     "RemovalBlocked": ("removal.blocked", "warning"),
 }
 """Words that are told when a run ends in them; the others are told where they arise."""
+
+
+_MOST_LISTED = 5
+"""Changed files that a message names."""
+
+
+def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """The inputs that came, went or are others; none where it is not known how each was."""
+    if not before or not now:
+        return []
+    return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _MOST_LISTED
+    return ", ".join(names[:_MOST_LISTED]) + (f" and {more} more files" if more > 0 else "")
 
 
 def _failure_context(work: Work, providers: Providers) -> str:

@@ -247,7 +247,7 @@ def _own_write(work: Work, write: fx.Effect[tuple[str, ...]]) -> Run[tuple[str, 
     if isinstance(desired, Present | Invalid):
         work.desired = desired
         if not edited:
-            work.record = replace(work.record, revision=desired.revision)
+            work.record = replace(work.record, revision=desired.revision, inputs=desired.inputs)
     yield from work.save()
     return keys
 

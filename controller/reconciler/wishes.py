@@ -28,6 +28,10 @@ def take_in(work: Work, memory: Memory, dry_run: bool) -> Run[None]:
     stopped = yield from ask(fx.ReadFact(STOPPED + name))
     restart = yield from ask(fx.ReadFact(RESTART + name))
     update = yield from ask(fx.ReadFact(UPDATE + name))
+    if record.stopped and stopped is None:
+        work.news.append(work.event("app.started", "no longer stopped, by `homeport start`"))
+    if record.suspended and suspended is None:
+        work.news.append(work.event("app.resumed", "looked after again, by `homeport resume`"))
     work.record = replace(record, suspended=suspended is not None, stopped=stopped is not None)
     work.wishes = Wishes(restart, pull=update not in (None, PULLED))
     if not dry_run:

@@ -68,6 +68,7 @@ class Memory:
     _lifted: set[str] = field(default_factory=set)
     _orphans: dict[str, str] = field(default_factory=dict)
     _missing: dict[str, float] = field(default_factory=dict)
+    _missing_told: set[str] = field(default_factory=set)
     _removed: dict[str, float] = field(default_factory=dict)
     _offset: float | None = None
     """Wall clock less monotonic clock, when that was last read."""
@@ -160,18 +161,28 @@ class Memory:
         """All apps that are missing in one look at the tree; since when each has been, without a break."""
         with self._lock:
             self._missing = {app: self._missing.get(app, now) for app in missing}
+            self._missing_told &= self._missing.keys()
             return dict(self._missing)
+
+    def tell_missing(self, app: str) -> bool:
+        """Whether that its folder is gone was not told yet; answers so once for each time that it goes."""
+        with self._lock:
+            told = app in self._missing_told
+            self._missing_told.add(app)
+            return not told
 
     def note_back(self, app: str) -> None:
         """Its folder is there."""
         with self._lock:
             self._missing.pop(app, None)
+            self._missing_told.discard(app)
             self._removed.pop(app, None)
 
     def forget_missing(self) -> None:
         """The tree was lost: every quiet period starts anew."""
         with self._lock:
             self._missing.clear()
+            self._missing_told.clear()
 
     def note_removed(self, app: str, now: float) -> None:
         """It was removed, and counts towards the brake; a removal that a person let go does not."""
@@ -187,6 +198,7 @@ class Memory:
             self._forced.discard(app)
             self._lifted.discard(app)
             self._missing.pop(app, None)
+            self._missing_told.discard(app)
             self._leaps_seen.pop(app, None)
 
     def removed_lately(self, now: float, window: float) -> int:

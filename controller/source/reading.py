@@ -28,6 +28,9 @@ MOST_SCRIPTS = 1000
 MOST_COMPOSE_FILES = 200
 MOST_DIGESTED = 4 * files.LIMIT_DIGEST
 """Bytes of the files of which only digests count, all of them together."""
+MOST_NAMED = 50
+"""Inputs of an app of which it is remembered how each was, so that the one that changes can be named."""
+DIGITS = 8
 MOST_PROBLEMS = 2 * manifest.MOST
 """Of all files together; those of a manifest have been cut by then."""
 MOST_OF_A_RULE = 500
@@ -155,6 +158,13 @@ class Reading:
     def revision(self) -> str:
         return revision_of(self.inputs)
 
+    def named(self) -> dict[str, str]:
+        """The inputs with the first digits of their digests: enough to name the one that changes, and no more of a
+        secret than that. None where they are too many to be remembered for that."""
+        if len(self.inputs) > MOST_NAMED:
+            return {}
+        return {files.printable(name): digest.hex()[:DIGITS] for name, digest in sorted(self.inputs.items())}
+
 
 def load_folder(path: Path, trust: Trust = LEAST_TRUST) -> Present | Invalid:
     """One app folder anywhere, as the tree would load it: for checking a folder before it is dropped in.
@@ -205,13 +215,14 @@ def _read(reading: Reading, name: str) -> Present | Invalid:
     effective = _parse_env(reading, after) if after is not None else env.values
     compose = _read_compose(reading, effective)
     _read_scripts(reading)
-    revision = reading.revision()
+    revision, inputs = reading.revision(), reading.named()
     if reading.problems or reading.denied:
         problems = _shortened(reading.denied + reading.problems + reading.missing)
         reason = "PolicyDenied" if reading.denied else "SourceInvalid"
-        return Invalid(name, str(folder), revision, problems, reason)
+        return Invalid(name, str(folder), revision, problems, reason, inputs=inputs)
     if reading.missing or described is None or not compose:
-        return Invalid(name, str(folder), revision, _shortened(reading.missing), "Incomplete")
+        missing = _shortened(reading.missing)
+        return Invalid(name, str(folder), revision, missing, "Incomplete", inputs=inputs)
     return Present(
         name,
         str(folder),
@@ -222,6 +233,7 @@ def _read(reading: Reading, name: str) -> Present | Invalid:
         _seeds(described, env, after),
         warnings=tuple(reading.warnings[:MOST_PROBLEMS] + _env_warnings(folder)),
         mounted=reading.mounted,
+        inputs=inputs,
         reaches=tuple(reading.reaches),
     )
 

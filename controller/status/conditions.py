@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from controller.model.record import Condition, Record
 
-ORDER = ("Stalled", "Reconciling", "Ready", "Healthy", "DependenciesReady", "Suspended")
+ORDER = ("Stalled", "Reconciling", "SourceMissing", "Ready", "Healthy", "DependenciesReady", "Suspended")
 MESSAGE_LIMIT = 2048
 """Characters of a message that are kept; a status is not a log."""
 

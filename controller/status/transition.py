@@ -41,6 +41,9 @@ _ROWS = {
 }
 
 
+MISSING = "SourceMissing"
+"""Condition of an app whose folder is gone and may come back; abnormal-true."""
+
 _NOT_KEPT = frozenset({"Suspended", "RemovalHeld", "RemovalBlocked", "Removing", "Orphaned"})
 """Reasons that speak of a folder that was gone: they are over once the app is there to be suspended."""
 
@@ -48,6 +51,7 @@ _NOT_KEPT = frozenset({"Suspended", "RemovalHeld", "RemovalBlocked", "Removing",
 def transition(record: Record, verdict: Verdict, now: datetime) -> Record:
     """The record after this verdict. Nothing moves that has not changed, `last_reconcile` excepted."""
     row = _ROWS[verdict.word]
+    record = without_condition(record, MISSING)
     if row.observed:
         record = replace(record, observed_generation=record.generation)
     ready = record.condition("Ready")
@@ -76,6 +80,12 @@ def transition(record: Record, verdict: Verdict, now: datetime) -> Record:
             record, "DependenciesReady", "True" if met else "False", reason, verdict.dependencies, now
         )
     return replace(record, last_reconcile=now)
+
+
+def with_missing(record: Record, message: str, now: datetime) -> Record:
+    """The record of an app whose folder is gone, while it is waited for: all else is as it was. Every verdict, and
+    `without_condition`, takes it back."""
+    return _set(record, MISSING, "True", "FolderMissing", message, now)
 
 
 def _set(

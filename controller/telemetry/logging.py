@@ -26,6 +26,8 @@ RECORD = 16 * 1024
 """Characters of a line at most, whatever somebody puts into it."""
 _FIELD = (4000, 1000, 200)  # characters of one field, the first with which the line fits
 _FIRST = ("timestamp", "level", "event", "app", "reconcile_id", "message")
+_FOR_MACHINES = frozenset({"reconcile_id", "kind", "target", "reason", "revision", "files"})
+"""Fields that a person reads in the message already, or never: the console leaves them out."""
 PATIENCE = 1.0
 """Seconds that a reader of the log may keep everybody waiting, once."""
 _COLOURS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "31"}
@@ -221,7 +223,7 @@ class console_line:  # noqa: N801 - a structlog processor, used like a function
         message = escape(str(fields.pop("message", "")))
         time = _local(str(fields.pop("timestamp", "")))
         trace = str(fields.pop("exception", ""))
-        rest = " ".join(f"{key}={_shown(value)}" for key, value in fields.items())
+        rest = " ".join(f"{key}={_shown(fields[key])}" for key in fields if key not in _FOR_MACHINES)
         parts = [
             self._dim(time),
             self._paint(f"{level:<7}", _COLOURS.get(level, "0")),

@@ -44,6 +44,19 @@ class Folder:
     changed_at: float = -1e9
 
 
+def _inputs(folder: Folder) -> dict[str, str]:
+    """The files that a folder would have, each with a digest of its content."""
+    files = {
+        "manifest.json": json.dumps([folder.manifest, folder.broken]),
+        "docker-compose.yaml": folder.compose,
+        **({".env": json.dumps(folder.env)} if folder.env is not None else {}),
+    }
+    return {
+        **{name: _digest(text.encode())[-8:] for name, text in files.items()},
+        **{name: _digest(data)[-8:] for name, data in folder.mounted.items()},
+    }
+
+
 class FakeTree:
     """Implements the `Tree` port."""
 
@@ -93,6 +106,7 @@ class FakeTree:
                 quiet=quiet,
                 newest="docker-compose.yaml",
                 identity=folder.identity,
+                inputs=_inputs(folder),
             )
         env = folder.env if folder.env is not None else folder.example
         seeds = (".env",) if folder.env is None and folder.example else ()
@@ -108,7 +122,7 @@ class FakeTree:
         return Present(
             app, path, self._manifest(revision, folder), revision, (f"{path}/docker-compose.yaml",), dict(env), seeds, unset, quiet=quiet,
             newest="docker-compose.yaml", mounted={f"{path}/{name}": _digest(data) for name, data in folder.mounted.items()},
-            identity=folder.identity, stamp=stamp,
+            identity=folder.identity, stamp=stamp, inputs=_inputs(folder),
         )  # fmt: skip
 
     def _look(self, folder: Folder) -> str:

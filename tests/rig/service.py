@@ -123,7 +123,7 @@ class Home:
 
     def start(self, *extra: str) -> None:
         """Start the service; returns when it says so."""
-        said = len(self.log("service.started"))
+        said = self._said("service.started")
         flags = [f"--{key}={value}" for key, value in self.settings.items()]
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
@@ -131,9 +131,13 @@ class Home:
                 env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         wait_until(
-            lambda: len(self.log("service.started")) > said or self.ended(), "the service has started", 60
+            lambda: self._said("service.started") > said or self.ended(), "the service has started", 60
         )
         assert not self.ended(), self.log_file.read_text()
+
+    def _said(self, event: str) -> int:
+        """How often that name stands in the log, whatever its format."""
+        return self.log_file.read_text().count(event) if self.log_file.exists() else 0
 
     def ended(self) -> bool:
         return self.process is not None and self.process.poll() is not None
@@ -185,6 +189,11 @@ class Home:
             store.close()
         found: list[dict[str, Any]] = [app for app in document["apps"] if app["name"] == self.name(short)]
         return found[0] if found else None
+
+    def good(self, short: str) -> bool:
+        """Whether the present revision was stable, so that it is one to go back to."""
+        found = self.run("history", self.name(short), "-o", "json")
+        return any(known["current"] and known["good"] for known in json.loads(found.stdout)["revisions"])
 
     def word(self, short: str) -> str:
         """The app's summary, or "" when it is not on record."""

@@ -86,6 +86,28 @@ def apps(tmp_path: Path) -> Apps:
 # -- what a folder asks for ---------------------------------------------------------------------------
 
 
+def test_each_input_is_known_by_name_and_a_part_of_its_digest_so_that_the_one_that_changes_can_be_named(
+    apps: Apps,
+) -> None:
+    folder = apps.put(files={".env": "A=1\n", "scripts/on.sh": "true\n", "notes.txt": "no input\n"})
+    before = apps.present().inputs
+    assert set(before) == {"manifest.json", "docker-compose.yaml", ".env", "scripts/on.sh"}
+    (folder / ".env").write_text("A=2\n")
+    apps.clock.ahead += 10
+    now = apps.present().inputs
+    assert {name for name in now if now[name] != before[name]} == {".env"}
+    (folder / "docker-compose.yaml").write_text("services: [")
+    apps.clock.ahead += 10
+    assert set(apps.invalid().inputs) >= {"manifest.json", "docker-compose.yaml"}
+
+
+def test_of_very_many_inputs_none_is_named(apps: Apps) -> None:
+    names = [f"conf/{number}" for number in range(60)]
+    volumes = "".join(f"      - ./{name}:/{name}:ro\n" for name in names)
+    apps.put(files={**dict.fromkeys(names, "x"), "docker-compose.yaml": f"{COMPOSE}    volumes:\n{volumes}"})
+    assert apps.present().inputs == {}
+
+
 def test_a_whole_folder_is_present(apps: Apps) -> None:
     folder = apps.put(files={"docker-compose.override.yaml": "services: {}\n"})
     app = apps.present()

@@ -1,0 +1,127 @@
+"""What a person who only tails the log gets to read: who, what, why, and what comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from controller.model.facts import STOPPED, SUSPENDED
+from controller.model.observed import Service
+from fakes.world import World
+
+CHECKED = Service("main", "h1", "image:1", has_healthcheck=True)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with World() as world:
+        yield world
+
+
+def look(world: World) -> None:
+    world.resync()
+    world.rest()
+
+
+def story(world: World, name: str) -> list[str]:
+    """What was said of the app since this was asked last, of levels and fields only the words."""
+    said = [f"{event.name}: {event.message}" for event in world.events if event.app == name]
+    world.events[:] = [event for event in world.events if event.app != name]
+    return said
+
+
+def test_of_several_folders_that_go_together_each_is_said_to_be_gone_and_its_status_says_so(
+    world: World,
+) -> None:
+    for name in ("a", "b", "c", "d"):
+        world.put(name)
+    world.until_quiet()
+    folders = {name: world.tree.folders.pop(name) for name in ("a", "b")}
+    for name in folders:
+        story(world, name)
+    look(world)
+    for name in folders:
+        gone = "its folder is gone; if it stays so for 10 s it is removed, unless something holds it"
+        assert story(world, name) == [f"app.missing: {gone}"]
+        missing = world.record(name).condition("SourceMissing")
+        assert missing is not None
+        assert (missing.status, missing.reason, missing.message) == ("True", "FolderMissing", gone)
+        assert world.word(name) == "Ready", "it runs on until the quiet period is over"
+    look(world)
+    assert story(world, "a") == [], "it is said once"
+    world.tree.put(folders["a"])
+    look(world)
+    assert story(world, "a") == ["app.back: its folder is back; nothing was removed"]
+    assert world.record("a").condition("SourceMissing") is None
+    world.until_quiet()
+    assert [line.partition(":")[0] for line in story(world, "b")] == ["app.removing", "app.removed"]
+
+
+def test_a_suspended_app_whose_folder_was_away_says_what_it_said_before(world: World) -> None:
+    for name in ("a", "b", "c"):
+        world.put(name)
+    world.until_quiet()
+    world.store.put(f"{SUSPENDED}a", "1")
+    look(world)
+    before = world.record("a")
+    folder = world.tree.folders.pop("a")
+    look(world)
+    assert world.record("a").condition("SourceMissing") is not None
+    world.tree.put(folder)
+    look(world)
+    assert world.record("a").conditions == before.conditions
+
+
+def test_an_edit_names_the_files_that_changed(world: World) -> None:
+    folder = world.put("web")
+    world.until_quiet()
+    story(world, "web")
+    world.tree.put(replace(folder, compose="v2"))
+    look(world)
+    (changed,) = [event for event in world.events if event.name == "app.changed"]
+    assert changed.message == "docker-compose.yaml changed"
+    assert changed.fields["files"] == ["docker-compose.yaml"]
+
+
+def test_what_an_app_waits_for_after_its_start_is_said(world: World) -> None:
+    world.engine.hash_behaviour["h1"] = "unhealthy"
+    world.put("web", CHECKED)
+    world.rest()
+    assert story(world, "web")[-1] == (
+        "app.progressing: service main: health check is starting; it has 300 s from its start to get there"
+    )
+    world.engine.set_health("web", "main", "healthy")
+    look(world)
+    assert story(world, "web") == ["app.ready: runs generation 1"]
+
+
+def test_that_a_person_starts_or_resumes_an_app_is_said(world: World) -> None:
+    world.put("web")
+    world.until_quiet()
+    for fact, said in (
+        (STOPPED, "app.started: no longer stopped, by `homeport start`"),
+        (SUSPENDED, "app.resumed: looked after again, by `homeport resume`"),
+    ):
+        world.store.put(f"{fact}web", "1")
+        look(world)
+        world.store.put(f"{fact}web", None)
+        story(world, "web")
+        look(world)
+        assert story(world, "web")[0] == said
+
+
+def test_time_that_is_over_is_not_promised_any_more(world: World) -> None:
+    world.engine.hash_behaviour["h1"] = "unhealthy"
+    world.engine.lines["web", "main"] = ["no such host"]
+    world.put("web", CHECKED)
+    world.rest()
+    world.engine.set_health("web", "main", "unhealthy")
+    look(world)
+    assert "it has 300 s" in world.message("web")
+    world.clock.advance(301)
+    look(world)
+    assert world.word("web") == "Degraded"
+    assert "it has 300 s" not in world.message("web")
+    assert world.message("web").count("said last: no such host") == 1
