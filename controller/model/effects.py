@@ -202,6 +202,17 @@ class ForgetRecord(Effect[None]):
 
 
 @dataclass(frozen=True)
+class ReadLastTold(Effect["str | None"]):
+    """The name of the last event of the app that is one of these."""
+
+    app: str
+    names: tuple[str, ...]
+
+    def perform(self, host: Host) -> str | None:
+        return host.store.last_told(self.app, self.names)
+
+
+@dataclass(frozen=True)
 class ReadFact(Effect["str | None"]):
     """A remembered fact about the service itself."""
 

@@ -216,6 +216,9 @@ class Store(Protocol):
     ) -> tuple[tuple[int, Event], ...]:
         """Events with their ids, oldest first."""
 
+    def last_told(self, app: str, names: Collection[str]) -> str | None:
+        """The name of the newest event of the app that is one of these."""
+
     def get(self, key: str) -> str | None:
         """A fact about the service itself (root id, approved removals, engine state)."""
 

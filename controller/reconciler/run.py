@@ -74,8 +74,10 @@ class Reconciler:
         except Interrupted:
             # The service stops; the record is as the last finished step left it.
             return Result("Progressing", pending=True)
-        if not dry_run and not result.pending:
-            self.memory.note_run(name)
+        if not dry_run:
+            self.memory.note_told(name)
+            if not result.pending:
+                self.memory.note_run(name)
         return result
 
     def _run(self, name: str, dry_run: bool) -> Run[Result]:
@@ -102,6 +104,7 @@ class Reconciler:
         awake = replace(_not_from_the_future(before, moment.now), rest=None)
         work = Work(name, moment, before, awake, desired)
         if not dry_run:
+            work.told = self.memory.take_told(name)
             yield from self._note_leap(work, known)
         if held is None:
             yield from self._note_back(work, dry_run)
@@ -417,8 +420,15 @@ class Reconciler:
         return judge(work.record, target, faults, closed, awaits, work.moment.now, times, loops)
 
     @staticmethod
-    def _was_told(work: Work) -> bool:
-        return work.before.generation == work.record.generation and same_verdict(work.before, work.record)
+    def _was_told(work: Work, name: str) -> Run[bool]:
+        """Whether people know of this verdict, which is told as `name`."""
+        if work.before.generation != work.record.generation or not same_verdict(work.before, work.record):
+            return False
+        if work.told:
+            return True
+        # A run that was cut off may have told another one, and not have saved it.
+        last = yield from ask(fx.ReadLastTold(work.name, _WORDS_TOLD))
+        return last in (None, name)
 
     @staticmethod
     def _awaits_hooks(work: Work, providers: Providers) -> bool:
@@ -525,14 +535,12 @@ class Reconciler:
         retries = work.record.retries if still_trying else 0
         concluded = self._concluded(replace(work.record, retries=retries, next_try=None), work, verdict)
         work.record = replace(concluded, rest=rest)
-        told = self._was_told(work)
-        if verdict.word in _TOLD and (work.done or not told):
+        if verdict.word in _TOLD:
             name, level = _TOLD[verdict.word]
             if work.record.quarantine is not None and work.record.quarantine.by_person:
                 level = "info"  # no failure: a person wants it so
-            work.news.append(work.event(name, verdict.message, level, reason=verdict.reason))
-        elif verdict.word == "Progressing" and not told:
-            work.news.append(work.event("app.progressing", verdict.message))
+            if work.done or not (yield from self._was_told(work, name)):
+                yield from work.tell(name, verdict.message, level, reason=verdict.reason)
         yield from self._save(work)
 
     @staticmethod
@@ -570,6 +578,7 @@ _GONE = ("Held", "RemovalBlocked", "Removing", "Orphaned")
 """Words of an app whose folder was gone."""
 
 _TOLD = {
+    "Progressing": ("app.progressing", "info"),
     "Ready": ("app.ready", "info"),
     "Degraded": ("app.degraded", "warning"),
     "Waiting": ("app.waiting", "info"),
@@ -584,6 +593,8 @@ _TOLD = {
 }
 """Words that are told when a run ends in them; the others are told where they arise."""
 
+
+_WORDS_TOLD = tuple(name for name, _ in _TOLD.values())
 
 _MOST_LISTED = 5
 """Changed files that a message names."""

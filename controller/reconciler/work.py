@@ -64,6 +64,7 @@ class Memory:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _all_seen_at: datetime | None = None
     _unseen: set[str] = field(default_factory=set)
+    _told: set[str] = field(default_factory=set)
     _forced: set[str] = field(default_factory=set)
     _lifted: set[str] = field(default_factory=set)
     _orphans: dict[str, str] = field(default_factory=dict)
@@ -100,6 +101,18 @@ class Memory:
         """A run has seen all of it."""
         with self._lock:
             self._unseen.discard(app)
+
+    def take_told(self, app: str) -> bool:
+        """Whether the app's last run came to its end, so that what it told is what it saved. Until `note_told` no more."""
+        with self._lock:
+            told = app in self._told
+            self._told.discard(app)
+            return told
+
+    def note_told(self, app: str) -> None:
+        """A run of it came to its end."""
+        with self._lock:
+            self._told.add(app)
 
     def note_time(self, moment: Moment) -> None:
         """Nobody may have to run for days: a clock that is slewed meanwhile has not leaped."""
@@ -195,6 +208,7 @@ class Memory:
         self.unsettled.pop(app, None)
         self.shrinking.pop(app, None)
         with self._lock:
+            self._told.discard(app)
             self._forced.discard(app)
             self._lifted.discard(app)
             self._missing.pop(app, None)
@@ -226,6 +240,9 @@ class Work:
     done: list[Action] = field(default_factory=list)
     news: list[Event] = field(default_factory=list)
     """Told with the first thing that is saved: a run that changes nothing says nothing."""
+
+    told: bool = False
+    """What the app's last run told is what it saved."""
 
     def __post_init__(self) -> None:
         self.began = self.moment.now

@@ -294,6 +294,13 @@ class SqliteStore:
             for number, time, of, name, level, message, fields in self._ask(query, values)
         )
 
+    def last_told(self, app: str, names: Collection[str]) -> str | None:
+        """The name of the newest event of the app that is one of these; None when none is kept."""
+        marks = ", ".join("?" * len(names))
+        query = f"SELECT name FROM events WHERE app = ? AND name IN ({marks}) ORDER BY id DESC LIMIT 1"  # noqa: S608 - only marks
+        rows = self._ask(query, (app, *names))
+        return str(rows[0][0]) if rows else None
+
     # -- facts ----------------------------------------------------------------------------------------
 
     def get(self, key: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from random import Random
 
 import pytest
 
@@ -125,3 +126,21 @@ def test_time_that_is_over_is_not_promised_any_more(world: World) -> None:
     assert world.word("web") == "Degraded"
     assert "it has 300 s" not in world.message("web")
     assert world.message("web").count("said last: no such host") == 1
+
+
+def test_what_was_told_and_not_saved_does_not_stay_the_last_word(world: World) -> None:
+    world.put("web", CHECKED)
+    world.until_quiet()
+    world.engine.set_health("web", "main", "unhealthy")
+    world.resync()
+    while "app.degraded" not in world.told("web"):
+        world.step(Random(0))
+    world.crash()
+    assert world.word("web") == "Ready", "cut off between the two"
+    world.engine.set_health("web", "main", "healthy")
+    look(world)
+    assert world.told("web")[-1] == "app.ready"
+    story(world, "web")
+    world.queue.add("web", world.clock.monotonic())
+    world.rest()
+    assert story(world, "web") == []
