@@ -33,8 +33,8 @@ _PARSING = Limits(memory=1 << 30, cpu=60)  # a small file of aliases can ask for
 # What is included is judged when the files are read; should they change in between, Compose itself fetches nothing.
 _NOTHING_REMOTE = {"COMPOSE_EXPERIMENTAL_GIT_REMOTE": "false", "COMPOSE_EXPERIMENTAL_OCI_REMOTE": "false"}
 # A child lives for a moment and makes 20 MB of garbage, for which Go's collector would run five times: a third of the
-# processor time of `config`, a quarter of that of `up`. With the limit large models are collected as ever. Not for a child
-# that reads people's files, in which `${GOGC:-100}` would become ours: only for finished documents.
+# processor time of `config`, a quarter of that of `up`. With the limit large models are collected as ever. Not where people's
+# files name it: `${GOGC:-100}` would become ours.
 _RARELY_COLLECTED = {"GOGC": "400", "GOMEMLIMIT": "256MiB"}
 _BROKE_OFF = b"\ngoroutine "  # the trace of a Go program that did not end but crashed
 _VERSION = re.compile(r"v?(\d+)\.(\d+)")
@@ -110,14 +110,15 @@ class Compose:
         return text
 
     def config(
-        self, app: str, folder: str, files: Sequence[str], env_file: str | None, secrets: Sequence[str],
+        self, app: str, folder: str, files: Sequence[str], env_file: str | None, secrets: Sequence[str], *,
+        tunable: bool,
     ) -> str:  # fmt: skip
-        """The resolved model as JSON. Raises `InputInvalid("SourceInvalid", …)`."""
+        """The resolved model as JSON. `tunable`: see `Present`. Raises `InputInvalid("SourceInvalid", …)`."""
         flags = [flag for file in files for flag in ("-f", file)] + (
             ["--env-file", env_file] if env_file else []
         )
         argv = [*self._project(app, folder), *flags, "config", "--format", "json"]
-        outcome = self._parse(argv, secrets)
+        outcome = self._parse(argv, secrets, _RARELY_COLLECTED if tunable else None)
         if outcome.truncated:
             raise InputInvalid("SourceInvalid", f"the resolved model is larger than {MODEL_CAP >> 20} MiB")
         return outcome.stdout.decode("utf-8", "replace")

@@ -157,6 +157,7 @@ class Renderer:
             app.compose_files,
             str(env_file) if env_file.is_file() else None,
             _secrets(app),
+            tunable=app.tunable,
         )
         with _understanding():
             document = documents.complete(text, app.env)

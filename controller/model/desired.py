@@ -93,6 +93,8 @@ class Present:
     """What the revision is made of: path in the folder (absolute outside of it) to the first digits of its digest."""
     reaches: tuple[str, ...] = ()
     """What of the host its containers or Compose reach, as far as the files tell: nothing is wrong with it."""
+    tunable: bool = False
+    """Nothing that Compose reads names GOGC or GOMEMLIMIT, so that they can be set for it and get nowhere else."""
     stamp: Stamp | None = None
     """None when the files alone do not decide, or were written so shortly ago that their stats do not tell."""
 

@@ -28,6 +28,7 @@ MOST_SCRIPTS = 1000
 MOST_COMPOSE_FILES = 200
 MOST_DIGESTED = 4 * files.LIMIT_DIGEST
 """Bytes of the files of which only digests count, all of them together."""
+_TUNES = (b"GOGC", b"GOMEMLIMIT")
 MOST_NAMED = 50
 """Inputs of an app of which it is remembered how each was, so that the one that changes can be named."""
 DIGITS = 8
@@ -65,6 +66,8 @@ class Reading:
     warnings: list[str] = field(default_factory=list)
     reaches: list[str] = field(default_factory=list)
     """What of the host is reached from the containers or by Compose."""
+    tunable: bool = True
+    """So far nothing that Compose reads can name what tunes the run time that it is written in."""
     budget: references.Budget = field(default_factory=references.Budget)
     digested: int = 0
 
@@ -85,6 +88,7 @@ class Reading:
             return None
         if data is not None:
             self.inputs[name] = hashlib.sha256(data).digest()
+            self.tunable = self.tunable and not any(word in data for word in _TUNES)
         return data
 
     def take_digest(self, path: Path) -> bool:
@@ -234,6 +238,7 @@ def _read(reading: Reading, name: str) -> Present | Invalid:
         warnings=tuple(reading.warnings[:MOST_PROBLEMS] + _env_warnings(folder)),
         mounted=reading.mounted,
         inputs=inputs,
+        tunable=reading.tunable and not reading.trust.remote_include,
         reaches=tuple(reading.reaches),
     )
 
@@ -381,6 +386,8 @@ def _follow(
             )
         else:
             there = reading.take_digest(target)
+            # Of other files than this one only the digest is known, and not what they name.
+            reading.tunable = reading.tunable and target == reading.folder / environment.FILE
         if not there and named.required:
             reading.miss(target, Problem(name, named.field, f"names {named.path}, which is not there"))
     for mount in found.mounts:

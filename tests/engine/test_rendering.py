@@ -69,6 +69,12 @@ def test_files_that_did_not_change_are_read_once_and_old_revisions_are_forgotten
         ("environment: {A: '${GOGC:-100}'}", {}, "100"),
         ("environment: {A: '${SOME}'}", {".env": "SOME=${GOGC:-100}"}, "100"),
         ("environment: {A: '${GOGC}'}", {".env": "GOGC=77"}, "77"),
+        ("env_file: [more.env]", {"more.env": "A=1\nGOGC\n"}, "1"),
+        (
+            "extends: {file: more.yaml, service: base}",
+            {"more.yaml": "services: {base: {environment: {A: '${GOGC:-100}'}}}"},
+            "100",
+        ),
         ("env_file: [../outside.env]", {"../outside.env": "A=1\nGOMEMLIMIT\n"}, "1"),
     ],
 )

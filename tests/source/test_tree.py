@@ -101,6 +101,15 @@ def test_each_input_is_known_by_name_and_a_part_of_its_digest_so_that_the_one_th
     assert set(apps.invalid().inputs) >= {"manifest.json", "docker-compose.yaml"}
 
 
+def test_compose_may_be_tuned_only_where_nothing_that_it_reads_can_name_what_tunes_it(apps: Apps) -> None:
+    apps.put("plain", {".env": "A=1\n", "docker-compose.yaml": f"{COMPOSE}    env_file: [.env]\n"})
+    assert apps.present("plain").tunable
+    apps.put("more", {"more.env": "A=1\n", "docker-compose.yaml": f"{COMPOSE}    env_file: [more.env]\n"})
+    assert not apps.present("more").tunable, "what is in it is not known"
+    apps.put("named", {".env": "GOGC=1\n"})
+    assert not apps.present("named").tunable
+
+
 def test_of_very_many_inputs_none_is_named(apps: Apps) -> None:
     names = [f"conf/{number}" for number in range(60)]
     volumes = "".join(f"      - ./{name}:/{name}:ro\n" for name in names)
