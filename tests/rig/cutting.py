@@ -29,7 +29,7 @@ FINE = "HOMEPORT_TEST_CUT_FINE"
 READS = (
     fx.ReadClock, fx.Load, fx.TakeCensus, fx.ReadRecord, fx.ReadRecords, fx.ReadFact, fx.ReadModel, fx.FindCopies,
     fx.Render, fx.Observe, fx.FindBusyPorts, fx.FindBusyNames, fx.FindIdentities, fx.FindImageIds, fx.ReadLastLines,
-    fx.FindMissingPaths, fx.FindMissingImages, fx.ReadScript,
+    fx.FindMissingPaths, fx.FindMissingImages, fx.ReadScript, fx.ReadLastTold,
     # What they change is gone with the process.
     fx.Enqueue, fx.Backoff, fx.ResetBackoff,
 )  # fmt: skip
