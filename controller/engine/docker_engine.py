@@ -7,7 +7,7 @@ applied, restarted or removed is said by the caller.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -212,6 +212,7 @@ class DockerEngine:
         deadline: float = 330.0,
         images: Mapping[str, str] | None = None,
         sources: Mapping[str, str] | None = None,
+        folders: Sequence[str] = (),
     ) -> tuple[str, ...]:
         """See `Engine.apply`."""
         due = self._clock.monotonic() + deadline
@@ -223,8 +224,10 @@ class DockerEngine:
         earlier = {before for before in (self._folder.ran(app), self._folder.kept(app)) if before}
         changed = {name for before in earlier for name in documents.changed_networks(text, before)}
         self._check_networks(app, changed)
+        there = self._list([f"{PROJECT}={app}"])
+        _check_ours(app, there, (folder, *folders))
         path = self._folder.keep(app, text)
-        left_over = self._remove_leftovers(app, folder)
+        left_over = self._remove_leftovers(app, _misnamed(there, folder))
 
         def up(names: Sequence[str], *, force: bool, build: bool = False) -> tuple[str, ...]:
             left = max(1.0, due - self._clock.monotonic())
@@ -241,7 +244,7 @@ class DockerEngine:
                     raise
                 up(stuck, force=True)
                 kept = up(services, force=force)
-            misnamed = self._misnamed(app, folder) if left_over else []
+            misnamed = _misnamed(self._list([f"{PROJECT}={app}"]), folder) if left_over else []
             if running := [c for c in misnamed if c.get("State") == "running"]:
                 # An earlier `up` was ended after it had started the successor: only a re-creation gives it
                 # its name back, and without the name the next `up` would make a second one.
@@ -257,7 +260,11 @@ class DockerEngine:
         for one in containers:
             try:
                 with self._clients.borrow(f"restarting {app}", "ApplyFailed", missing=True) as api:
-                    api.restart(one, timeout=seen.stop_timeout(api.inspect_container(one)))
+                    inspected = api.inspect_container(one)
+                    if inspected["State"]["Running"]:
+                        api.restart(one, timeout=seen.stop_timeout(inspected))
+                    else:
+                        api.start(one)
             except NotFound as error:
                 raise AppError("ApplyFailed", f"restarting {app}: container {one[:12]} is gone") from error
 
@@ -381,22 +388,13 @@ class DockerEngine:
             self._events.ping()
             raise
 
-    def _misnamed(self, app: str, folder: str) -> list[Mapping[str, Any]]:
-        return [
-            summary
-            for summary in self._list([f"{PROJECT}={app}"])
-            if seen.TEMPORARY.match(seen.name_of(summary))
-            and seen.is_in(seen.labels_of(summary).get(seen.FOLDER, ""), (folder,))
-        ]
-
-    def _remove_leftovers(self, app: str, folder: str) -> bool:
+    def _remove_leftovers(self, app: str, misnamed: Sequence[Mapping[str, Any]]) -> bool:
         """An `up` that was ended left successors that never ran: the next would start and keep them.
 
         Answers whether there are others, which have run and have not got their names yet.
         """
         from docker.errors import NotFound
 
-        misnamed = self._misnamed(app, folder)
         never_ran = [summary for summary in misnamed if summary.get("State") == "created"]
         for summary in never_ran:
             with (
@@ -483,6 +481,25 @@ def _lines_in(paths: Sequence[str]) -> list[str]:
         with suppress(OSError), Path(path).open("rb") as file:
             lines += file.read(SECRET_LIMIT).decode("utf-8", "replace").splitlines()
     return [line.strip() for line in lines if line.strip()]
+
+
+def _check_ours(app: str, listed: Iterable[Mapping[str, Any]], folders: Sequence[str]) -> None:
+    """A project of that name that came since the app was looked at: `up` would take its containers for orphans of ours."""
+    foreign = {seen.labels_of(summary).get(seen.FOLDER, "") for summary in listed}
+    if theirs := sorted(folder for folder in foreign if not seen.is_in(folder, folders)):
+        raise AppError(
+            "NameConflict",
+            f"a compose project named {app} has come up from {', '.join(theirs) or 'elsewhere'}; nothing was touched",
+        )
+
+
+def _misnamed(listed: Iterable[Mapping[str, Any]], folder: str) -> list[Mapping[str, Any]]:
+    return [
+        summary
+        for summary in listed
+        if seen.TEMPORARY.match(seen.name_of(summary))
+        and seen.is_in(seen.labels_of(summary).get(seen.FOLDER, ""), (folder,))
+    ]
 
 
 def _look(

@@ -486,11 +486,13 @@ class Apply(Effect[tuple[str, ...]]):
     deadline: float = 330.0
     images: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
+    folders: tuple[str, ...] = ()
 
     def perform(self, host: Host) -> tuple[str, ...]:
         return host.engine.apply(
             self.app, self.folder, self.rendered, self.services,
             force=self.force, deadline=self.deadline, images=self.images, sources=self.sources,
+            folders=self.folders,
         )  # fmt: skip
 
 

@@ -117,17 +117,19 @@ class Engine(Protocol):
         deadline: float = 330.0,
         images: Mapping[str, str] | None = None,
         sources: Mapping[str, str] | None = None,
+        folders: Sequence[str] = (),
     ) -> tuple[str, ...]:
         """Make it run: clean up what an interrupted apply left, then up. `services` empty: the whole app,
         and what is no longer in it is removed. Does not wait for health. `deadline` in seconds.
         `images`: service to the image id it has to run; where its tag has moved, the id is applied instead.
         `sources`: mounted host path to the path that is mounted in its place.
+        `folders`: where else its containers may have been started from. With any of another's nothing is touched: "NameConflict".
         Answers with the volumes (full names) that exist with another definition than the model's: they are kept.
         Raises `AppError("ApplyFailed" | "NoAddressPool" | "DiskFull" | …)`.
         """
 
     def restart(self, app: str, containers: Sequence[str]) -> None:
-        """Stop and start these containers (ids)."""
+        """Stop and start these containers (ids); what has ended is started."""
 
     def stop(self, app: str, containers: Sequence[str]) -> None:
         """Stop these containers (ids), each within its own stop time; they stay. One that is gone is fine."""

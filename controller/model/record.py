@@ -210,6 +210,12 @@ class Record:
         return ready.reason if ready is not None else ""
 
     @property
+    def needs(self) -> frozenset[str]:
+        """Providers of the app on disk, of what was applied, and of what is gone back to."""
+        back_to = self.quarantine.to.requires if self.quarantine else ()
+        return frozenset((*self.requires, *(self.target.requires if self.target else ()), *back_to))
+
+    @property
     def applied(self) -> tuple[Target, ...]:
         """All that was applied and is still known, the present target first."""
         return (self.target, *self.history) if self.target is not None else self.history

@@ -7,7 +7,7 @@ that does it, and the next run plans afresh; what comes after it here is what wi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from controller.model.desired import Present
 from controller.model.manifest import Requirement
@@ -227,6 +227,8 @@ def _changed_services(target: Target, rendered: Rendered) -> list[str]:
 
 _RESTARTED = ("owner", "mount")
 """Faults that a restart mends."""
+_ENDED = ("down", "failed")
+"""Faults that a start of the same container mends."""
 _FORCED = ("network", "content")
 """Faults that only a new container mends, though Compose sees no difference."""
 
@@ -240,9 +242,9 @@ def plan_repairs(name: str, faults: list[Fault], rendered: Rendered) -> list[Act
             services = tuple(sorted({fault.service for fault in some}))
             cause = "; ".join(fault.cause for fault in some)
             detail = ", ".join(services)
-            actions.append(
-                Action("compose_up", name, detail, cause, app=name, services=services, force=force)
-            )
+            revives = all(fault.kind in _ENDED for fault in some)
+            up = Action("compose_up", name, detail, cause, app=name, services=services, force=force)
+            actions.append(replace(up, revives=revives))
     for fault in faults:
         if fault.kind in _RESTARTED and not any(fault.service in a.services for a in actions):
             services = (fault.service, *_sharers(fault.service, rendered.services))

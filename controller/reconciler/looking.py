@@ -29,12 +29,9 @@ Providers = Mapping[str, Provider]
 
 
 def look_at_providers(work: Work, stable_after: float, dry_run: bool) -> Run[dict[str, Provider]]:
-    """Those that the app on disk requires, and those that the applied revision did."""
-    record = work.record
-    wanted = {*record.requires, *(record.target.requires if record.target else ())}
-    wanted |= set(record.quarantine.to.requires if record.quarantine else ())
+    """All that the app needs, one way or the other."""
     providers = {}
-    for name in sorted(wanted - {work.name}):
+    for name in sorted(work.record.needs - {work.name}):
         provider = yield from look_at_provider(name, work.moment.now, stable_after)
         # A dry run shows what will happen once the provider is up.
         providers[name] = replace(provider, available=provider.available or (dry_run and provider.known))

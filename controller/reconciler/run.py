@@ -232,9 +232,7 @@ class Reconciler:
         if record.stopped:
             # Whatever else holds it up, its folder being gone among them: what a person said goes on to count.
             return plan_stop(record, work.observed)
-        back_to = (
-            record.quarantine.to if record.quarantine and blocked and blocked.word == "RolledBack" else None
-        )
+        back_to = _back_to(record, blocked)
         follows = back_to or record.target
         # What is applied needs its own providers, and not those of what ran before it.
         requires = record.requires if blocked is None else follows.requires if follows else ()
@@ -340,7 +338,8 @@ class Reconciler:
             # The revision on disk could not be applied: judged is what runs.
             rendered = yield from ask(fx.ReadModel(work.name, target.revision))
         faults = looking.faults_of(work, rendered)
-        closed = find_closed(target.requires if target else work.record.requires, providers)
+        follows = _back_to(work.record, blocked) or target
+        closed = find_closed(follows.requires if follows else work.record.requires, providers)
         waits_for = closed.message if closed else ""
         judgement = self._judgement(work, blocked, faults, waits_for, providers)
         if judgement.given_up and blocked is not None:
@@ -390,7 +389,9 @@ class Reconciler:
         if blocked is not None:
             message = blocked.message
             if blocked.word == "RolledBack" and faults:
-                message += "; and now: " + "; ".join(fault.cause for fault in faults)
+                message += "; and now: " + "; ".join(
+                    [*([closed] if closed else []), *(fault.cause for fault in faults)]
+                )
             verdict = Verdict(blocked.word, blocked.reason, message)
             judgement = Judgement(
                 verdict, blocked.after, pending=blocked.pending, failed=blocked.word == "Failed"
@@ -561,7 +562,7 @@ class Reconciler:
         yield from work.save()
         if looking.seen_by_consumers(record) != looking.seen_by_consumers(work.before):
             for consumer in (yield from ask(fx.ReadRecords())):
-                if work.name in consumer.requires:
+                if work.name in consumer.needs:
                     yield from ask(fx.Enqueue(consumer.name))
         for provider in sorted(set(work.before.requires) - set(record.requires)):
             # It may be held only for our sake.
@@ -595,6 +596,13 @@ _TOLD = {
 
 
 _WORDS_TOLD = tuple(name for name, _ in _TOLD.values())
+
+
+def _back_to(record: Record, blocked: Blocked | None) -> Target | None:
+    """What runs instead of a generation that is kept out, if that is why the app on disk is not converged to."""
+    rolled_back = blocked is not None and blocked.word == "RolledBack"
+    return record.quarantine.to if record.quarantine is not None and rolled_back else None
+
 
 _MOST_LISTED = 5
 """Changed files that a message names."""

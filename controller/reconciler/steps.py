@@ -340,12 +340,11 @@ def _apply(
     pinned = images_of(back_to) if back_to else _pins(work, rendered, action)
     detached = back_to is not None or (old is not None and old.detached and (action.mends or not whole))
     sources = (yield from _copies(work)) if detached else {}
-    kept = yield from ask(
-        fx.Apply(
-            work.name, work.record.folder, rendered, action.services, action.force, deadline, pinned, sources
-        )
-    )
-    for volume in kept:
+    apply = fx.Apply(
+        work.name, work.record.folder, rendered, action.services, action.force, deadline, pinned, sources,
+        work.folders(),
+    )  # fmt: skip
+    for volume in (yield from _start(work, action, apply)):
         yield from work.tell(
             "app.warning",
             f"volume {volume} exists with another definition than the compose file's and is kept as it is, data and all. "
@@ -370,6 +369,21 @@ def _apply(
             work.record = replace(work.record, desired_services=desired_services(rendered, applied))
         _note_providers(work, providers)
     yield from work.save()
+
+
+def _start(work: Work, action: Action, apply: fx.Apply) -> Run[tuple[str, ...]]:
+    """Compose, or the engine alone where Compose would have it start what is there and has ended: that is a tenth of the
+    time. What the engine cannot start by itself (another's namespaces are gone, a port is taken) is Compose's again."""
+    containers = [c for service in action.services for c in work.observed.of(service)]
+    if action.revives and not any(is_leftover(container) for container in containers):
+        ended = tuple(container.id for container in containers if container.state != "running")
+        try:
+            yield from ask(fx.Restart(work.name, ended))
+        except AppError:
+            yield from work.observe()
+        else:
+            return ()
+    return (yield from ask(apply))
 
 
 def _pins(work: Work, rendered: Rendered, action: Action) -> dict[str, str]:

@@ -526,6 +526,15 @@ def test_a_container_that_is_gone_cannot_be_restarted(world: World) -> None:
         world.engine.restart(world.app, ["0" * 64])
 
 
+def test_a_restart_of_what_has_ended_starts_the_same_container(world: World) -> None:
+    world.apply(WEB)
+    web = world.one()
+    world.engine.stop(world.app, [web.id])
+    world.engine.restart(world.app, [web.id])
+    assert (world.one().id, world.one().state) == (web.id, "running")
+    assert world.one().incarnation != web.incarnation
+
+
 def test_what_is_stopped_stays_and_did_not_end_by_itself(world: World) -> None:
     world.apply(BAND)
     web, side = world.one("web"), world.one("side")
@@ -558,6 +567,18 @@ def test_removed_means_no_container_and_all_volumes(world: World) -> None:
     assert world.look().containers == ()
     assert volume in world.look(volumes=(volume,)).volumes
     world.engine.remove(world.app, folders)
+
+
+def test_nothing_is_applied_over_a_project_of_that_name_that_has_come_up_from_elsewhere(world: World) -> None:
+    rendered = world.apply(WEB)
+    before = world.one()
+    elsewhere = str(world.folder / "elsewhere")
+    with pytest.raises(AppError, match="has come up from") as refused:
+        world.engine.apply(world.app, elsewhere, rendered)
+    assert refused.value.reason == "NameConflict"
+    assert world.one() == before
+    world.engine.apply(world.app, elsewhere, rendered, folders=(str(world.folder / world.app),))
+    assert world.one().state == "running"
 
 
 def test_a_project_of_the_same_name_elsewhere_is_seen_and_left_alone(world: World) -> None:

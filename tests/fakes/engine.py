@@ -242,8 +242,10 @@ class FakeEngine:
     def apply(
         self, app: str, folder: str, rendered: Rendered, services: Sequence[str] = (), *, force: bool = False,
         deadline: float = 330.0, images: Mapping[str, str] | None = None, sources: Mapping[str, str] | None = None,
+        folders: Sequence[str] = (),
     ) -> tuple[str, ...]:  # fmt: skip
         with self._lock:
+            self._fail_foreign(app, (folder, *folders))
             self._mutate("apply", app, services)
             self.children += 1
             self._clean_up(app, folder)
@@ -584,6 +586,13 @@ class FakeEngine:
             return service
         digest = hashlib.sha256(repr(changes).encode()).hexdigest()[:12]
         return replace(service, config_hash=f"{service.config_hash}+{digest}", **changes)
+
+    def _fail_foreign(self, app: str, ours: Sequence[str]) -> None:
+        foreign = sorted({self._folders[c.id] for c in self._apps.get(app, {}).values()} - set(ours))
+        if foreign:
+            raise AppError(
+                "NameConflict", f"a compose project named {app} has come up from {', '.join(foreign)}"
+            )
 
     def _clean_up(self, app: str, folder: str) -> None:
         for container in list(self._apps.get(app, {}).values()):

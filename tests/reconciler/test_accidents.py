@@ -302,7 +302,8 @@ def test_a_loop_of_wake_ups_in_the_backoff_tells_a_drift_once(world: World) -> N
     world.put("web")
     world.until_quiet()
     world.clock.advance(60)
-    world.engine.fail("apply", "web", AppError("ApplyFailed", "no"), times=3)
+    for verb in ("restart", "apply"):
+        world.engine.fail(verb, "web", AppError("ApplyFailed", "no"), times=3)
     world.engine.kill("web", "main")
     for _ in range(5):
         world.resync()

@@ -180,3 +180,34 @@ def test_how_long_a_folder_is_gone_is_counted_from_the_look_that_missed_it(world
     assert "app.removing" not in world.told("solo")
     world.until_quiet()
     assert "app.removed" in world.told("solo")
+
+
+def test_a_project_that_comes_up_from_elsewhere_after_the_look_is_not_taken_for_orphans_of_ours(world: World) -> None:
+    """seed 5673: `up` removed what ran under the app's name from another folder, for its model did not know it."""
+    world.put("web", FIRST)
+    until_asks(world, "web", fx.Apply)
+    world.engine.plant_foreign("web", "/srv/elsewhere")
+    world.until_quiet()
+    theirs = world.engine.container("web", "theirs")
+    assert theirs.state == "running"
+    assert (world.word("web"), world.record("web").reason) == ("Invalid", "NameConflict")
+
+
+def test_what_is_gone_back_to_and_waits_for_its_provider_says_so_and_is_started_when_that_is_there(
+    world: World,
+) -> None:
+    """seed 6794: the bad edit gave the provider up, so nobody said that its absence kept the way back closed."""
+    world.put("db", FIRST)
+    world.put("web", FIRST, requires=["db"])
+    world.until_quiet()
+    say(world, STOPPED + "db", "1")
+    world.engine.hash_behaviour["h2"] = "crash"
+    world.put("web", SECOND)
+    world.until_quiet()
+    assert world.word("web") == "RolledBack"
+    assert "and now: waits for db: it was stopped by `homeport stop`" in world.message("web")
+    assert world.running_services("web") == []
+    say(world, STOPPED + "db", None)
+    assert world.running_services("web") == ["main"]
+    assert world.word("web") == "RolledBack"
+    assert "and now" not in world.message("web")

@@ -50,6 +50,37 @@ def wish(world: World, fact: str, name: str = "web", value: str = "1") -> None:
 # -- updates that fail --------------------------------------------------------------------------------
 
 
+def test_what_has_ended_is_started_by_the_engine_alone_and_by_compose_where_that_fails(world: World) -> None:
+    world.put("web", Service("main", "h1", "image:1"), Service("side", "h2", "image:1"))
+    world.until_quiet()
+    world.clock.advance(60)
+    for fails, made in ((False, ["restart web"]), (True, ["apply web [main]"])):
+        if fails:
+            world.engine.fail("restart", "web", AppError("ApplyFailed", "its network is gone"))
+        before = world.engine.container("web", "main").id
+        world.engine.kill("web", "main")
+        world.engine.mutations.clear()
+        world.resync()
+        world.until_quiet()
+        assert world.engine.mutations == made
+        assert world.word("web") == "Ready"
+        assert world.engine.container("web", "main").id == before
+        assert world.engine.container("web", "main").state == "running"
+        world.clock.advance(60)
+
+
+def test_of_what_an_interrupted_re_creation_left_compose_makes_one_again(world: World) -> None:
+    world.put("web")
+    world.until_quiet()
+    world.clock.advance(60)
+    world.engine.plant_leftover("web", "main")
+    world.engine.kill("web", "main")
+    world.engine.mutations.clear()
+    world.resync()
+    world.until_quiet()
+    assert [made.split()[0] for made in world.engine.mutations] == ["apply"]
+
+
 @pytest.mark.parametrize("how", ["crash", "unhealthy"])
 def test_an_update_that_never_becomes_good_is_taken_back_and_not_tried_again(world: World, how: Any) -> None:
     checked = replace(OLD, has_healthcheck=True)

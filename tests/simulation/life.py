@@ -493,13 +493,12 @@ class Life:
         record = self.world.store.record(name)
         if record is None:
             return True
-        needs = {*record.requires, *(record.target.requires if record.target else ())}
         return all(
             n in self.world.tree.folders
             and not self._is_held(n)
             and self.world.is_available(n)
             and self._is_given(n)
-            for n in needs
+            for n in record.needs
         )
 
     def _is_held(self, name: str) -> bool:
