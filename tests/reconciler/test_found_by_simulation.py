@@ -182,7 +182,9 @@ def test_how_long_a_folder_is_gone_is_counted_from_the_look_that_missed_it(world
     assert "app.removed" in world.told("solo")
 
 
-def test_a_project_that_comes_up_from_elsewhere_after_the_look_is_not_taken_for_orphans_of_ours(world: World) -> None:
+def test_a_project_that_comes_up_from_elsewhere_after_the_look_is_not_taken_for_orphans_of_ours(
+    world: World,
+) -> None:
     """seed 5673: `up` removed what ran under the app's name from another folder, for its model did not know it."""
     world.put("web", FIRST)
     until_asks(world, "web", fx.Apply)
