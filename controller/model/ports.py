@@ -212,9 +212,12 @@ class Store(Protocol):
         """Append an event."""
 
     def events(
-        self, app: str | None = None, since: datetime | None = None, after: int = 0
+        self, app: str | None = None, since: datetime | None = None, after: int = 0, limit: int | None = None
     ) -> tuple[tuple[int, Event], ...]:
-        """Events with their ids, oldest first."""
+        """Events with their ids, oldest first; the first `limit` of them."""
+
+    def newest_event(self) -> int:
+        """The id of the event that was told last; 0 when there is none."""
 
     def get(self, key: str) -> str | None:
         """A fact about the service itself (root id, approved removals, engine state)."""
