@@ -467,7 +467,7 @@ class Manager:
         self.known_engine.take()
 
     def health(self) -> Health:
-        """Whether the service does its work, and whether it can act. Waits a second at most, for the API's answer."""
+        """Whether the service does its work, and whether it can act. Waits two seconds at most, for the API."""
         return judge(self._facts())
 
     def _facts(self) -> Facts:

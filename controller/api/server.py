@@ -71,7 +71,7 @@ class ApiServer:
             self._serving.tell_news()
 
     def alive(self) -> bool:
-        """Whether it answers: its thread runs, and its loop comes round. Waits a second at most."""
+        """Whether it answers: its thread runs, and its loop comes round. Waits two seconds at most."""
         serving, thread = self._serving, self._thread
         return serving is not None and thread is not None and thread.is_alive() and serving.comes_round(1.0)
 

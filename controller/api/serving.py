@@ -55,6 +55,8 @@ class Serving:
             log.exception("api.ended", message="the API has ended; restart the service to have it again")
         finally:
             self._up.set()
+            for one in self._sockets:
+                one.close()  # who comes now is told so, and does not wait
 
     def end(self) -> None:
         """Take no more, end the streams, let answers out for a while, then cut. Does not wait."""
@@ -69,7 +71,7 @@ class Serving:
     def comes_round(self, patience: float) -> bool:
         """Whether the loop does what it is called for within so many seconds."""
         came = threading.Event()
-        return self._call(came.set) and came.wait(patience)
+        return self._up.wait(patience) and self._call(came.set) and came.wait(patience)
 
     def helpers(self) -> tuple[threading.Thread, ...]:
         """Threads in which an answer is worked out still."""
