@@ -26,7 +26,18 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from controller.api.endpoints import ENDPOINTS, STREAM, Answer, Asked, BadRequest, Endpoint, check, error
+from controller.api.endpoints import (
+    ENDPOINTS,
+    SORTS,
+    STREAM,
+    Answer,
+    Asked,
+    BadRequest,
+    Endpoint,
+    Sort,
+    check,
+    error,
+)
 from controller.control import queries
 from controller.control.errors import Refused, UnknownApp
 from controller.control.service import RunningService
@@ -41,7 +52,7 @@ BODY_LIMIT = 1024 * 1024
 BODY_PATIENCE = 30.0
 """Seconds for the whole of it."""
 ANSWERS = 16
-"""Answers that are worked out at a time, at each door; one more is answered with 503."""
+"""Answers of each sort that are worked out at a time, at each door; one more is answered with 503."""
 STREAMS = 16
 """Streams of events at a time, at each door."""
 HEARTBEAT = 15.0
@@ -142,23 +153,36 @@ class News:
             self._followers.discard(follower)
 
 
-def application(service: RunningService, news: News, helpers: Helpers, *, questions_only: bool) -> Any:
+class Desk:
+    """What the answers at one door share."""
+
+    def __init__(self) -> None:
+        self.news = News()
+        self.helpers: Mapping[Sort, Helpers] = {sort: Helpers() for sort in SORTS}
+
+    def threads(self) -> tuple[threading.Thread, ...]:
+        """In which an answer is worked out just now."""
+        return tuple(thread for helpers in self.helpers.values() for thread in helpers.threads())
+
+
+def application(service: RunningService, desk: Desk, *, questions_only: bool) -> Any:
     """What answers at one door, as ASGI. `questions_only`: where anybody of this machine may ask, nothing can be done."""
     shown = [endpoint for endpoint in ENDPOINTS if endpoint.method == "GET" or not questions_only]
     routes = [
-        Route(endpoint.path, _route(endpoint, service, news, helpers), methods=[endpoint.method])
-        for endpoint in shown
+        Route(endpoint.path, _route(endpoint, service, desk), methods=[endpoint.method]) for endpoint in shown
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _not_routed})
     app.router.redirect_slashes = False
     return _only_this_machine(app) if questions_only else app
 
 
-def _route(endpoint: Endpoint, service: RunningService, news: News, helpers: Helpers) -> Callable[..., Any]:
+def _route(endpoint: Endpoint, service: RunningService, desk: Desk) -> Callable[..., Any]:
+    helpers = desk.helpers[endpoint.sort]
+
     async def answer(request: Request) -> Response:
         try:
             if endpoint.act is None:
-                return await _events(request, endpoint, service, news, helpers)
+                return await _events(request, endpoint, service, desk.news, helpers)
             return _response(await _answer(request, endpoint, service, helpers))
         except ClientDisconnect:
             return Response()  # nobody reads it

@@ -24,6 +24,8 @@ METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
 STREAM: Final = "text/event-stream"
 
 Kind = Literal["names", "name", "text", "flag"]
+Sort = Literal["probe", "question", "verb"]
+SORTS: Final[tuple[Sort, ...]] = ("probe", "question", "verb")
 
 
 class BadRequest(HomeportError):
@@ -90,6 +92,15 @@ class Endpoint:
     media: str = JSON
     may: tuple[HTTPStatus, ...] = ()
     """The other statuses it answers with by its nature."""
+    probe: bool = False
+    """Whether monitoring lives on it: it is answered while all else is taken, and asks nothing of the engine."""
+
+    @property
+    def sort(self) -> Sort:
+        """With which others it shares what there is of threads."""
+        if self.probe:
+            return "probe"
+        return "question" if self.method == "GET" else "verb"
 
 
 def document(found: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK) -> Answer:
@@ -278,10 +289,10 @@ _WISHES: Final[Mapping[str, str]] = {
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint("GET", "/healthz", "Whether every part of the service does its work; if not, a restart helps",
-             _healthz, "Checks", may=_UNAVAILABLE),
+             _healthz, "Checks", may=_UNAVAILABLE, probe=True),
     Endpoint("GET", "/readyz", "Whether it can act: healthy, and the engine, the tree and the state can be used",
-             _readyz, "Checks", may=_UNAVAILABLE),
-    Endpoint("GET", "/metrics", "Metrics in the text format of Prometheus", _metrics, "Metrics", media=METRICS),
+             _readyz, "Checks", may=_UNAVAILABLE, probe=True),
+    Endpoint("GET", "/metrics", "Metrics in the text format of Prometheus", _metrics, "Metrics", media=METRICS, probe=True),
     Endpoint("GET", "/status", "The document of `homeport status -o json`", _status, "Status"),
     Endpoint("GET", "/apps", "All apps on record, with their status", _apps, "Apps"),
     Endpoint("GET", "/apps/{name}", "The status of one app", _app, "App", may=_UNKNOWN),

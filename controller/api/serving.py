@@ -15,15 +15,15 @@ from typing import Any, cast
 import structlog
 import uvicorn
 
-from controller.api.application import Helpers, News, application
+from controller.api.application import Desk, application
 from controller.api.connection import Connection, Door
 from controller.api.server import BACKLOG, GRACE
 from controller.control.service import RunningService
 
 log = structlog.get_logger("homeport")
 
-CONNECTIONS = 64
-"""At a time, at each door. More than there are answers and streams, so that a question about health is let in."""
+CONNECTIONS = 96
+"""At a time, at each door. More than there are answers and streams, so that monitoring is let in."""
 
 
 class Serving:
@@ -36,15 +36,13 @@ class Serving:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: _Server | None = None
         self._doors: dict[int, Door] = {}
-        self._helpers: list[Helpers] = []
-        self._news: list[News] = []
+        self._desks: list[Desk] = []
         for one in sockets:
             local = one.family == socket.AF_UNIX
-            news, helpers = News(), Helpers()
-            app = application(service, news, helpers, questions_only=not local)
+            desk = Desk()
+            app = application(service, desk, questions_only=not local)
             self._doors[one.family] = Door(app, CONNECTIONS, path if local else None)
-            self._news.append(news)
-            self._helpers.append(helpers)
+            self._desks.append(desk)
 
     def run(self) -> None:
         """Answer until `end`."""
@@ -65,8 +63,8 @@ class Serving:
 
     def tell_news(self) -> None:
         """An event was told: the streams look for it. From any thread."""
-        for news in self._news:
-            news.tell()
+        for desk in self._desks:
+            desk.news.tell()
 
     def comes_round(self, patience: float) -> bool:
         """Whether the loop does what it is called for within so many seconds."""
@@ -75,7 +73,7 @@ class Serving:
 
     def helpers(self) -> tuple[threading.Thread, ...]:
         """Threads in which an answer is worked out still."""
-        return tuple(thread for helpers in self._helpers for thread in helpers.threads())
+        return tuple(thread for desk in self._desks for thread in desk.threads())
 
     def _call(self, what: Any) -> bool:
         try:
@@ -87,8 +85,8 @@ class Serving:
         return False
 
     def _begin_end(self) -> None:
-        for news in self._news:
-            news.end()
+        for desk in self._desks:
+            desk.news.end()
         if self._server is not None:
             self._server.stopping.set()
 

@@ -6,7 +6,7 @@ import json
 import socket
 import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,87 +15,21 @@ import pytest
 
 from controller.api.client import ApiClient, ServiceUnreachable
 from controller.api.server import ApiServer
-from controller.clock import SystemClock
 from controller.control.errors import Refused, UnknownApp
-from controller.control.health import Facts, Health, judge
-from controller.control.service import Wanted, always
 from controller.control.verbs import WISHES, Adopt, Rollback, Wish
 from controller.model.errors import AppError, EngineUnreachable, HomeportError, StateUnusable
 from controller.model.facts import APPROVED, LEFT, ROLLBACK, SUSPENDED
-from controller.model.plan import Action, Plan
 from controller.model.record import Condition
-from controller.status.store import SqliteStore
 from fakes.build import NOON, record, target
+from fakes.service import UP, Asked, served
 from rig.waiting import wait_until
-
-UP = Action("compose_up", "web", "1 service", "service web: config hash differs", "web")
-
-
-FINE = Facts(
-    started=True, stopping=False, threads={"scanner": True, "API": True}, workers=2, workers_missing=0, steps=(),
-    scan_seconds=0.0, engine="", tree="", state="",
-)  # fmt: skip
-
-
-class Asked:
-    """A Service with one app whose removal is held; `trouble` is raised by a sweep, `gate` holds it up."""
-
-    def __init__(self) -> None:
-        self.store = SqliteStore.in_memory()
-        self.store.save(record("web", conditions=(Condition("Ready", "False", "RemovalHeld", "m", NOON, 1),)))
-        self.clock = SystemClock()
-        self.trouble: Exception | None = None
-        self.gate: threading.Event | None = None
-        self.entered = threading.Event()
-        self.asked: list[tuple[tuple[str, ...], bool]] = []
-        self.requeued: list[str] = []
-        self.purged: list[str] = []
-        self.facts = FINE
-
-    def names(self) -> list[str]:
-        return ["web"]
-
-    def sweep(
-        self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False, wanted: Wanted = always
-    ) -> tuple[Action, ...]:
-        self.asked.append((apps, dry_run))
-        self.entered.set()
-        if self.gate is not None:
-            self.gate.wait(30)
-        if self.trouble is not None:
-            raise self.trouble
-        return (UP,)
-
-    def plans(self, apps: tuple[str, ...]) -> tuple[tuple[str, Plan], ...]:
-        return (("web", Plan((UP,))),)
-
-    def requeue(self, app: str) -> None:
-        self.requeued.append(app)
-
-    def purge(self, app: str, volumes: Sequence[str]) -> None:
-        if self.trouble is not None:
-            raise self.trouble
-        self.purged += volumes
-
-    def describe(self) -> dict[str, object]:
-        return {"running": True}
-
-    def take_engine(self) -> None:
-        raise Refused("it is not new")
-
-    def health(self) -> Health:
-        return judge(self.facts)
-
-    def metrics(self) -> bytes:
-        return b"homeport_healthy 1.0\n"
-
-    def stale_after(self) -> float:
-        return 600.0
 
 
 @pytest.fixture
-def service() -> Asked:
-    return Asked()
+def service() -> Iterator[Asked]:
+    made = Asked()
+    yield made
+    made.store.close()
 
 
 @pytest.fixture
@@ -105,13 +39,8 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(service: Asked, path: Path) -> Iterator[ApiServer]:
-    made = ApiServer(service, path)
-    made.start()
-    yield made
-    made.stop()
-    service.store.close()
-    assert not [t.name for t in threading.enumerate() if t.name.startswith("homeport-api")]
-    assert not path.exists()
+    with served(service, path) as server:
+        yield server
 
 
 @pytest.fixture
@@ -312,7 +241,6 @@ def test_a_stale_socket_is_replaced(service: Asked, path: Path) -> None:
         assert ApiClient(path).answers()
     finally:
         server.stop()
-        service.store.close()
 
 
 def test_a_file_in_the_way_is_left_alone(service: Asked, path: Path) -> None:
@@ -320,7 +248,6 @@ def test_a_file_in_the_way_is_left_alone(service: Asked, path: Path) -> None:
     with pytest.raises(StateUnusable, match=r"homeport\.sock"):
         ApiServer(service, path).start()
     assert path.read_text() == "mine"
-    service.store.close()
 
 
 def test_a_path_longer_than_the_kernel_takes(service: Asked, tmp_path: Path) -> None:
@@ -332,7 +259,6 @@ def test_a_path_longer_than_the_kernel_takes(service: Asked, tmp_path: Path) -> 
         assert ApiClient(folder / "homeport.sock").status()["service"]["running"]
     finally:
         server.stop()
-        service.store.close()
     assert list(folder.iterdir()) == []
 
 
@@ -374,7 +300,6 @@ def test_one_connection_too_many_is_refused(
         wait_until(lambda: answers(path), "its place is free again", 10)
     finally:
         server.stop()
-        service.store.close()
 
 
 def answers(path: Path) -> bool:

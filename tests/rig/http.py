@@ -19,6 +19,7 @@ class Reply:
 
     status: int
     headers: Mapping[str, str]
+    """By name in small letters."""
     body: bytes
 
     @property
@@ -52,6 +53,8 @@ def ask(
         payload = None if body is None else json.dumps(body)
         connection.request(method, path, payload, given)
         answer = connection.getresponse()
-        reply = Reply(answer.status, dict(answer.getheaders()), answer.read())
+        reply = Reply(
+            answer.status, {key.lower(): value for key, value in answer.getheaders()}, answer.read()
+        )
         connection.close()
     return reply
