@@ -33,6 +33,10 @@ _NO_FAULT_OF_IT: Final = (InputInvalid, Interrupted, Superseded)
 """An app's files are wrong or were edited, the service stops: the engine did what it could."""
 
 
+_BY_CHOICE: Final = ("Suspended", "Stopped")
+"""Words of apps that a person does not want to be Ready."""
+
+
 class Meter:
     """The metrics of one service, and what counts into them. Safe for threads."""
 
@@ -109,7 +113,7 @@ def see(store: Store, clock: Clock, facts: Facts, health: Health, *, watched: bo
     counts = Counter(words.values())
     return Seen(
         apps={word: counts[word] for word in WORDS},
-        ready={app: word == "Ready" for app, word in words.items()},
+        ready={app: word == "Ready" for app, word in words.items() if word not in _BY_CHOICE},
         healthy=health.healthy,
         service_ready=health.ready,
         engine_reachable=not facts.engine,

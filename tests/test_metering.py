@@ -220,6 +220,15 @@ def test_a_scrape_sees_what_is_true_and_forgets_what_is_gone(metered: Metered) -
     assert metered.value("homeport_held_removals") == 0.0
 
 
+@pytest.mark.parametrize("reason", ["Stopped", "Suspended"])
+def test_an_app_that_a_person_does_not_want_to_be_ready_is_not_missed(metered: Metered, reason: str) -> None:
+    stopped = Condition("Ready", "False", "Stopped", "m", NOON, 1)
+    suspended = Condition("Suspended", "True", "Suspended", "m", NOON, 1)
+    metered.store.save(record("web", conditions=(stopped,) if reason == "Stopped" else (stopped, suspended)))
+    assert metered.value("homeport_apps", summary=reason) == 1.0
+    assert metered.value("homeport_app_ready", app="web") is None
+
+
 @pytest.mark.parametrize(
     ("trouble", "changed"),
     [

@@ -160,7 +160,7 @@ def test_the_api_listens_on_a_loopback_address_when_asked(text: str, address: tu
         ("127.0.0.1", "is not like 127.0.0.1:9707"),
         ("127.0.0.1:0", "is not like 127.0.0.1:9707"),
         ("127.0.0.1:65536", "is not like 127.0.0.1:9707"),
-        ("127.0.0.1:９", "is not like 127.0.0.1:9707"),
+        ("127.0.0.1:\uff19", "is not like 127.0.0.1:9707"),
         ("::1:9707", "is not like 127.0.0.1:9707"),
         ("127.1:9707", "no IP address"),
         ("[127.0.0.1:9707", "is not like 127.0.0.1:9707"),

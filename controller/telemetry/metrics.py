@@ -15,6 +15,7 @@ from prometheus_client import (
     Gauge,
     Histogram,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.core import GaugeMetricFamily
@@ -30,6 +31,9 @@ RUN_RESULTS: Final = ("success", "error", "requeue_after", "parked")
 HOOKS: Final = ("on_install", "on_update", "on_start", "on_remove")
 HOOK_RESULTS: Final = ("done", "failed", "timeout")
 
+# A time of birth beside each count doubles what is told, and says what `process_start_time_seconds` says.
+disable_created_metrics()
+
 _QUEUE_SECONDS: Final = (1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
 _RUN_SECONDS: Final = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0, 300.0, 1800.0)
 
@@ -41,7 +45,8 @@ class Seen:
     apps: Mapping[str, int]
     """By summary, those included that no app has."""
     ready: Mapping[str, bool]
-    """By app. The only label without a fixed set of values: it has as many as there are apps, and goes with them."""
+    """By app, those left out that are not meant to be. The only label without a fixed set of values: it has at most as many
+    as there are apps, and goes with them."""
     healthy: bool
     service_ready: bool
     engine_reachable: bool
@@ -203,7 +208,11 @@ class _AtScrape(Collector):
         for summary, count in seen.apps.items():
             apps.add_metric([summary], count)
         yield apps
-        ready = GaugeMetricFamily("homeport_app_ready", "Whether the app is Ready.", labels=["app"])
+        ready = GaugeMetricFamily(
+            "homeport_app_ready",
+            "Whether it is Ready; not of apps stopped or suspended.",
+            labels=["app"],
+        )
         for app, is_ready in seen.ready.items():
             ready.add_metric([app], is_ready)
         yield ready
