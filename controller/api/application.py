@@ -301,6 +301,8 @@ async def _events(
         after, since = int(last) if int(last) <= newest else 0, None
     else:
         after = newest if since is None else 0
+    if request.method == "HEAD":
+        return Response(headers=_HEADERS, media_type=STREAM)
     stream = _stream(service, news, helpers, sent.get("app"), since, after)
     return StreamingResponse(stream, headers=_HEADERS, media_type=STREAM)
 

@@ -32,7 +32,7 @@ HOOKS: Final = ("on_install", "on_update", "on_start", "on_remove")
 HOOK_RESULTS: Final = ("done", "failed", "timeout")
 
 # A time of birth beside each count doubles what is told, and says what `process_start_time_seconds` says.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _QUEUE_SECONDS: Final = (1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
 _RUN_SECONDS: Final = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0, 300.0, 1800.0)

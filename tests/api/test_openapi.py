@@ -130,5 +130,6 @@ def test_an_endpoint_that_finds_no_app_says_what_there_is(path: Path) -> None:
 
 
 def test_head_is_get_without_a_body(path: Path) -> None:
-    answer = ask(path, "HEAD", "/healthz")
-    assert (answer.status, answer.body) == (200, b"")
+    for asked in ("/healthz", "/events"):
+        answer = ask(path, "HEAD", asked)
+        assert (answer.status, answer.body) == (200, b"")

@@ -33,9 +33,22 @@ def connect(address: Address, timeout: float = 15.0) -> socket.socket:
     if isinstance(address, tuple):
         return socket.create_connection(address, timeout)
     connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(timeout)
-    connection.connect(str(address))
+    try:
+        connection.settimeout(timeout)
+        connection.connect(str(address))
+    except OSError:
+        connection.close()
+        raise
     return connection
+
+
+def answers(address: Address) -> bool:
+    """Whether somebody listens there."""
+    try:
+        connect(address).close()
+    except OSError:
+        return False
+    return True
 
 
 def ask(
