@@ -21,13 +21,15 @@ from controller import __version__
 from controller.api.server import ApiServer
 from controller.clock import SystemClock
 from controller.complaints import Complaints
+from controller.control.health import Facts, Health, Step, judge
+from controller.control.service import Wanted, always
 from controller.control.volumes import forget_left
 from controller.engine.docker_engine import DockerEngine
 from controller.engine.endpoint import resolve_endpoint
 from controller.heap import share_heap
 from controller.known_engine import KnownEngine
 from controller.model.desired import Census, Present
-from controller.model.effects import Host, drive
+from controller.model.effects import Host, drive, perform
 from controller.model.errors import EngineUnreachable, StateLocked, StateUnusable
 from controller.model.facts import ALL_SEEN, LAST_RESYNC, ROOT_ID
 from controller.model.observed import EngineInfo, Observed
@@ -44,10 +46,12 @@ from controller.status.lock import StateLock
 from controller.status.store import SqliteStore
 from controller.telemetry.logging import LogListener
 from controller.worker import Crew
-from controller.workqueue import ExponentialBackoff, WorkQueue
+from controller.workqueue import NO_METRICS, ExponentialBackoff, WorkQueue
 
 if TYPE_CHECKING:
+    from controller.metering import Meter
     from controller.settings import Settings
+    from controller.telemetry.metrics import Seen
 
 
 MOST_IGNORED = 20
@@ -157,6 +161,7 @@ class Manager:
         self.listen = listen or LogListener()
         self.stopped = threading.Event()
         """Set when the service is asked to stop, or has stopped."""
+        self._started = False
         with contextlib.ExitStack() as opened:
             # Closed in reverse by `close`, or here when one of them cannot be opened.
             self._state_lock = opened.enter_context(StateLock(settings.state))
@@ -165,22 +170,37 @@ class Manager:
             self.engine = engine_of(settings, self.clock)
             opened.callback(self.engine.close)
             self._opened = opened.pop_all()
+        self._meter: Meter | None = None
+        if service:
+            from controller.metering import Meter  # 30 ms, for who is asked
+
+            self._meter = Meter(__version__, self.clock, self._see)
+            self.engine = self._meter.metered(self.engine)
         self.tree = tree_of(settings, self.store, self.clock, tree_lock)
         limiter: ExponentialBackoff[str] = ExponentialBackoff(
             settings.backoff_base,
             settings.backoff_max,
             random.Random(),  # noqa: S311 - spreads load, protects nothing
         )
-        self.queue: WorkQueue[str] = WorkQueue(self.clock, limiter)
+        self.queue: WorkQueue[str] = WorkQueue(
+            self.clock, limiter, metrics=self._meter.queue if self._meter else NO_METRICS
+        )
         self.memory = Memory()
         self.reconciler = Reconciler(policy_of(settings), self.memory, f"{__version__} {settings.trust}")
         self.complaints = Complaints(self.tell)
         self.known_engine = KnownEngine(self.engine, self.store, self.complaints, self.tell)
         self.host = Host(
-            self.tree, self.known_engine.guarded(), self.store, self.clock, self.queue, self.listen
+            self.tree, self.known_engine.guarded(), self.store, self.clock, self.queue, self._told
         )
         self.progress = Progress()
-        self.crew = Crew(settings.workers, self.queue, self.reconciler.run, self.host, self._ran)
+        self.crew = Crew(
+            settings.workers,
+            self.queue,
+            self.reconciler.run,
+            self.host,
+            self._ran,
+            self._meter.perform if self._meter else perform,
+        )
         self.engine_events = EngineEvents(
             self.engine,
             self._engine_event,
@@ -202,7 +222,7 @@ class Manager:
             )
             self.watcher = TreeWatcher(self.tree.folders, self._tree_event, self.tree.is_input)
             self.tree.on_other_paths = self.watcher.sync
-            self.api = ApiServer(self, settings.socket)
+            self.api = ApiServer(self, settings.socket, settings.tcp)
 
     # -- life -----------------------------------------------------------------------------------------
 
@@ -222,6 +242,7 @@ class Manager:
             self.ticker.start()
         if self.api is not None:
             self.api.start()
+        self._started = True
 
     def _say_what_is_there(self) -> None:
         names, queued = self.names(), len(self.queue)
@@ -261,7 +282,12 @@ class Manager:
         event = Event(self.clock.now(), "", name, level, message, fields)
         with contextlib.suppress(StateUnusable):
             self.store.tell(event)
+        self._told(event)
+
+    def _told(self, event: Event) -> None:
         self.listen(event)
+        if self.api is not None:
+            self.api.tell_news()
 
     # -- what makes a key look again --------------------------------------------------------------------
 
@@ -287,7 +313,9 @@ class Manager:
         if self.ticker is not None:  # one pass looks at what it was asked for, and at nothing else
             self._look_at_all(reread=False)
 
-    def _ran(self, app: str, result: Result) -> None:
+    def _ran(self, app: str, result: Result, seconds: float) -> None:
+        if self._meter is not None:
+            self._meter.ran(result, seconds)
         self.progress.report(app, result)
         if self.store.trouble and not self.complaints.holds("state.lost") and self.ticker is not None:
             self.ticker.poke()
@@ -398,9 +426,10 @@ class Manager:
         self.queue.forget(app)
         self.queue.add(app)
 
-    def sweep(self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False) -> tuple[Action, ...]:
-        """One pass; waits until each app is Ready or can get no further by itself. No apps: all of them.
-        `lift`: a generation of these apps that is kept out is tried again. Raises `EngineUnreachable`."""
+    def sweep(
+        self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False, wanted: Wanted = always
+    ) -> tuple[Action, ...]:
+        """See `Service.sweep`. Raises `EngineUnreachable`."""
         if dry_run:
             return tuple(action for _, plan in self.plans(apps) for action in plan.actions)
 
@@ -414,16 +443,18 @@ class Manager:
             names = apps or drive(self.reconciler.look_at_all(reread=False), self.host)
             # A run that ends may have queued others of them: at rest is when nobody is pending and none is queued. Apps
             # that nobody asked for are not waited for: one that hangs would hold up all answers.
-            while not self.stopped.is_set() and (
-                not self.progress.wait(names, 0.1) or self.queue.holds(names)
+            while (
+                not self.stopped.is_set()
+                and wanted()
+                and (not self.progress.wait(names, 0.1) or self.queue.holds(names))
             ):
                 self.stopped.wait(0.01)
                 if not apps:
                     names = tuple({*names, *self.progress.since(mark)})
         finally:
             runs = self.progress.end(mark)
-        wanted = set(names)
-        return tuple(_still_true([run for run in runs if not apps or run[0] in wanted]))
+        asked = set(names)
+        return tuple(_still_true([run for run in runs if not apps or run[0] in asked]))
 
     def plans(self, apps: tuple[str, ...]) -> tuple[tuple[str, Plan], ...]:
         """What would be done and why, app by app; touches nothing. Raises `EngineUnreachable`."""
@@ -441,11 +472,52 @@ class Manager:
             message = f"volume {volume} was deleted with all that was in it, by command"
             event = Event(self.clock.now(), app, "volume.purged", "info", message, {"volume": volume})
             self.store.tell(event)
-            self.listen(event)
+            self._told(event)
 
     def take_engine(self) -> None:
         """See `KnownEngine.take`."""
         self.known_engine.take()
+
+    def health(self) -> Health:
+        """Whether the service does its work, and whether it can act. Waits two seconds at most, for the API."""
+        return judge(self._facts())
+
+    def _facts(self) -> Facts:
+        threads = {
+            "queue timer": self.queue.timed(),
+            "engine events": self.engine_events.alive(),
+            **({"scanner": self.ticker.alive()} if self.ticker is not None else {}),
+            **({"watcher": self.watcher.alive()} if self.watcher is not None else {}),
+            **({"API": self.api.alive()} if self.api is not None else {}),
+        }
+        lost = self.complaints.messages("tree.lost")
+        return Facts(
+            started=self._started,
+            stopping=self.stopped.is_set(),
+            threads=threads,
+            workers=self.settings.workers,
+            workers_missing=self.crew.missing(),
+            steps=tuple(Step(at.key, at.effect, at.seconds, at.longest) for at in self.crew.busy()),
+            scan_seconds=self.ticker.busy() if self.ticker is not None else 0.0,
+            engine=self.known_engine.trouble or "",
+            tree=lost[0] if lost else "",
+            state=self.store.trouble,
+        )
+
+    def metrics(self) -> bytes:
+        """See `RunningService.metrics`."""
+        return self._meter.text() if self._meter is not None else b""
+
+    def stale_after(self) -> float:
+        """Seconds: two looks at everything."""
+        return 2 * self.settings.resync
+
+    def _see(self) -> Seen:
+        from controller.metering import see
+
+        facts = self._facts()
+        watched = not self.complaints.holds("tree.overflow")
+        return see(self.store, self.clock, facts, judge(facts), watched=watched)
 
     def describe(self) -> dict[str, object]:
         """The `service` object of the status."""

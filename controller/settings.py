@@ -7,11 +7,13 @@ of whoever takes it; nothing here acts on one.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -20,6 +22,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -47,6 +50,33 @@ def _absolute(path: Path) -> Path:
 
 def _split(value: Any) -> Any:
     return [part for part in value.split(":") if part] if isinstance(value, str) else value
+
+
+class TcpAddress(NamedTuple):
+    """A TCP address that no other machine reaches."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def tcp_address(text: str) -> TcpAddress:
+    """`127.0.0.1:PORT` or `[::1]:PORT`. Raises `ValueError` for all else: a name may stand for anything."""
+    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):([0-9]{1,5})", text)
+    if match is None or not 1 <= int(match[3]) <= 65535:
+        raise ValueError("is not like 127.0.0.1:9707 or [::1]:9707")
+    host = match[1] or match[2]
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError as problem:
+        raise ValueError(f"{host} is no IP address") from problem
+    if not loopback:
+        raise ValueError(
+            "is not a loopback address: other machines could ask. Take 127.0.0.1:PORT, and a proxy that knows who may"
+        )
+    return TcpAddress(host, int(match[3]))
 
 
 Location = Annotated[Path, AfterValidator(_absolute)]
@@ -136,6 +166,23 @@ class Settings(BaseModel):
         Location | None,
         Field(description="the Unix socket of the service [homeport.sock in the state folder]"),
     ] = None
+
+    listen_tcp: Annotated[
+        str | None,
+        Field(description="also answer questions on this loopback address: 127.0.0.1:PORT or [::1]:PORT"),
+    ] = None
+
+    @field_validator("listen_tcp")
+    @classmethod
+    def _loopback(cls, text: str | None) -> str | None:
+        if text is not None:
+            tcp_address(text)
+        return text
+
+    @property
+    def tcp(self) -> TcpAddress | None:
+        """Where the service answers questions over TCP, too."""
+        return None if self.listen_tcp is None else tcp_address(self.listen_tcp)
 
     @property
     def socket(self) -> Path:

@@ -52,6 +52,10 @@ class EngineEvents:
         self._thread.start()
         self._first.wait(timeout)
 
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         """End the stream and the thread."""
         self._stopping.set()
@@ -127,6 +131,9 @@ class Ticker:
         self._changed = threading.Condition()
         self._stopping = False  # guarded by _changed
         self._poked = False  # guarded by _changed
+        self._since: float | None = (
+            None  # when the task began that is under way; one reference, set by the thread
+        )
         self._thread = threading.Thread(target=self._tick, name=name, daemon=True)
         self._jitter = random.Random()  # noqa: S311 - spreads load, protects nothing
 
@@ -141,6 +148,15 @@ class Ticker:
         with self._changed:
             self._poked = True
             self._changed.notify_all()
+
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def busy(self) -> float:
+        """For how many seconds the task has been under way that is under way now; else 0."""
+        since = self._since
+        return 0.0 if since is None else self._monotonic() - since
 
     def stop(self) -> None:
         """End the thread; a task that runs is waited for."""
@@ -167,8 +183,8 @@ class Ticker:
                     self._call(task)
                     self._put_off(task)
 
-    @staticmethod
-    def _call(task: Task) -> None:
+    def _call(self, task: Task) -> None:
+        self._since = self._monotonic()
         try:
             task.call()
         except BaseException:
@@ -176,3 +192,5 @@ class Ticker:
             log.exception(
                 "scan.failed", message=f"{task.call.__name__} failed; tried again in {task.interval:g} s"
             )
+        finally:
+            self._since = None

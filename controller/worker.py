@@ -1,6 +1,6 @@
 """Workers: take a key, drive its reconcile, turn the result into queue calls, give the key back.
 
-A worker knows nothing of apps and decides nothing. An exception that a reconcile lets out is a fault of ours
+A worker knows nothing of apps, decides nothing, and can be asked what it is at. An exception that a reconcile lets out is a fault of ours
 or of the store: it is logged with its traceback, the key is tried again with backoff, the worker lives on.
 """
 
@@ -9,13 +9,16 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
 
-from controller.model.effects import Effect, Host, Run, drive
+from controller.model.effects import Effect, Host, Run, drive, perform
 from controller.model.errors import HomeportError
 from controller.model.plan import Result
+from controller.model.ports import Clock
 from controller.workqueue import WorkQueue
 
 log = structlog.get_logger("homeport")
@@ -25,8 +28,22 @@ class Stopping(Exception):
     """The service stops: the run is dropped between two effects, which is as safe as a crash there."""
 
 
+@dataclass(frozen=True)
+class Busy:
+    """What one worker is at."""
+
+    key: str
+    effect: str
+    seconds: float
+    longest: float
+    """Seconds after which the effect says that it is ended; 0: it says nothing."""
+
+
 class Crew:
-    """The worker threads. `on_result` hears of every run that ended, in the worker's thread."""
+    """The worker threads. `on_result` hears of every run that ended and how many seconds it took, in the worker's thread.
+
+    `_at` has an entry for each thread that is in an effect. Each thread writes its own alone, whole entries at a time.
+    """
 
     def __init__(
         self,
@@ -34,10 +51,14 @@ class Crew:
         queue: WorkQueue[str],
         reconcile: Callable[[str], Run[Result]],
         host: Host,
-        on_result: Callable[[str, Result], None],
+        on_result: Callable[[str, Result, float], None],
+        perform: Callable[[Effect[Any], Host], Any] = perform,
     ) -> None:
         self._queue, self._reconcile, self._host, self._on_result = queue, reconcile, host, on_result
+        self._performed = perform
+        self._clock: Clock = host.clock
         self._stopping = threading.Event()
+        self._at: dict[int, tuple[str, Effect[Any], float]] = {}
         self._threads = [
             threading.Thread(target=self._work, name=f"homeport-worker-{number}", daemon=True)
             for number in range(1, count + 1)
@@ -58,6 +79,18 @@ class Crew:
             if thread.ident is not None:
                 thread.join()
 
+    def missing(self) -> int:
+        """How many of the workers do not run."""
+        return sum(not thread.is_alive() for thread in self._threads)
+
+    def busy(self) -> tuple[Busy, ...]:
+        """What each worker is at that is in an effect just now."""
+        now = self._clock.monotonic()
+        return tuple(
+            Busy(key, type(effect).__name__, now - since, effect.longest)
+            for key, effect, since in tuple(self._at.values())
+        )
+
     def _work(self) -> None:
         while (key := self._queue.get()) is not None:
             try:
@@ -68,9 +101,10 @@ class Crew:
     def _work_on(self, key: str) -> None:
         if self._stopping.is_set():
             return
+        began = self._clock.monotonic()
         with structlog.contextvars.bound_contextvars(app=key, reconcile_id=uuid.uuid4().hex[:8]):
             try:
-                result = drive(self._reconcile(key), self._host, self._check)
+                result = drive(self._reconcile(key), self._host, partial(self._perform, key))
             except Stopping:
                 return
             except HomeportError as error:
@@ -88,8 +122,14 @@ class Crew:
             else:
                 if result.after is not None:
                     self._queue.add_after(key, result.after)
-            self._on_result(key, result)
+            self._on_result(key, result, self._clock.monotonic() - began)
 
-    def _check(self, _effect: Effect[Any]) -> None:
+    def _perform(self, key: str, effect: Effect[Any], host: Host) -> Any:
         if self._stopping.is_set():
             raise Stopping
+        thread = threading.get_ident()
+        self._at[thread] = (key, effect, self._clock.monotonic())
+        try:
+            return self._performed(effect, host)
+        finally:
+            del self._at[thread]

@@ -132,3 +132,45 @@ def test_a_settings_file_that_is_no_file_is_refused_and_not_waited_for(tmp_path:
 def test_a_path_that_cannot_be_followed_is_refused_by_name() -> None:
     with pytest.raises(SettingsInvalid, match=r"--apps: .*cannot be followed"):
         Settings.load({"apps": "~nobody-of-that-name/apps"})
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:9707", ("127.0.0.1", 9707)),
+        ("127.8.9.1:1", ("127.8.9.1", 1)),
+        ("[::1]:65535", ("::1", 65535)),
+    ],
+)
+def test_the_api_listens_on_a_loopback_address_when_asked(text: str, address: tuple[str, int]) -> None:
+    found = Settings.load({"listen_tcp": text})
+    assert found.tcp == address
+    assert str(found.tcp) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("0.0.0.0:9707", "other machines could ask"),
+        ("[::]:9707", "other machines could ask"),
+        ("192.168.1.1:9707", "other machines could ask"),
+        ("[fe80::1]:9707", "other machines could ask"),
+        ("localhost:9707", "is not like 127.0.0.1:9707"),
+        ("9707", "is not like 127.0.0.1:9707"),
+        ("127.0.0.1", "is not like 127.0.0.1:9707"),
+        ("127.0.0.1:0", "is not like 127.0.0.1:9707"),
+        ("127.0.0.1:65536", "is not like 127.0.0.1:9707"),
+        ("127.0.0.1:\uff19", "is not like 127.0.0.1:9707"),
+        ("::1:9707", "is not like 127.0.0.1:9707"),
+        ("127.1:9707", "no IP address"),
+        ("[127.0.0.1:9707", "is not like 127.0.0.1:9707"),
+    ],
+)
+def test_an_address_that_is_not_surely_loopback_is_refused(text: str, rule: str) -> None:
+    with pytest.raises(SettingsInvalid, match=rule) as told:
+        Settings.load({"listen_tcp": text})
+    assert "--listen-tcp" in str(told.value)
+
+
+def test_without_being_asked_the_api_has_no_port() -> None:
+    assert Settings().tcp is None

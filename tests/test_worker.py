@@ -35,7 +35,11 @@ class Shop:
     def open(self, reconcile: Callable[[str], Run[Result]], workers: int = 2) -> None:
         self.queue.start()
         self.crew = Crew(
-            workers, self.queue, reconcile, self.host, lambda key, result: self.results.put((key, result))
+            workers,
+            self.queue,
+            reconcile,
+            self.host,
+            lambda key, result, _seconds: self.results.put((key, result)),
         )
         self.crew.start()
 

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from controller.api.address import short_path
 from controller.control.errors import Refused, UnknownApp
@@ -54,37 +55,37 @@ class ApiClient:
     ) -> list[dict[str, Any]]:
         """One sweep by the service; returns its actions when everything is at rest."""
         body = {"apps": list(apps), "dryRun": dry_run, "newEngine": new_engine}
-        return _rows(self._ask("POST", "/v1/reconcile", body, None), "actions")
+        return _rows(self._ask("POST", "/reconcile", body, None), "actions")
 
     def plan(self, apps: Sequence[str] = ()) -> list[dict[str, Any]]:
         """What a sweep would do, app by app."""
-        return _rows(self._ask("POST", "/v1/plan", {"apps": list(apps)}, None), "plans")
+        return _rows(self._ask("POST", "/plan", {"apps": list(apps)}, None), "plans")
 
     def status(self) -> dict[str, Any]:
         """The status document."""
-        return self._ask("GET", "/v1/status", None, ANSWER)
+        return self._ask("GET", "/status", None, ANSWER)
 
     def prune(self, *, approve: bool = False) -> list[str]:
         """The held removals; let go when approved."""
-        held = self._ask("POST", "/v1/prune", {"approve": approve}, ANSWER).get("held", [])
+        held = self._ask("POST", "/prune", {"approve": approve}, ANSWER).get("held", [])
         return [str(name) for name in held]
 
     def suspend(self, app: str) -> None:
         """Stop reconciling the app."""
-        self._ask("POST", "/v1/suspend", {"app": app}, ANSWER)
+        self._ask("POST", _of(app, "suspend"), None, ANSWER)
 
     def resume(self, app: str) -> None:
         """Reconcile the app again."""
-        self._ask("POST", "/v1/resume", {"app": app}, ANSWER)
+        self._ask("POST", _of(app, "resume"), None, ANSWER)
 
     def act(self, wish: Wish) -> list[dict[str, Any]]:
         """Have the wish done; returns the actions when the app is at rest."""
-        path = f"/v1/{type(wish).__name__.lower()}"
-        return _rows(self._ask("POST", path, vars(wish), None), "actions")
+        fields = {key: value for key, value in vars(wish).items() if key != "app"}
+        return _rows(self._ask("POST", _of(wish.app, type(wish).__name__.lower()), fields, None), "actions")
 
     def purge(self, app: str, volumes: Sequence[str]) -> list[str]:
         """Delete volumes of the app with all that is in them; returns their full names."""
-        answer = self._ask("POST", "/v1/purge", {"app": app, "volumes": list(volumes)}, None)
+        answer = self._ask("POST", _of(app, "purge"), {"volumes": list(volumes)}, None)
         return [str(name) for name in answer.get("purged", [])]
 
     def _ask(self, method: str, path: str, body: object | None, timeout: float | None) -> dict[str, Any]:
@@ -136,6 +137,10 @@ class _Connection(http.client.HTTPConnection):
         self.sock.settimeout(CONNECT)
         with short_path(self._path) as path:
             self.sock.connect(path)
+
+
+def _of(app: str, verb: str) -> str:
+    return f"/apps/{quote(app, safe='')}/{verb}"
 
 
 def _rows(answer: dict[str, Any], key: str) -> list[dict[str, Any]]:

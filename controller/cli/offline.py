@@ -14,6 +14,7 @@ from controller import __version__
 from controller.api.client import ApiClient, ServiceUnreachable
 from controller.clock import SystemClock
 from controller.control.queries import action_document
+from controller.control.service import Wanted, always
 from controller.control.verbs import check_among
 from controller.control.volumes import choose, left
 from controller.model.errors import HomeportError
@@ -86,7 +87,9 @@ class OfflineService:
         """All apps on disk or on record."""
         return sorted(known_names(self._settings, self.store))
 
-    def sweep(self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False) -> tuple[Action, ...]:
+    def sweep(
+        self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False, wanted: Wanted = always
+    ) -> tuple[Action, ...]:
         """Not here: a sweep needs the engine."""
         raise ServiceUnreachable("no service runs that could do it. Start it with `homeport run`")
 

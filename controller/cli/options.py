@@ -50,6 +50,7 @@ SETTINGS: dict[str, tuple[Any, str, str]] = {
     "log_level": (click.Choice(["debug", "info", "warning", "error"]), "info", "what is logged"),
     "log_file": (Path, "standard error", "where the log goes"),
     "listen": (Path, "homeport.sock in the state folder", "the Unix socket for the other commands"),
+    "listen_tcp": (str, "off", "also answer questions on 127.0.0.1:PORT or [::1]:PORT, for Prometheus"),
     "shutdown_grace": (float, "30", "seconds for running steps when the service stops"),
 }
 """The settings of `run` beyond the common ones: type, default as told to people, help."""

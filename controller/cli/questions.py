@@ -6,7 +6,6 @@ Imports that cost time are inside the functions.
 
 from __future__ import annotations
 
-import re
 import sys
 import threading
 from collections.abc import Iterable, Mapping
@@ -25,7 +24,6 @@ EVERY = 1.0
 """Seconds between looks of `status --watch` and `events -f`."""
 SOON = 0.2
 """Seconds between looks of `wait`."""
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 @click.command()
@@ -251,12 +249,9 @@ def _show_events(found: list[dict[str, Any]], form: str, *, follow: bool) -> Non
 
 def since_time(text: str, now: datetime) -> datetime:
     """`1h`, `30m`, or a time of day with a date. Raises `click.BadParameter`."""
-    from controller.control.queries import parse_time
+    from controller.control.queries import parse_since
 
-    ago = _span(text)
-    if ago is not None:
-        return now - ago
-    moment = parse_time(text.strip())
+    moment = parse_since(text, now)
     if moment is None:
         raise click.BadParameter(
             f"{text!r} is neither like 1h nor a time like 2026-01-31T12:00:00Z", param_hint="--since"
@@ -266,15 +261,12 @@ def since_time(text: str, now: datetime) -> datetime:
 
 def duration(text: str) -> timedelta:
     """`30s`, `5m` or `1h`. Raises `click.BadParameter`."""
-    span = _span(text)
+    from controller.control.queries import parse_span
+
+    span = parse_span(text)
     if span is None:
         raise click.BadParameter(f"{text!r} is not like 30s, 5m or 1h", param_hint="--timeout")
     return span
-
-
-def _span(text: str) -> timedelta | None:
-    match = re.fullmatch(r"(\d{1,6})([smhdw])", text.strip(), re.ASCII)
-    return timedelta(seconds=int(match[1]) * _UNITS[match[2]]) if match else None
 
 
 def _ticks(again: bool, every: float = EVERY) -> Iterable[int]:

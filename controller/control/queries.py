@@ -5,9 +5,10 @@ The JSON of `homeport status -o json` is made here and nowhere else. Tables and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from controller.control.verbs import held
@@ -16,6 +17,8 @@ from controller.model.plan import Action
 from controller.model.ports import Store
 from controller.model.record import Condition, Event, Record
 from controller.status.summary import last_word, summarize
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def status_document(
@@ -63,10 +66,14 @@ def forgets(service: Mapping[str, Any]) -> str:
 
 
 def events_list(
-    store: Store, app: str | None = None, since: datetime | None = None, after: int = 0
+    store: Store,
+    app: str | None = None,
+    since: datetime | None = None,
+    after: int = 0,
+    limit: int | None = None,
 ) -> list[dict[str, Any]]:
     """What happened, oldest first; `after` is the id of the last event already seen."""
-    return [_event(number, event) for number, event in store.events(app, since, after)]
+    return [_event(number, event) for number, event in store.events(app, since, after, limit)]
 
 
 def history_document(record: Record) -> dict[str, Any]:
@@ -98,6 +105,18 @@ def parse_time(value: object) -> datetime | None:
     except ValueError:
         return None
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def parse_span(text: str) -> timedelta | None:
+    """`30s`, `10m`, `1h`, `2d` or `1w`; None for anything else."""
+    match = re.fullmatch(r"(\d{1,6})([smhdw])", text.strip(), re.ASCII)
+    return timedelta(seconds=int(match[1]) * _UNITS[match[2]]) if match else None
+
+
+def parse_since(text: str, now: datetime) -> datetime | None:
+    """So long ago, or a time like 2026-01-31T12:00:00Z; None for anything else."""
+    ago = parse_span(text)
+    return parse_time(text.strip()) if ago is None else now - ago
 
 
 def rfc3339(moment: datetime | None) -> str | None:

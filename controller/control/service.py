@@ -5,11 +5,20 @@ No verb and no part of the controller belongs here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from controller.control.health import Health
 from controller.model.plan import Action, Plan
 from controller.model.ports import Clock, Store
+
+Wanted = Callable[[], bool]
+"""Whether anybody still waits for the answer. Called again and again while a sweep waits, from its thread."""
+
+
+def always() -> bool:
+    """Who asks waits for the answer however long it takes."""
+    return True
 
 
 class Service(Protocol):
@@ -26,9 +35,12 @@ class Service(Protocol):
     def names(self) -> Sequence[str]:
         """All apps on disk or on record."""
 
-    def sweep(self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False) -> tuple[Action, ...]:
+    def sweep(
+        self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False, wanted: Wanted = always
+    ) -> tuple[Action, ...]:
         """One pass; waits until each app is Ready or can get no further by itself. No apps: all of them.
-        `lift`: a generation of these apps that is kept out is tried again."""
+        `lift`: a generation of these apps that is kept out is tried again. When it is no longer `wanted` the waiting ends;
+        what was begun goes on."""
 
     def plans(self, apps: tuple[str, ...]) -> tuple[tuple[str, Plan], ...]:
         """What would be done and why, app by app; touches nothing."""
@@ -47,3 +59,16 @@ class Service(Protocol):
 
     def describe(self) -> Mapping[str, object]:
         """The `service` object of the status."""
+
+
+class RunningService(Service, Protocol):
+    """What only a service that runs can tell of itself."""
+
+    def health(self) -> Health:
+        """Whether it does its work, and whether it can. Waits for nothing that may hang."""
+
+    def metrics(self) -> bytes:
+        """Its metrics, in the text format of Prometheus."""
+
+    def stale_after(self) -> float:
+        """Seconds after which what was seen of an app counts as unknown."""

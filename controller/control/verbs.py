@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from controller.control import volumes
 from controller.control.errors import Refused, UnknownApp
 from controller.control.history import find_revision
-from controller.control.service import Service
+from controller.control.service import Service, Wanted, always
 from controller.model.errors import EngineUnreachable
 from controller.model.facts import (
     ADOPT,
@@ -127,12 +127,13 @@ class Purge:
     volumes: tuple[str, ...]
 
 
-def reconcile(service: Service, verb: Reconcile) -> tuple[Action, ...]:
-    """Run the sweep and answer with what was done. Raises `UnknownApp`, and `Refused` for an engine that is not new."""
+def reconcile(service: Service, verb: Reconcile, wanted: Wanted = always) -> tuple[Action, ...]:
+    """Run the sweep and answer with what was done; waits as long as that is wanted. Raises `UnknownApp`, and `Refused`
+    for an engine that is not new."""
     check_known(verb.apps, service)
     if verb.new_engine and not verb.dry_run:
         service.take_engine()
-    return service.sweep(verb.apps, verb.dry_run, lift=bool(verb.apps))
+    return service.sweep(verb.apps, verb.dry_run, lift=bool(verb.apps), wanted=wanted)
 
 
 def plan(service: Service, verb: PlanQuery) -> tuple[tuple[str, Plan], ...]:
@@ -165,14 +166,14 @@ def resume(service: Service, verb: Resume) -> None:
     service.requeue(verb.app)
 
 
-def act(service: Service, wish: Wish) -> tuple[Action, ...]:
+def act(service: Service, wish: Wish, wanted: Wanted = always) -> tuple[Action, ...]:
     """Remember the wish, look at the app, and answer with what was done once it is at rest.
 
     Raises as `remember`, and `EngineUnreachable` when it has to wait for the engine.
     """
     remember(service, wish)
     try:
-        return service.sweep((wish.app,), dry_run=False)
+        return service.sweep((wish.app,), dry_run=False, wanted=wanted)
     except EngineUnreachable as error:
         raise EngineUnreachable(f"{error}. It is remembered, and done when the engine answers") from error
 

@@ -43,6 +43,11 @@ class Effect(ABC, Generic[T]):
     mutates: ClassVar[bool] = False
     """Whether it changes something outside our own state: never performed in a dry run."""
 
+    @property
+    def longest(self) -> float:
+        """Seconds after which it is ended, where the effect itself says so; else 0."""
+        return 0.0
+
     @abstractmethod
     def perform(self, host: Host) -> T: ...
 
@@ -56,8 +61,13 @@ def ask(effect: Effect[T]) -> Run[T]:
     return answer
 
 
-def drive(run: Run[R], host: Host, before: Callable[[Effect[Any]], None] | None = None) -> R:
-    """Perform a run's effects one after the other until it returns; `before` is called ahead of each."""
+def perform(effect: Effect[Any], host: Host) -> Any:
+    """Do it. What `drive` is given in its place may look at each effect before and after."""
+    return effect.perform(host)
+
+
+def drive(run: Run[R], host: Host, perform: Callable[[Effect[Any], Host], Any] = perform) -> R:
+    """Perform a run's effects one after the other until it returns."""
     answer: Any = None
     failure: HomeportError | None = None
     while True:
@@ -66,11 +76,9 @@ def drive(run: Run[R], host: Host, before: Callable[[Effect[Any]], None] | None 
         except StopIteration as stop:
             result: R = stop.value
             return result
-        if before is not None:
-            before(effect)
         answer, failure = None, None
         try:
-            answer = effect.perform(host)
+            answer = perform(effect, host)
         except HomeportError as error:
             failure = error
 
@@ -455,6 +463,12 @@ class RunHook(Effect[ExecResult]):
     script: bytes = field(repr=False)
     env: Mapping[str, str] = field(repr=False)
     timeout: float
+    hook: str
+    """on_install, on_update, on_start or on_remove."""
+
+    @property
+    def longest(self) -> float:
+        return self.timeout
 
     def perform(self, host: Host) -> ExecResult:
         return host.engine.exec(self.container, self.script, self.env, self.timeout)
@@ -487,6 +501,10 @@ class Apply(Effect[tuple[str, ...]]):
     images: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     folders: tuple[str, ...] = ()
+
+    @property
+    def longest(self) -> float:
+        return self.deadline
 
     def perform(self, host: Host) -> tuple[str, ...]:
         return host.engine.apply(

@@ -214,9 +214,12 @@ class Store(Protocol):
         """Append an event."""
 
     def events(
-        self, app: str | None = None, since: datetime | None = None, after: int = 0
+        self, app: str | None = None, since: datetime | None = None, after: int = 0, limit: int | None = None
     ) -> tuple[tuple[int, Event], ...]:
-        """Events with their ids, oldest first."""
+        """Events with their ids, oldest first; the first `limit` of them."""
+
+    def newest_event(self) -> int:
+        """The id of the event that was told last; 0 when there is none."""
 
     def last_told(self, app: str, names: Collection[str]) -> str | None:
         """The name of the newest event of the app that is one of these."""

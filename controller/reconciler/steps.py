@@ -300,7 +300,7 @@ def run_hook(
     who = who_runs(action)
     if not provider.container:
         raise AppError("HookFailed", f"{who} has nowhere to run: {provider.no_container}")
-    result = yield from ask(fx.RunHook(provider.container, script, env, timeout))
+    result = yield from ask(fx.RunHook(provider.container, script, env, timeout, action.event))
     hooks.check_ended(result, who, timeout)
     return result
 

@@ -140,6 +140,12 @@ class TreeWatcher:
             unheard, self._unheard = self._unheard, ""
         return unheard
 
+    def alive(self) -> bool:
+        """Whether the thread runs, or is none of ours to run: where the kernel gives no watch, or a new one is made just
+        now. Never waits: `healthy` says more, and may have to."""
+        reader = self._reader
+        return reader is None or reader.is_alive()
+
     def healthy(self) -> str:
         """What is wrong, for people; empty when every folder is watched."""
         with self._lock:

@@ -277,9 +277,9 @@ class SqliteStore:
                 self._prune()
 
     def events(
-        self, app: str | None = None, since: datetime | None = None, after: int = 0
+        self, app: str | None = None, since: datetime | None = None, after: int = 0, limit: int | None = None
     ) -> tuple[tuple[int, Event], ...]:
-        """Events with their ids, oldest first: of one app, from a time on, with an id above `after`."""
+        """Events with their ids, oldest first: of one app, from a time on, with an id above `after`; the first `limit`."""
         where, values = ["id > ?"], [after]  # type: tuple[list[str], list[int | str]]
         if app is not None:
             where.append("app = ?")
@@ -288,7 +288,8 @@ class SqliteStore:
             where.append("time >= ?")
             values.append(rfc3339(since))
         columns = "id, time, app, name, level, message, fields"
-        query = f"SELECT {columns} FROM events WHERE {' AND '.join(where)} ORDER BY id"  # noqa: S608 - no value in it
+        query = f"SELECT {columns} FROM events WHERE {' AND '.join(where)} ORDER BY id LIMIT ?"  # noqa: S608 - no value in it
+        values.append(-1 if limit is None else limit)
         return tuple(
             (number, Event(datetime.fromisoformat(time), of, name, level, message, json.loads(fields)))
             for number, time, of, name, level, message, fields in self._ask(query, values)
@@ -300,6 +301,11 @@ class SqliteStore:
         query = f"SELECT name FROM events WHERE app = ? AND name IN ({marks}) ORDER BY id DESC LIMIT 1"  # noqa: S608 - only marks
         rows = self._ask(query, (app, *names))
         return str(rows[0][0]) if rows else None
+
+    def newest_event(self) -> int:
+        """The id of the event that was told last."""
+        ((newest,),) = self._ask("SELECT COALESCE(MAX(id), 0) FROM events")
+        return int(newest)
 
     # -- facts ----------------------------------------------------------------------------------------
 

@@ -192,6 +192,12 @@ class WorkQueue(Generic[K]):
         with self._changed:
             return self._state.processing
 
+    def timed(self) -> bool:
+        """Whether the timer runs, without which delayed keys wait for ever."""
+        # Without the lock: who asks whether a thread hangs must not hang with it.
+        timer = self._timer
+        return timer is not None and timer.is_alive()
+
     # -- the timer --------------------------------------------------------------------------------
 
     def _run_timer(self) -> None:

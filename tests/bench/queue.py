@@ -1,4 +1,4 @@
-"""The work queue: add, get, done on one thread, at several lengths."""
+"""The work queue: add, get, done on one thread, at several lengths, with the metrics that the service keeps of it."""
 
 from __future__ import annotations
 
@@ -7,36 +7,17 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
+from prometheus_client import CollectorRegistry
+
 from bench.measure import Measure, at_least, at_most, repeated
 from controller.clock import SystemClock
+from controller.telemetry.metrics import QueueMetrics
 from controller.workqueue import ExponentialBackoff, WorkQueue
 
 CYCLES = 20_000
 LENGTHS = (10, 1_000, 100_000)
 GROWTH = math.log(100_000) / math.log(1_000)
 """How many times dearer a cycle may be at 100,000 keys than at 1,000."""
-
-
-class Counts:
-    """Metrics as cheap as they can be, and switched on."""
-
-    def __init__(self) -> None:
-        self.adds = self.gets = self.dones = self.retries = 0
-
-    def added(self, depth: int) -> None:
-        self.adds += 1
-
-    def got(self, depth: int, queued_seconds: float) -> None:
-        self.gets += 1
-
-    def finished(self, worked_seconds: float) -> None:
-        self.dones += 1
-
-    def retried(self) -> None:
-        self.retries += 1
-
-    def running(self, unfinished_seconds: float, longest_seconds: float) -> None:
-        pass
 
 
 def measures() -> Iterator[Measure]:
@@ -57,8 +38,9 @@ def measures() -> Iterator[Measure]:
 def cycles(queued: int, delayed: int) -> tuple[float, float]:
     """Cycles a second, and a second of processor time of all threads, with so many keys queued and so many that wait
     for their time. The queue's timer runs."""
-    counts = Counts()
-    queue: WorkQueue[str] = WorkQueue(SystemClock(), ExponentialBackoff(1.0, 300.0), metrics=counts)
+    queue: WorkQueue[str] = WorkQueue(
+        SystemClock(), ExponentialBackoff(1.0, 300.0), metrics=QueueMetrics(CollectorRegistry())
+    )
     queue.start()
     try:
         for number in range(delayed):
@@ -73,7 +55,7 @@ def cycles(queued: int, delayed: int) -> tuple[float, float]:
             assert key is not None
             queue.done(key)
         seconds, work = time.perf_counter() - began, time.process_time() - worked
-        assert counts.dones == CYCLES
+        assert queue.depth == queued
     finally:
         queue.shut_down()
     return CYCLES / seconds, CYCLES / work

@@ -13,6 +13,9 @@ from click.testing import CliRunner, Result
 from controller.api.server import ApiServer
 from controller.cli.main import cli
 from controller.clock import SystemClock
+from controller.control.errors import Refused
+from controller.control.health import Health
+from controller.control.service import Wanted, always
 from controller.model.plan import Action, Plan
 from controller.model.record import Condition, Event
 from controller.status.lock import StateLock
@@ -76,7 +79,9 @@ class Answering:
     def names(self) -> list[str]:
         return ["old", "web"]
 
-    def sweep(self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False) -> tuple[Action, ...]:
+    def sweep(
+        self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False, wanted: Wanted = always
+    ) -> tuple[Action, ...]:
         return (Action("wait", apps[0] if apps else "all", "by the service"),)
 
     def plans(self, apps: tuple[str, ...]) -> tuple[tuple[str, Plan], ...]:
@@ -87,6 +92,18 @@ class Answering:
 
     def purge(self, app: str, volumes: Sequence[str]) -> None:
         self.purged += volumes
+
+    def take_engine(self) -> None:
+        raise Refused("it is not new")
+
+    def health(self) -> Health:
+        raise AssertionError("no command asks for it")
+
+    def metrics(self) -> bytes:
+        raise AssertionError("no command asks for them")
+
+    def stale_after(self) -> float:
+        return 600.0
 
     def describe(self) -> dict[str, Any]:
         return {"running": True, "engine": {"reachable": False, "version": None}, "lastResync": None}

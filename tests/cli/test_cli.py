@@ -54,7 +54,8 @@ def test_help_has_an_example_and_the_common_options(homeport: Homeport, command:
 def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys; from controller.cli.main import cli; cli(['run', '--help'], standalone_mode=False);"
-        "print([m for m in ('docker', 'watchdog', 'pydantic', 'rich', 'structlog', 'sqlite3') if m in sys.modules])"
+        "print([m for m in ('docker', 'watchdog', 'pydantic', 'rich', 'structlog', 'sqlite3', 'uvicorn', 'starlette',"
+        "  'prometheus_client') if m in sys.modules])"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30

@@ -9,6 +9,7 @@ import pytest
 
 from controller.control import verbs
 from controller.control.errors import Refused
+from controller.control.service import Wanted, always
 from controller.model.facts import (
     ADOPT,
     APPROVED,
@@ -40,7 +41,9 @@ class Asked:
     def names(self) -> list[str]:
         return ["new", *(r.name for r in self.store.records())]
 
-    def sweep(self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False) -> tuple[Action, ...]:
+    def sweep(
+        self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False, wanted: Wanted = always
+    ) -> tuple[Action, ...]:
         self.swept.append((apps, dry_run, lift))
         return (Action("compose_up", "web"),)
 

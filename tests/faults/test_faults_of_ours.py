@@ -47,7 +47,7 @@ class Service:
         self.left, self.fault = nth, fault
         self.results: dict[str, list[Result]] = {"bad": [], "good": []}
         self.crew = Crew(
-            2, self.queue, self.run, self.host, lambda key, result: self.results[key].append(result)
+            2, self.queue, self.run, self.host, lambda key, result, _seconds: self.results[key].append(result)
         )
         self.queue.start()
         self.crew.start()

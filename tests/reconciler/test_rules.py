@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -514,12 +515,16 @@ def test_a_lost_store_takes_running_apps_over_without_touching_them_or_running_o
 
 
 def test_a_dry_run_asks_for_nothing_that_changes_anything(world: World) -> None:
-    from controller.model.effects import drive
+    from controller.model.effects import Effect, Host, drive
+
+    def perform(effect: Effect[Any], host: Host) -> Any:
+        asked.append(effect)
+        return effect.perform(host)
 
     world.put("app", requires=["db"], needs=("DB_USER",), example={"A": "1"}, volumes=["v"])
     world.put("db")
-    asked = []
-    result = drive(world.reconciler.run("app", dry_run=True), world.host, asked.append)
+    asked: list[Effect[Any]] = []
+    result = drive(world.reconciler.run("app", dry_run=True), world.host, perform)
     assert [str(action) for action in result.actions] == [
         "ensure_volume  furtka_app_v",
         "seed_env       app (.env)",
