@@ -55,7 +55,7 @@ def run(options: Common, once: bool, **flags: Any) -> int:
 
 
 def _show_once(settings: Settings) -> None:
-    from controller.cli import offline, printing
+    from controller.cli import offline, printing, screens
     from controller.clock import SystemClock
     from controller.control.queries import status_document
 
@@ -63,7 +63,7 @@ def _show_once(settings: Settings) -> None:
     with offline.looking(settings) as store:
         # It ran until just now: the table is about the apps, not about a service that is down.
         service = offline.describe(settings, store, running=True)
-        printing.status_table(status_document(store, service, now, None), now)
+        printing.show(screens.status(status_document(store, service, now, None), now, printing.page()))
 
 
 for command in (run, *verbs.COMMANDS, *questions.COMMANDS, why, *checks.COMMANDS, *catalog.COMMANDS):

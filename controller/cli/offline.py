@@ -54,6 +54,16 @@ def known_names(settings: Settings, store: Store) -> set[str]:
     return names
 
 
+def new_apps(settings: Settings) -> set[str]:
+    """Folders of the tree that say they are apps, as far as it can be read."""
+    try:
+        return {
+            folder.name for folder in folders(Path(settings.apps)) if (folder / "manifest.json").is_file()
+        }
+    except HomeportError:
+        return set()
+
+
 def check_known(settings: Settings, names: Iterable[str]) -> None:
     """Raise `UnknownApp` for the first name that is neither in the tree nor on record."""
     wanted = tuple(names)

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from controller.cli.layout import clean
 from controller.cli.options import APP_WRONG, FINE, Common, common, output
 
 if TYPE_CHECKING:
+    from controller.cli.layout import Page
     from controller.settings import Settings
 
 EVERY = 1.0
@@ -38,7 +40,7 @@ def plan(options: Common, names: tuple[str, ...], form: str) -> int:
     \b
     Example: homeport plan zigbee2mqtt
     """
-    from controller.cli import offline, printing, serve
+    from controller.cli import offline, printing, screens, serve
 
     settings = options.settings()
     client = offline.running(settings)
@@ -52,30 +54,19 @@ def plan(options: Common, names: tuple[str, ...], form: str) -> int:
     if form == "json":
         printing.as_json({"plans": plans})
     else:
-        _print_plans(plans)
+        printing.show(screens.plans(plans, printing.page()))
     return APP_WRONG if any(a["kind"] == "error" for p in plans for a in p["actions"]) else FINE
 
 
-def _print_plans(plans: Iterable[Mapping[str, Any]]) -> None:
-    from controller.cli import printing
-
-    due = [entry for entry in plans if entry["actions"]]
-    for entry in due:
-        click.echo(f"{printing.clean(entry['app'])}:")
-        for action in entry["actions"]:
-            cause = f" - {action['cause']}" if action["cause"] else ""
-            click.echo("  " + printing.clean(action["line"] + cause))
-    if not due:
-        click.echo("Nothing to do.")
-
-
 @click.command()
-@click.argument("app", required=False)
+@click.argument("names", metavar="[APP]...", nargs=-1)
 @output("table", "wide", "json")
 @click.option("--watch", "-w", is_flag=True, help="again whenever something changes, until Ctrl-C")
 @common
-def status(options: Common, app: str | None, form: str, watch: bool) -> int:
-    """Show what is desired against what is observed. Works while the service is down, and says so.
+def status(options: Common, names: tuple[str, ...], form: str, watch: bool) -> int:
+    """Show what is desired against what is observed: all apps, or one with all that is known of it.
+
+    Works while the service is down, and says so.
 
     \b
     Example: homeport status -o wide
@@ -83,14 +74,15 @@ def status(options: Common, app: str | None, form: str, watch: bool) -> int:
     settings = options.settings()
     before = None
     for _ in _ticks(watch):
-        document, now = _status_document(settings, app)
+        document, now = _status_document(settings, names)
         if not watch or document != before:
-            _show_status(document, now, form, app, clear=watch)
+            _show_status(settings, document, now, form, names, clear=watch)
         before = document
     return FINE
 
 
-def _status_document(settings: Settings, app: str | None) -> tuple[dict[str, Any], datetime]:
+def _status_document(settings: Settings, names: tuple[str, ...]) -> tuple[dict[str, Any], datetime]:
+    """The status of these apps, or of all, and when it was so. Raises `UnknownApp`."""
     from controller.cli import offline
     from controller.clock import SystemClock
     from controller.control.queries import status_document
@@ -98,31 +90,61 @@ def _status_document(settings: Settings, app: str | None) -> tuple[dict[str, Any
 
     now = SystemClock().now()
     with offline.looking(settings) as store:
-        document = status_document(store, offline.service_now(settings, store), now, 2 * settings.resync)
-        if app is not None:
-            document["apps"] = [entry for entry in document["apps"] if entry["name"] == app]
-            document["left"] = {name: volumes for name, volumes in document["left"].items() if name == app}
-            if not document["apps"] and not document["left"]:
-                check_among((app,), offline.known_names(settings, store))
+        service = offline.service_now(settings, store)
+        unseen = set(names) & offline.known_names(settings, store) if names else offline.new_apps(settings)
+        document = status_document(store, service, now, 2 * settings.resync, unseen)
+        if names:
+            # What the others are is told beside what one of them requires.
+            document["words"] = [{"name": a["name"], "summary": a["summary"]} for a in document["apps"]]
+            document["apps"] = [entry for entry in document["apps"] if entry["name"] in names]
+            document["left"] = {name: left for name, left in document["left"].items() if name in names}
+            found = {*document["left"], *(entry["name"] for entry in document["apps"])}
+            check_among([name for name in names if name not in found], offline.known_names(settings, store))
     return document, now
 
 
 def _show_status(
-    document: Mapping[str, Any], now: datetime, form: str, app: str | None, *, clear: bool
+    settings: Settings,
+    document: dict[str, Any],
+    now: datetime,
+    form: str,
+    names: tuple[str, ...],
+    *,
+    clear: bool,
 ) -> None:
     from controller.cli import printing
 
     if form == "json":
+        document.pop("words", None)
         if not document["service"].get("running"):
-            click.echo("The service is not running; this is what it last recorded.", err=True)
+            printing.note("The service is not running; this is what it last recorded.")
         printing.as_json(document)
         return
     if clear and sys.stdout.isatty():
         click.clear()
-    if app in document["left"] and not document["apps"]:
-        click.echo(printing.left_line(str(app), document["left"][app]))
-    else:
-        printing.status_table(document, now, wide=form == "wide")
+    printing.show(_status_lines(settings, document, now, form, names, printing.page()))
+
+
+def _status_lines(
+    settings: Settings,
+    document: Mapping[str, Any],
+    now: datetime,
+    form: str,
+    names: tuple[str, ...],
+    page: Page,
+) -> list[str]:
+    from controller.cli import offline, screens
+    from controller.control.queries import events_list
+
+    gone = [name for name in document["left"] if name in names]
+    lines = [line for app in gone for line in page.wrap(screens.left_volumes(app, document["left"][app]))]
+    if len(names) == 1 and document["apps"] and form == "table":
+        with offline.looking(settings) as store:
+            events = events_list(store, names[0])[-screens.LAST_EVENTS :]
+        return lines + screens.app_page(document["apps"][0], document, events, now, page)
+    if document["apps"] or not gone:
+        lines += screens.status(document, now, page, wide=form == "wide")
+    return lines
 
 
 @click.command()
@@ -136,7 +158,7 @@ def wait(options: Common, app: str, wanted: str, timeout: str) -> int:
     \b
     Example: homeport wait zigbee2mqtt --for Ready,Degraded --timeout 10m
     """
-    from controller.cli import offline, printing
+    from controller.cli import offline
     from controller.clock import SystemClock
 
     settings = options.settings()
@@ -151,7 +173,7 @@ def wait(options: Common, app: str, wanted: str, timeout: str) -> int:
         if word in words and not _is_behind(settings, app):
             click.echo(f"{app} is {word}.")
             return FINE
-        text = printing.clean(f"{app} is {word}" + (f": {message}" if message else ""))
+        text = clean(f"{app} is {word}" + (f": {message}" if message else ""))
         if clock.monotonic() >= deadline:
             click.echo(f"homeport: not {wanted} in {timeout}: {text}", err=True)
             return APP_WRONG
@@ -237,16 +259,15 @@ def events(options: Common, app: str | None, follow: bool, since: str | None, fo
 
 
 def _show_events(found: list[dict[str, Any]], form: str, *, follow: bool) -> None:
-    from controller.cli import printing
+    from controller.cli import printing, screens
+    from controller.clock import SystemClock
 
     if form == "json" and not follow:
         printing.as_json({"events": found})
-        return
-    for event in found:
-        if form == "json":
-            click.echo(printing.json_text(event))
-        else:
-            click.echo(printing.event_line(event))
+    elif form == "json":
+        printing.show(printing.json_text(event) for event in found)
+    else:
+        printing.show(screens.event_lines(found, SystemClock().now(), printing.page()))
 
 
 def since_time(text: str, now: datetime) -> datetime:
@@ -301,7 +322,8 @@ def history(options: Common, app: str, form: str) -> int:
     \b
     Example: homeport history zigbee2mqtt
     """
-    from controller.cli import offline, printing
+    from controller.cli import offline, printing, screens
+    from controller.clock import SystemClock
     from controller.control.queries import history_document
     from controller.model.record import Record
 
@@ -314,7 +336,7 @@ def history(options: Common, app: str, form: str) -> int:
     if form == "json":
         printing.as_json(document)
     else:
-        printing.history_table(document)
+        printing.show(screens.history(document, SystemClock().now(), printing.page()))
     return FINE
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from controller.cli.layout import clean
 from controller.cli.options import APP_WRONG, FINE, Common, common, output
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def _show_actions(actions: Sequence[Mapping[str, Any]], form: str) -> int:
         printing.as_json({"actions": actions})
     else:
         for action in actions:
-            click.echo(printing.clean(action["line"]))
+            click.echo(clean(action["line"]))
     return APP_WRONG if any(action["kind"] == "error" for action in actions) else FINE
 
 
@@ -84,7 +85,7 @@ def prune(options: Common, approve: bool, form: str) -> int:
         printing.as_json({"held": held, "approved": approve})
         return FINE
     for name in held:
-        click.echo(f"{printing.clean(name)}: {'let go' if approve else 'removal held'}")
+        click.echo(f"{clean(name)}: {'let go' if approve else 'removal held'}")
     if not held:
         click.echo("No removal is held.")
     elif not approve:
@@ -318,7 +319,7 @@ def purge(options: Common, app: str, volumes: tuple[str, ...], yes: bool, form: 
         printing.as_json({"app": app, "purged": purged})
     else:
         for volume in purged:
-            click.echo(f"{printing.clean(volume)}: deleted")
+            click.echo(f"{clean(volume)}: deleted")
     return FINE
 
 

@@ -22,11 +22,11 @@ def why(options: Common, app: str, form: str) -> int:
     \b
     Example: homeport why zigbee2mqtt
     """
-    from controller.cli import printing
+    from controller.cli import printing, screens
     from controller.cli.offline import known_names, service_now
     from controller.clock import SystemClock
     from controller.control.verbs import check_among, held
-    from controller.control.why import explain, to_document, to_text
+    from controller.control.why import explain, to_document
     from controller.status.store import SqliteStore
 
     settings = options.settings()
@@ -42,6 +42,5 @@ def why(options: Common, app: str, form: str) -> int:
     if form == "json":
         printing.as_json(to_document(answer))
         return FINE
-    for line in to_text(answer).split("\n"):
-        click.echo(printing.clean(line))
+    printing.show(screens.why(answer, printing.page()))
     return FINE

@@ -5,7 +5,7 @@ The JSON of `homeport status -o json` is made here and nowhere else. Tables and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -19,14 +19,21 @@ from controller.status.summary import last_word, summarize
 
 
 def status_document(
-    store: Store, service: Mapping[str, Any], now: datetime, stale_after: float | None
+    store: Store,
+    service: Mapping[str, Any],
+    now: datetime,
+    stale_after: float | None,
+    unseen: Iterable[str] = (),
 ) -> dict[str, Any]:
     """The document of `status -o json`: the service, every app on record, and the volumes that others left.
+
+    `unseen`: apps whose folder is there and that may never have been looked at; each is Unknown unless it is on record.
 
     An app is as fresh as its last reconcile or the service's last look at everything, whichever is later.
     Where freshness or the engine is missing the summary is Unknown, with `lastSummary` beside it.
     """
-    records = sorted(store.records(), key=lambda record: record.name)
+    known = {record.name: record for record in store.records()}
+    records = [known.get(name) or Record(name) for name in sorted({*known, *unseen})]
     required_by: dict[str, list[str]] = {}
     for record in records:
         for provider in record.requires:
@@ -117,6 +124,7 @@ def _app(record: Record, summary: str, required_by: list[str]) -> dict[str, Any]
     return {
         "name": record.name,
         "displayName": record.display_name,
+        "folder": record.folder,
         "version": record.version,
         "summary": summary,
         **({"lastSummary": last} if summary != last else {}),
@@ -133,11 +141,13 @@ def _app(record: Record, summary: str, required_by: list[str]) -> dict[str, Any]
         },
         "requires": list(record.requires),
         "requiredBy": required_by,
+        "volumes": sorted({*record.volumes, *record.own_volumes}),
         "stopped": record.stopped,
         "quarantine": _quarantine(record),
         "conditions": [_condition(condition) for condition in record.conditions],
         "retries": record.retries,
         "nextTryTime": rfc3339(record.next_try),
+        "deadlineTime": rfc3339(record.deadline),
         "lastError": record.last_error,
         "lastReconcileTime": rfc3339(record.last_reconcile),
         "lastChangeTime": rfc3339(record.last_change),

@@ -356,6 +356,7 @@ class Reconciler:
         if judgement.settled and target is not None:
             yield from recovery.settle(work)
         rest = rest_of(work, judgement, providers, self._rules) if blocked is None else None
+        work.record = replace(work.record, deadline=judgement.deadline)
         yield from self._finish(work, verdict, blocked, rest)
         if judgement.settled:
             yield from ask(fx.ResetBackoff(work.name))
@@ -483,6 +484,7 @@ class Reconciler:
             work.record,
             retries=work.record.retries + 1,
             next_try=work.moment.now + timedelta(seconds=delay),
+            deadline=None,
             last_error=f"{verdict.reason}: {verdict.message}",
         )
         work.record = self._concluded(failed, work, verdict)

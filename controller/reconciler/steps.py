@@ -78,7 +78,8 @@ def execute(
 
 def _begin(work: Work, message: str) -> Run[None]:
     """Say Progressing before the first action: whoever looks meanwhile sees what is being done and why."""
-    work.record = transition(work.record, Verdict("Progressing", "Progressing", message), work.moment.now)
+    begun = transition(work.record, Verdict("Progressing", "Progressing", message), work.moment.now)
+    work.record = replace(begun, deadline=None)
     yield from work.save()
     yield from work.tell("app.progressing", message)
 

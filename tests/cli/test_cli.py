@@ -14,9 +14,9 @@ from click.testing import Result
 
 from controller import __version__
 from controller.cli import serve
+from controller.cli.layout import age, aligned, clean
 from controller.cli.main import cli
 from controller.cli.options import SETTINGS, SWITCHES
-from controller.cli.printing import age, aligned, clean
 from controller.cli.questions import since_time
 from controller.model.errors import EngineUnreachable
 from controller.model.facts import APPROVED, SUSPENDED
@@ -172,6 +172,34 @@ def test_events(homeport: Homeport) -> None:
     assert [line.split()[2] for line in lines] == ["app.discovered", "app.ready"]
     found = json.loads(homeport("events", "--since", "1h", "-o", "json").stdout)["events"]
     assert [(event["event"], event["fields"]) for event in found] == [("app.ready", {"generation": 1})]
+
+
+@pytest.mark.usefixtures("recorded")
+def test_status_of_several_apps_is_a_list_of_them(homeport: Homeport) -> None:
+    lines = homeport("status", "web", "old").stdout.splitlines()
+    assert [line.split()[0] for line in lines[-2:]] == ["old", "web"]
+    result = homeport("status", "web", "odl")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Did you mean old?" in result.stderr
+
+
+@pytest.mark.usefixtures("recorded")
+def test_status_of_one_app_tells_all_that_is_known_of_it(homeport: Homeport) -> None:
+    told = homeport("status", "web").stdout
+    for part in ("web\n", "Status: Ready since ", "Conditions\n", "Last events\n", "app.ready"):
+        assert part in told
+    assert "homeport why" not in told
+    assert "`homeport why old`" in homeport("status", "old").stdout
+
+
+def test_an_app_that_was_never_looked_at_is_the_same_to_all_commands(homeport: Homeport, apps: Path) -> None:
+    manifest(apps / "web")
+    for arguments in (("status",), ("status", "web"), ("why", "web")):
+        told = homeport(*arguments).stdout
+        assert "Unknown" in told, arguments
+        assert "it was never looked at" in told, arguments
+    document = json.loads(homeport("status", "web", "-o", "json").stdout)
+    assert [(app["name"], app["summary"]) for app in document["apps"]] == [("web", "Unknown")]
 
 
 def test_since() -> None:

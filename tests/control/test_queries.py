@@ -39,6 +39,7 @@ def test_an_app_as_the_interface_shows_it(store: SqliteStore) -> None:
     assert app(status_document(store, {}, at(1), None)) == {
         "name": "web",
         "displayName": "Web",
+        "folder": "/apps/web",
         "version": "1.0.0",
         "summary": "Ready",
         "generation": 1,
@@ -48,6 +49,7 @@ def test_an_app_as_the_interface_shows_it(store: SqliteStore) -> None:
         "observed": {"revision": "rev2", "services": {"web": {"state": "running", "containers": ["c"]}}},
         "requires": ["db"],
         "requiredBy": [],
+        "volumes": [],
         "stopped": False,
         "quarantine": None,
         "conditions": [
@@ -62,6 +64,7 @@ def test_an_app_as_the_interface_shows_it(store: SqliteStore) -> None:
         ],
         "retries": 0,
         "nextTryTime": None,
+        "deadlineTime": None,
         "lastError": None,
         "lastReconcileTime": "2026-01-01T12:00:00Z",
         "lastChangeTime": "2026-01-01T11:59:00Z",
