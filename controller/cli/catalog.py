@@ -71,10 +71,20 @@ def init(options: Common, folder: Path, name: str | None, form: str) -> int:
     "--set", "values", metavar="KEY=VALUE", multiple=True, help="into its .env; APP.KEY=VALUE for a provider"
 )
 @click.option("--yes", "-y", is_flag=True, help="do not ask")
+@click.option(
+    "--wait/--no-wait",
+    default=None,
+    help="until a running service has brought it up  [default: on a terminal]",
+)
 @catalog_flag
 @common
 def install(
-    options: Common, app: str, values: tuple[str, ...], yes: bool, catalog: tuple[Path, ...] | None
+    options: Common,
+    app: str,
+    values: tuple[str, ...],
+    yes: bool,
+    wait: bool | None,
+    catalog: tuple[Path, ...] | None,
 ) -> int:
     """Copy an app from a catalog or a folder into the tree, with the providers that it needs.
 
@@ -86,6 +96,8 @@ def install(
     """
     from controller.catalog.install import install as carry_out
     from controller.catalog.install import parse_values, prepare
+    from controller.cli import offline
+    from controller.cli.verbs import bring_up
 
     settings = options.settings(catalog=catalog)
     with _refusals() as refused:
@@ -102,8 +114,12 @@ def install(
         carry_out(prepared)
     if refused:
         return APP_WRONG
-    _show_next(prepared)
-    return FINE
+    waits = sys.stdout.isatty() if wait is None else wait
+    client = offline.running(settings) if waits else None
+    if client is None:
+        _show_next(prepared)
+        return FINE
+    return bring_up(settings, client, tuple(step.name for step in prepared.steps))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,58 +72,54 @@ def status(options: Common, names: tuple[str, ...], form: str, watch: bool) -> i
     \b
     Example: homeport status -o wide
     """
+    from controller.cli import printing, watching
+    from controller.clock import SystemClock
+
     settings = options.settings()
+    if form != "json" and watch:
+
+        def look() -> dict[str, Any]:
+            return _status_document(settings, names)
+
+        def lines(document: Mapping[str, Any], now: datetime, page: Page) -> list[str]:
+            return _status_lines(settings, document, now, form, names, page)
+
+        with suppress(KeyboardInterrupt):
+            if sys.stdout.isatty():
+                watching.on_terminal(settings, look, lines)
+            else:
+                watching.in_lines(settings, look)
+        return FINE
     before = None
-    for _ in _ticks(watch):
-        document, now = _status_document(settings, names)
-        if not watch or document != before:
-            _show_status(settings, document, now, form, names, clear=watch)
+    for turn in _ticks(watch):
+        document = _status_document(settings, names)
+        if form != "json":
+            now = SystemClock().now()
+            printing.show(_status_lines(settings, document, now, form, names, printing.page()))
+        elif document != before:
+            document.pop("words", None)
+            if not turn and not document["service"].get("running"):
+                printing.note("The service is not running; this is what it last recorded.")
+            printing.as_json(document)
         before = document
     return FINE
 
 
-def _status_document(settings: Settings, names: tuple[str, ...]) -> tuple[dict[str, Any], datetime]:
-    """The status of these apps, or of all, and when it was so. Raises `UnknownApp`."""
+def _status_document(settings: Settings, names: tuple[str, ...]) -> dict[str, Any]:
+    """The status of these apps, or of all. Raises `UnknownApp`."""
     from controller.cli import offline
-    from controller.clock import SystemClock
-    from controller.control.queries import status_document
     from controller.control.verbs import check_among
 
-    now = SystemClock().now()
-    with offline.looking(settings) as store:
-        service = offline.service_now(settings, store)
-        unseen = set(names) & offline.known_names(settings, store) if names else offline.new_apps(settings)
-        document = status_document(store, service, now, 2 * settings.resync, unseen)
-        if names:
-            # What the others are is told beside what one of them requires.
-            document["words"] = [{"name": a["name"], "summary": a["summary"]} for a in document["apps"]]
-            document["apps"] = [entry for entry in document["apps"] if entry["name"] in names]
-            document["left"] = {name: left for name, left in document["left"].items() if name in names}
-            found = {*document["left"], *(entry["name"] for entry in document["apps"])}
-            check_among([name for name in names if name not in found], offline.known_names(settings, store))
-    return document, now
-
-
-def _show_status(
-    settings: Settings,
-    document: dict[str, Any],
-    now: datetime,
-    form: str,
-    names: tuple[str, ...],
-    *,
-    clear: bool,
-) -> None:
-    from controller.cli import printing
-
-    if form == "json":
-        document.pop("words", None)
-        if not document["service"].get("running"):
-            printing.note("The service is not running; this is what it last recorded.")
-        printing.as_json(document)
-        return
-    if clear and sys.stdout.isatty():
-        click.clear()
-    printing.show(_status_lines(settings, document, now, form, names, printing.page()))
+    document = offline.status_now(settings, names)
+    if names:
+        # What the others are is told beside what one of them requires.
+        document["words"] = [{"name": a["name"], "summary": a["summary"]} for a in document["apps"]]
+        document["apps"] = [entry for entry in document["apps"] if entry["name"] in names]
+        document["left"] = {name: left for name, left in document["left"].items() if name in names}
+        found = {*document["left"], *(entry["name"] for entry in document["apps"])}
+        known = {*document["left"], *(entry["name"] for entry in document["words"])}
+        check_among([name for name in names if name not in found], known)
+    return document
 
 
 def _status_lines(

@@ -56,7 +56,7 @@ def status(document: Document, now: datetime, page: Page, *, wide: bool = False)
     rows = []
     for app in document["apps"]:
         extra = _wide_cells(app, now) if wide else _more_cells(app) if on_terminal else []
-        rows.append([*_cells(app, now), *extra, message(app, now, live=live)])
+        rows.append([*_cells(app, now), *extra, step_line(app, now) or message(app, now, live=live)])
     return lines + table([*_STATUS, *more, _MESSAGE], rows, page, TOLD)
 
 
@@ -137,6 +137,16 @@ def time_left(app: Document, now: datetime) -> str:
     return ""
 
 
+def step_line(app: Document, now: datetime) -> str:
+    """What is being done for the app at this moment, for how long, and how far that has come; "" when nothing is."""
+    step = app.get("activity")
+    if not step:
+        return ""
+    began = parse_time(step["sinceTime"]) or now
+    parts = [step["what"], *([step["detail"]] if step["detail"] else []), f"{age(began, now)} so far"]
+    return ", ".join(parts)
+
+
 def _condition(app: Document, kind: str) -> Document:
     return next((c for c in app["conditions"] if c["type"] == kind), {})
 
@@ -174,6 +184,7 @@ def app_page(
     status_line = f"{'Status':>{_TITLES}}: {page.paint(told)}{when}"
     facts = [
         ("Message", message(app, now, live=live)),
+        ("Now", step_line(app, now)),
         ("Last error", _last_error(app)),
         ("Tries", _tries(app, now)),
         ("Kept out", _kept_out(app)),

@@ -12,6 +12,7 @@ from typing import Any
 
 from controller.control.verbs import held
 from controller.control.volumes import left
+from controller.model.activity import Step
 from controller.model.plan import Action
 from controller.model.ports import Store
 from controller.model.record import Condition, Event, Record
@@ -38,15 +39,25 @@ def status_document(
     for record in records:
         for provider in record.requires:
             required_by.setdefault(provider, []).append(record.name)
+    activity = service.get("activity") or {}
     apps = [
-        _app(record, summary_of(record, service, now, stale_after), required_by.get(record.name, []))
+        {
+            **_app(record, summary_of(record, service, now, stale_after), required_by.get(record.name, [])),
+            "activity": activity.get(record.name),
+        }
         for record in records
     ]
+    told = {key: value for key, value in service.items() if key != "activity"}
     return {
-        "service": {**service, "held": list(held(store))},
+        "service": {**told, "held": list(held(store))},
         "apps": apps,
         "left": {app: list(volumes) for app, volumes in left(store).items()},
     }
+
+
+def unseen_app(name: str) -> dict[str, Any]:
+    """The status of an app that was never looked at."""
+    return {**_app(Record(name), "Unknown", []), "activity": None}
 
 
 def summary_of(record: Record, service: Mapping[str, Any], now: datetime, stale_after: float | None) -> str:
@@ -67,6 +78,14 @@ def forgets(service: Mapping[str, Any]) -> str:
     state = service.get("state")
     lost = isinstance(state, Mapping) and state.get("writable") is False
     return str(state.get("message") or "the state cannot be written") if lost and state else ""
+
+
+def activity_document(steps: Mapping[str, Step]) -> dict[str, Any]:
+    """What is being done at this moment, by app; in the status it is told beside the app."""
+    return {
+        app: {"what": step.what, "detail": step.detail, "sinceTime": rfc3339(step.since)}
+        for app, step in steps.items()
+    }
 
 
 def events_list(

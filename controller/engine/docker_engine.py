@@ -183,10 +183,17 @@ class DockerEngine:
 
     # ---- changing what runs ----
 
-    def pull(self, app: Present, rendered: Rendered, services: Sequence[str]) -> None:
+    def pull(
+        self,
+        app: Present,
+        rendered: Rendered,
+        services: Sequence[str],
+        tell: Callable[[str], None] = lambda _how_far: None,
+    ) -> None:
         """Get the images of these services: pulled, or built anew where they are made of the app's own files.
 
-        At most for half an hour each. Raises `AppError("PullFailed" | "ApplyFailed", …)`.
+        `tell` hears how far that has come, whenever the engine says something of it. At most for half an hour each.
+        Raises `AppError("PullFailed" | "ApplyFailed", …)`.
         """
         built = documents.built(rendered.document)
         secrets = documents.secret_values(rendered.document, app.env)
@@ -198,7 +205,7 @@ class DockerEngine:
                 if wanted:
                     self._compose.get_images(
                         verb, app.name, app.folder, path, wanted,
-                        text=rendered.document, secrets=secrets, deadline=PULL_DEADLINE,
+                        text=rendered.document, secrets=secrets, deadline=PULL_DEADLINE, tell=tell,
                     )  # fmt: skip
 
     def apply(

@@ -103,7 +103,9 @@ class Engine(Protocol):
     def missing_images(self, rendered: Rendered) -> tuple[str, ...]:
         """Services whose image is neither here nor built from the app's own files."""
 
-    def pull(self, app: Present, rendered: Rendered, services: Sequence[str]) -> None:
+    def pull(
+        self, app: Present, rendered: Rendered, services: Sequence[str], tell: Callable[[str], None] = ...
+    ) -> None:
         """Get the images of these services. Raises `AppError("PullFailed", …)`."""
 
     def apply(

@@ -294,6 +294,11 @@ class SqliteStore:
             for number, time, of, name, level, message, fields in self._ask(query, values)
         )
 
+    def changes(self) -> int:
+        """A number that is another one once somebody else has written, while this store is open; cheap. The file must be
+        the one that was opened. Raises `StateUnusable`."""
+        return int(self._ask("PRAGMA data_version")[0][0])
+
     # -- facts ----------------------------------------------------------------------------------------
 
     def get(self, key: str) -> str | None:

@@ -243,7 +243,7 @@ def test_reconcile_prints_actions_and_errors_are_1(
     asked: list[object] = []
 
     def sweep(
-        _settings: object, names: tuple[str, ...], dry_run: bool, *, lift: bool, **_: bool
+        _settings: object, names: tuple[str, ...], dry_run: bool, *, lift: bool = False, **_: object
     ) -> list[Action]:
         asked.append((names, dry_run, lift))
         return actions
@@ -253,7 +253,7 @@ def test_reconcile_prints_actions_and_errors_are_1(
     assert (result.exit_code, result.stdout) == (0, "compose_up     web (1 service)\n")
     actions.append(Action("error", "web", "broken"))
     assert homeport("reconcile").exit_code == 1
-    assert asked == [(("web",), True, True), ((), False, False)]
+    assert asked == [(("web",), True, False), ((), False, False)]
     assert [a["kind"] for a in json.loads(homeport("reconcile", "-o", "json").stdout)["actions"]] == [
         "compose_up",
         "error",

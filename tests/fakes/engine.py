@@ -230,7 +230,13 @@ class FakeEngine:
                         return tuple(self.lines.get((app, one.service), ()))[-lines:]
             return ()
 
-    def pull(self, app: Present, rendered: Rendered, services: Sequence[str]) -> None:
+    def pull(
+        self,
+        app: Present,
+        rendered: Rendered,
+        services: Sequence[str],
+        tell: Callable[[str], None] = lambda _how_far: None,
+    ) -> None:
         self._mutate("pull", app.name, services)
         self.children += 1
         for service in rendered.services:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -890,3 +891,36 @@ def test_a_container_that_looped_and_then_stays_is_ready_again(world: World) -> 
     assert world.message("web").startswith("CrashLooping")
     world.until_quiet(limit=60)
     assert world.word("web") == "Ready"
+
+
+# -- what time decides ----------------------------------------------------------------------------------
+
+
+def test_the_moment_at_which_health_is_decided_is_on_record_until_it_is(world: World) -> None:
+    world.engine.lines["web", "main"] = ["loading"]
+    world.engine.behaviour["web", "main"] = "unhealthy"
+    world.put("web", replace(OLD, has_healthcheck=True))
+    world.rest()
+    begun = world.record("web")
+    assert (world.word("web"), begun.started_at is not None) == ("Progressing", True)
+    assert begun.deadline == begun.started_at + timedelta(seconds=world.policy.health_timeout)  # type: ignore[operator]
+    world.resync()
+    world.rest()
+    assert world.record("web").deadline == begun.deadline
+    world.until_quiet(limit=900)
+    assert (world.word("web"), world.record("web").deadline) == ("Degraded", None)
+    told = "HealthCheckFailed: service main: health check fails; main said last: loading; "
+    assert world.message("web").startswith(told)
+
+
+def test_the_moment_at_which_it_has_been_stable_is_on_record(world: World) -> None:
+    world.put("web", OLD)
+    world.until_quiet(limit=60)
+    world.engine.crash("web", "main", 3)
+    world.queue.add("web", world.clock.monotonic())
+    world.rest()
+    healed = world.record("web")
+    assert world.word("web") == "Progressing"
+    assert healed.deadline is not None
+    world.until_quiet(limit=60)
+    assert (world.word("web"), world.record("web").deadline) == ("Ready", None)

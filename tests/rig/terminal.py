@@ -5,61 +5,110 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import signal
 import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Mapping
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
 
 import pyte
 
-
-def set_size(terminal: int, columns: int, rows: int) -> None:
-    """Of the terminal behind this file descriptor; its foreground is told so, as by a window."""
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+from rig.waiting import wait_until
 
 
-@dataclass(frozen=True)
-class Shown:
-    """How a command ended on its terminal."""
+class Terminal:
+    """`homeport` with some arguments on a terminal. `_lock` guards screen and bytes, which a thread fills.
 
-    code: int
-    raw: bytes
-    screen: pyte.Screen
+    A context manager: at its end the command is ended if it has not ended, and the thread is joined.
+    """
+
+    def __init__(
+        self, *arguments: str, columns: int = 80, rows: int = 60, env: Mapping[str, str] | None = None
+    ) -> None:
+        self._screen = pyte.Screen(columns, rows)
+        self._stream = pyte.ByteStream(self._screen)
+        self._raw = b""
+        self._lock = threading.Lock()
+        self._person, terminal = pty.openpty()
+        self._size(columns, rows)
+        clean = {
+            key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS", "LINES")
+        }
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "controller", *arguments],
+            stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
+            env={**clean, "TERM": "xterm-256color", **(env or {})},
+        )  # fmt: skip
+        os.close(terminal)
+        self._reader = threading.Thread(target=self._read, name="terminal", daemon=True)
+        self._reader.start()
+
+    @property
+    def raw(self) -> bytes:
+        """All that was written so far."""
+        with self._lock:
+            return self._raw
 
     @property
     def lines(self) -> list[str]:
-        """What is on the screen, without what is empty below."""
-        return "\n".join(row.rstrip() for row in self.screen.display).rstrip().split("\n")
+        """What is on the screen now, without what is empty below."""
+        with self._lock:
+            return "\n".join(row.rstrip() for row in self._screen.display).rstrip().split("\n")
+
+    def wait_for(self, shown: Callable[[list[str]], bool], what: str) -> None:
+        """Until the screen is like that."""
+        wait_until(lambda: shown(self.lines), f"{what} on the screen")
+
+    def resize(self, columns: int, rows: int) -> None:
+        """As a person who draws at the window's corner."""
+        with self._lock:
+            self._screen.resize(rows, columns)
+            self._screen.reset()
+        self._size(columns, rows)
+        self._child.send_signal(signal.SIGWINCH)
+
+    def interrupt(self) -> None:
+        """Ctrl-C."""
+        self._child.send_signal(signal.SIGINT)
+
+    def end(self) -> int:
+        """Wait for the command's end; its exit code."""
+        code = self._child.wait(timeout=60)
+        self._reader.join(timeout=10)
+        return code
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._child.poll() is None:
+            self._child.kill()
+        self.end()
+        os.close(self._person)
+
+    def _size(self, columns: int, rows: int) -> None:
+        fcntl.ioctl(self._person, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def _read(self) -> None:
+        while True:
+            try:
+                part = os.read(self._person, 65536)
+            except OSError:  # EIO: nobody has it open any more
+                return
+            with self._lock:
+                self._raw += part
+                self._stream.feed(part)
+            if not part:
+                return
 
 
-def run(*arguments: str, columns: int = 80, rows: int = 60, env: Mapping[str, str] | None = None) -> Shown:
-    """`homeport` with these arguments on such a terminal, to its end."""
-    person, terminal = pty.openpty()
-    set_size(terminal, columns, rows)
-    clean = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS", "LINES")}
-    with subprocess.Popen(
-        [sys.executable, "-m", "controller", *arguments],
-        stdin=terminal, stdout=terminal, stderr=terminal, env={**clean, "TERM": "xterm-256color", **(env or {})},
-    ) as child:  # fmt: skip
-        os.close(terminal)
-        raw = read_all(person)
-        code = child.wait(timeout=60)
-    os.close(person)
-    screen = pyte.Screen(columns, rows)
-    pyte.ByteStream(screen).feed(raw)
-    return Shown(code, raw, screen)
-
-
-def read_all(person: int) -> bytes:
-    """All that comes until the other side has closed the terminal."""
-    parts: list[bytes] = []
-    while True:
-        try:
-            part = os.read(person, 65536)
-        except OSError:  # EIO: nobody has it open any more
-            part = b""
-        if not part:
-            return b"".join(parts)
-        parts.append(part)
+def run(*arguments: str, columns: int = 80, env: Mapping[str, str] | None = None) -> Terminal:
+    """The command, which has ended."""
+    with Terminal(*arguments, columns=columns, env=env) as terminal:
+        terminal.end()
+    return terminal
