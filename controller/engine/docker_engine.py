@@ -181,6 +181,10 @@ class DockerEngine:
         """See `Engine.render`. For a revision that is not known one child, and another for the hashes; else none."""
         return self._renderer.render(app, unchanged, hashed=hashed)
 
+    def differences(self, rendered: Rendered, before: Rendered) -> Mapping[str, str]:
+        """See `Engine.differences`."""
+        return documents.differences(rendered.document, before.document)
+
     # ---- changing what runs ----
 
     def pull(

@@ -307,6 +307,17 @@ class Render(Effect[Rendered]):
 
 
 @dataclass(frozen=True)
+class FindDifferences(Effect["Mapping[str, str]"]):
+    """What of each service is another than before, in words."""
+
+    rendered: Rendered
+    before: Rendered
+
+    def perform(self, host: Host) -> Mapping[str, str]:
+        return host.engine.differences(self.rendered, self.before)
+
+
+@dataclass(frozen=True)
 class Observe(Effect[Observed]):
     """What the engine has of an app."""
 

@@ -127,6 +127,7 @@ class Reconciler:
             services = looking.desired_services(rendered, applied)
             work.record = replace(work.record, desired_services=services, own_volumes=volumes)
             yield from self.wanted.advance(work, rendered, dry_run)
+            yield from looking.look_at_differences(work, rendered)
         yield from looking.look_at_mounts(work, rendered)
         yield from wishes.find_moved(work, rendered, dry_run)
 
@@ -239,6 +240,7 @@ class Reconciler:
                 providers=providers,
                 mounts=work.mounts,
                 wishes=work.wishes,
+                differences=work.differences,
             )
         )
 

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import yaml
 
+from controller.engine import document as documents
 from controller.engine.observation import FOLDER, ONEOFF, PROJECT, seconds
 from controller.engine.survey import ListedAll, spoken
 from controller.model.desired import Present
@@ -229,6 +230,9 @@ class FakeEngine:
                     if one.id == container:
                         return tuple(self.lines.get((app, one.service), ()))[-lines:]
             return ()
+
+    def differences(self, rendered: Rendered, before: Rendered) -> Mapping[str, str]:
+        return documents.differences(rendered.document, before.document)
 
     def pull(
         self,

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from controller.model import effects as fx
+from controller.model.effects import drive
 from controller.model.errors import AppError
 from controller.model.facts import ADOPT, LEFT, REMOVE, RESTART, ROLLBACK, STOPPED, UPDATE
-from controller.model.observed import Bind, ExecResult, Service
+from controller.model.observed import Bind, ExecResult, Rendered, Service
 from fakes.world import World
 
 OLD = Service("main", "h-old", "image:1")
@@ -924,3 +925,36 @@ def test_the_moment_at_which_it_has_been_stable_is_on_record(world: World) -> No
     assert healed.deadline is not None
     world.until_quiet(limit=60)
     assert (world.word("web"), world.record("web").deadline) == ("Ready", None)
+
+
+# -- what a plan says -----------------------------------------------------------------------------------
+
+
+def test_an_edit_is_told_with_what_it_changes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def differences(rendered: Rendered, before: Rendered) -> dict[str, str]:
+        seen.append((before.revision, rendered.revision))
+        return {"main": "environment WORD changed"}
+
+    monkeypatch.setattr(world.engine, "differences", differences)
+    world.put("web", OLD)
+    world.until_quiet(limit=60)
+    world.resync()
+    world.rest()
+    assert seen == [], "asked for an edit alone"
+    world.put("web", NEW)
+    world.until_quiet(limit=60)
+    assert len(set(seen)) == 1
+    told = [event.message for event in world.events if event.name == "app.progressing"]
+    assert told[-1] == "compose_up web: service main: config hash differs (environment WORD changed)"
+
+
+def test_the_plan_of_an_app_whose_provider_waits_for_a_person_has_nothing_that_is_due(world: World) -> None:
+    world.store.put(STOPPED + "db", "1")
+    world.put("db", OLD)
+    world.put("web", OLD, requires=("db",))
+    world.until_quiet(limit=60)
+    assert [world.word(name) for name in ("db", "web")] == ["Stopped", "Waiting"]
+    (action,) = drive(world.reconciler.run("web", dry_run=True), world.host).actions
+    assert (action.kind, "db" in action.detail) == ("wait", True)

@@ -55,6 +55,7 @@ def fleet() -> SqliteStore:
     pulling = "pull ghcr.io/example/photos:1.4, docker.io/library/postgres:16: not on this machine yet"
     failure = "pulling the images of invoices: manifest for registry.example.org/team/invoices:2.0 not found"
     placeholder = "GUESTBOOK_OWNER is a placeholder; OWNER_MAIL is empty"
+    edit = "compose_up zigbee2mqtt: service main: config hash differs (image zigbee2mqtt:2.0 becomes zigbee2mqtt:2.1)"
     good = "ReconciliationSucceeded"
     for record in (
         app("mosquitto", "True", good, "runs generation 3", ago(days=9), display_name="Eclipse Mosquitto",
@@ -90,8 +91,8 @@ def fleet() -> SqliteStore:
         (90000, "zigbee2mqtt", "app.discovered", "info", "new app folder"),
         (18030, "zigbee2mqtt", "app.changed", "info", "inputs changed"),
         (18020, "zigbee2mqtt", "app.progressing", "info",
-         "compose_up zigbee2mqtt: service main: config hash differs"),
-        (18010, "zigbee2mqtt", "action.done", "info", "compose_up zigbee2mqtt: service main: config hash differs"),
+         edit),
+        (18010, "zigbee2mqtt", "action.done", "info", edit),
         (18000, "zigbee2mqtt", "app.ready", "info", "runs generation 3"),
         (1500, "invoices", "app.failed", "error", f"pull failed: PullFailed; {failure}; next try in 1 s"),
         (720, "guestbook", "app.needs_configuration", "warning", placeholder),
