@@ -68,7 +68,8 @@ class Page:
 
 def clean(text: object) -> str:
     """One line without control characters: names and messages come from files that others wrote."""
-    return "".join(c if c.isprintable() else " " for c in str(text).replace("\n", "; "))
+    line = str(text).replace("\n", "; ")
+    return line if line.isprintable() else "".join(c if c.isprintable() else " " for c in line)
 
 
 @dataclass(frozen=True)

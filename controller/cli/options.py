@@ -18,6 +18,7 @@ import click
 from controller.model.errors import EngineUnreachable, HomeportError, StateLocked
 
 if TYPE_CHECKING:
+    from controller.places import Where
     from controller.settings import Settings
 
 FINE, APP_WRONG, WRONG_USE, UNREACHABLE = 0, 1, 2, 3
@@ -61,6 +62,12 @@ SWITCHES = (
 )
 """Settings that are on or off: flag, default, help."""
 
+ALL_SETTINGS = frozenset(
+    {"config", "apps", "state", "catalog", "prune", *SETTINGS}
+    | {switch.replace("-", "_") for switch, _, _ in SWITCHES}
+)
+"""Names of all settings there are."""
+
 Command = Callable[..., int | None]
 
 
@@ -78,6 +85,14 @@ class Common:
         from controller.settings import Settings
 
         return Settings.load({"config": self.config, "apps": self.apps, "state": self.state, **flags})
+
+    def places(self) -> Where:
+        """Where things are, for who only asks; all settings where more is set than that, and has to be checked."""
+        from controller import places
+
+        flags = {"config": self.config, "apps": self.apps, "state": self.state}
+        found = places.find(flags, ALL_SETTINGS)
+        return found or self.settings()
 
 
 def common(function: Command) -> Callable[..., None]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from controller.api.client import ApiClient
     from controller.model.activity import Activity
-    from controller.settings import Settings
+    from controller.places import Where
 
 Look = Callable[[], Sequence[Mapping[str, Any]]]
 """The apps as the status document has them, with what is being done for each."""
@@ -43,7 +43,7 @@ def of_service(client: ApiClient) -> Look:
     return look
 
 
-def of_ourselves(settings: Settings, activity: Activity) -> Look:
+def of_ourselves(settings: Where, activity: Activity) -> Look:
     """What a sweep in this process has recorded so far, and what it is at."""
     from controller.cli import offline
     from controller.clock import SystemClock
@@ -62,7 +62,7 @@ def of_ourselves(settings: Settings, activity: Activity) -> Look:
 
 @contextmanager
 def shown(
-    settings: Settings, names: Sequence[str], look: Look, *, plain: bool = True
+    settings: Where, names: Sequence[str], look: Look, *, plain: bool = True
 ) -> Iterator[TextIO | None]:
     """While the block runs, show what becomes of these apps, or of all when none is named.
 
@@ -105,7 +105,7 @@ class _Above(io.TextIOBase):
         return len(text)
 
 
-def _plain(settings: Settings, names: Sequence[str], over: threading.Event) -> None:
+def _plain(settings: Where, names: Sequence[str], over: threading.Event) -> None:
     """One line for each event, as it comes."""
     import click
 

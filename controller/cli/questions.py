@@ -22,7 +22,7 @@ from controller.cli.options import APP_WRONG, FINE, Common, common, output
 
 if TYPE_CHECKING:
     from controller.cli.layout import Page
-    from controller.settings import Settings
+    from controller.places import Where
 
 EVERY = 1.0
 """Seconds between looks of `status --watch` and `events -f`."""
@@ -75,7 +75,7 @@ def status(options: Common, names: tuple[str, ...], form: str, watch: bool) -> i
     from controller.cli import printing, watching
     from controller.clock import SystemClock
 
-    settings = options.settings()
+    settings = options.places()
     if form != "json" and watch:
 
         def look() -> dict[str, Any]:
@@ -105,7 +105,7 @@ def status(options: Common, names: tuple[str, ...], form: str, watch: bool) -> i
     return FINE
 
 
-def _status_document(settings: Settings, names: tuple[str, ...]) -> dict[str, Any]:
+def _status_document(settings: Where, names: tuple[str, ...]) -> dict[str, Any]:
     """The status of these apps, or of all. Raises `UnknownApp`."""
     from controller.cli import offline
     from controller.control.verbs import check_among
@@ -123,7 +123,7 @@ def _status_document(settings: Settings, names: tuple[str, ...]) -> dict[str, An
 
 
 def _status_lines(
-    settings: Settings,
+    settings: Where,
     document: Mapping[str, Any],
     now: datetime,
     form: str,
@@ -158,7 +158,7 @@ def wait(options: Common, app: str, wanted: str, timeout: str) -> int:
     from controller.cli import offline
     from controller.clock import SystemClock
 
-    settings = options.settings()
+    settings = options.places()
     words = _words(wanted)
     patience = duration(timeout).total_seconds()
     offline.check_known(settings, (app,))
@@ -180,7 +180,7 @@ def wait(options: Common, app: str, wanted: str, timeout: str) -> int:
     return APP_WRONG
 
 
-def _is_behind(settings: Settings, app: str) -> bool:
+def _is_behind(settings: Where, app: str) -> bool:
     """Whether the service runs and has not yet taken in what the app's folder says at this moment."""
     from controller.cli import offline, serve
     from controller.status.lock import StateLock
@@ -202,7 +202,7 @@ def _words(wanted: str) -> set[str]:
     return words
 
 
-def _word_now(settings: Settings, app: str, now: datetime) -> tuple[str, str]:
+def _word_now(settings: Where, app: str, now: datetime) -> tuple[str, str]:
     """The word and the message of one app, as far as the store and the lock tell."""
     from controller.cli import offline
     from controller.control.queries import summary_of
@@ -239,7 +239,7 @@ def events(options: Common, app: str | None, follow: bool, since: str | None, fo
     from controller.control.queries import events_list
     from controller.control.verbs import check_among
 
-    settings = options.settings()
+    settings = options.places()
     start = since_time(since, SystemClock().now()) if since else None
     last = 0
     for turn in _ticks(follow):
@@ -324,7 +324,7 @@ def history(options: Common, app: str, form: str) -> int:
     from controller.control.queries import history_document
     from controller.model.record import Record
 
-    settings = options.settings()
+    settings = options.places()
     with offline.looking(settings) as store:
         record = store.record(app)
     if record is None:
@@ -363,7 +363,7 @@ def logs(options: Common, app: str, service: str | None, follow: bool, tail: int
     return APP_WRONG if code else FINE
 
 
-def _check_service(settings: Settings, app: str, service: str) -> None:
+def _check_service(settings: Where, app: str, service: str) -> None:
     """Compose prints nothing for a service that there is not, and calls it fine."""
     from controller.cli import offline
 

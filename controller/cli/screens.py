@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from controller.cli.layout import INDENT, Column, Page, age, beside, clean, clock, fields, span, table
 from controller.control.history import short
 from controller.control.queries import parse_time
-from controller.control.why import Why, to_text
+
+if TYPE_CHECKING:
+    from controller.control.why import Why
 
 Document = Mapping[str, Any]
 TOLD = 3
@@ -320,6 +322,8 @@ def left_volumes(app: str, volumes: Sequence[str]) -> str:
 
 def why(answer: Why, page: Page) -> list[str]:
     """What keeps an app from being Ready: its chain of causes, what runs, what comes by itself, what helps."""
+    from controller.control.why import to_text
+
     on_terminal = page.width is not None
     text = to_text(answer, _when) if on_terminal else to_text(answer)
     lines = []

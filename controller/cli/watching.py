@@ -25,7 +25,7 @@ from controller.clock import SystemClock
 from controller.model.errors import HomeportError
 
 if TYPE_CHECKING:
-    from controller.settings import Settings
+    from controller.places import Where
 
 EVERY = 0.25
 """Seconds between two glances at whether something was written."""
@@ -35,7 +35,7 @@ Document = Mapping[str, Any]
 
 
 def on_terminal(
-    settings: Settings, look: Callable[[], Document], lines: Callable[[Document, datetime, Page], list[str]]
+    settings: Where, look: Callable[[], Document], lines: Callable[[Document, datetime, Page], list[str]]
 ) -> None:
     """Draw the lines in place until Ctrl-C; the terminal is as it was before then."""
     from rich.console import Console
@@ -56,7 +56,7 @@ def on_terminal(
                 live.update(Text.from_ansi("\n".join(told), no_wrap=True), refresh=True)
 
 
-def in_lines(settings: Settings, look: Callable[[], Document]) -> None:
+def in_lines(settings: Where, look: Callable[[], Document]) -> None:
     """A line for each app whose word or message has changed, until Ctrl-C; first one for each."""
     said: dict[str, tuple[str, str]] = {}
     now = SystemClock().now
@@ -81,7 +81,7 @@ def _line(name: str, told: str, text: str) -> None:
     sys.stdout.flush()
 
 
-def _looks(settings: Settings, look: Callable[[], Document], pause: threading.Event) -> Iterator[Document]:
+def _looks(settings: Where, look: Callable[[], Document], pause: threading.Event) -> Iterator[Document]:
     """What was looked at last, at each glance. `pause` is set when the terminal changes its size."""
     monotonic = SystemClock().monotonic
     looked, seen, document = 0.0, -1, None
@@ -100,7 +100,7 @@ def _looks(settings: Settings, look: Callable[[], Document], pause: threading.Ev
 class _Written:
     """Notices that somebody has written into the state."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Where) -> None:
         self._state = Path(settings.state)
         self._store: Any = None
 

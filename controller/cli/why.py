@@ -25,17 +25,17 @@ def why(options: Common, app: str, form: str) -> int:
     from controller.cli import printing, screens
     from controller.cli.offline import known_names, service_now
     from controller.clock import SystemClock
-    from controller.control.verbs import check_among, held
+    from controller.control.verbs import check_among, held_among
     from controller.control.why import explain, to_document
     from controller.status.store import SqliteStore
 
-    settings = options.settings()
+    settings = options.places()
     store = SqliteStore.open_readonly(Path(settings.state))
     try:
         records = {record.name: record for record in store.records()}
         if app not in records:
             check_among((app,), known_names(settings, store))
-        service = {**service_now(settings, store), "held": list(held(store))}
+        service = {**service_now(settings, store), "held": list(held_among(records.values()))}
     finally:
         store.close()
     answer = explain(records, app, SystemClock().now(), service, 2 * settings.resync)

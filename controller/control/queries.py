@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from controller.control.verbs import held
+from controller.control.verbs import held_among
 from controller.control.volumes import left
 from controller.model.activity import Step
 from controller.model.plan import Action
@@ -49,7 +49,7 @@ def status_document(
     ]
     told = {key: value for key, value in service.items() if key != "activity"}
     return {
-        "service": {**told, "held": list(held(store))},
+        "service": {**told, "held": list(held_among(known.values()))},
         "apps": apps,
         "left": {app: list(volumes) for app, volumes in left(store).items()},
     }

@@ -16,7 +16,7 @@ from controller import __version__
 from controller.cli import serve
 from controller.cli.layout import age, aligned, clean
 from controller.cli.main import cli
-from controller.cli.options import SETTINGS, SWITCHES
+from controller.cli.options import ALL_SETTINGS, SETTINGS, SWITCHES
 from controller.cli.questions import since_time
 from controller.model.errors import EngineUnreachable
 from controller.model.facts import APPROVED, SUSPENDED
@@ -62,6 +62,19 @@ def test_help_loads_nothing_heavy() -> None:
     assert result.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.usefixtures("homeport", "recorded")
+@pytest.mark.parametrize(
+    "arguments", [["status"], ["status", "web"], ["why", "old"], ["events"], ["history", "web"]]
+)
+def test_a_question_loads_neither_pydantic_nor_rich(arguments: Sequence[str]) -> None:
+    code = "import sys; from controller.cli.main import cli; cli(sys.argv[1:], standalone_mode=False)"
+    watched = f"import sys, atexit; atexit.register(lambda: print([m for m in ('docker', 'pydantic', 'rich') if m in sys.modules])); {code}"
+    result = subprocess.run(
+        [sys.executable, "-c", watched, *arguments], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
 def test_run_has_every_setting_with_its_default() -> None:
     others = {"apps", "state", "config", "catalog", "prune"}
     for name, default, _ in SWITCHES:
@@ -69,6 +82,7 @@ def test_run_has_every_setting_with_its_default() -> None:
         assert Settings.model_fields[field].default is default
         others.add(field)
     assert set(SETTINGS) == set(Settings.model_fields) - others
+    assert set(Settings.model_fields) == ALL_SETTINGS
     for name, (kind, default, _) in SETTINGS.items():
         real = Settings.model_fields[name].default
         if real is not None:
