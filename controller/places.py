@@ -68,19 +68,33 @@ def find(flags: Mapping[str, Any], names: Iterable[str]) -> Places | None:
 
     `flags`: values of the command line by field name. Raises `SettingsInvalid` for a file that cannot be read.
     """
-    given = {name: value for name, value in flags.items() if value is not None}
-    file = config_file(given)
-    values = {**(read_file(file) if file is not None else {}), **from_environment(names), **given}
-    if not values.keys() <= _NAMES:
-        return None
+    values = _values(flags, names)
     try:
-        found = {name: absolute(Path(value)) for name, value in values.items() if name != "config"}
-        apps, state = found.get("apps", DEFAULT_APPS), found.get("state", DEFAULT_STATE)
-        places = Places(apps, state, found.get("listen"))
-        check_apart(places.apps, places.state)
+        places = _places(values) if values.keys() <= _NAMES else None
+        if places is not None:
+            check_apart(places.apps, places.state)
     except (TypeError, ValueError):
         return None  # said as the settings say it
     return places
+
+
+def guess(flags: Mapping[str, Any]) -> Places | None:
+    """The places, whatever else is set and whether it is right; None where that cannot be said."""
+    try:
+        return _places(_values(flags, _NAMES))
+    except (SettingsInvalid, TypeError, ValueError):
+        return None
+
+
+def _values(flags: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    given = {name: value for name, value in flags.items() if value is not None}
+    file = config_file(given)
+    return {**(read_file(file) if file is not None else {}), **from_environment(names), **given}
+
+
+def _places(values: Mapping[str, Any]) -> Places:
+    found = {name: absolute(Path(values[name])) for name in ("apps", "state", "listen") if name in values}
+    return Places(found.get("apps", DEFAULT_APPS), found.get("state", DEFAULT_STATE), found.get("listen"))
 
 
 def absolute(path: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from controller.cli import catalog, checks, questions, verbs
+from controller.cli import catalog, checks, completion, questions, verbs
 from controller.cli.options import Common, common, setting_flags
 from controller.cli.why import why
 
@@ -72,5 +72,13 @@ def _show_once(settings: Settings) -> None:
     printing.show(screens.status(document, SystemClock().now(), printing.page()))
 
 
-for command in (run, *verbs.COMMANDS, *questions.COMMANDS, why, *checks.COMMANDS, *catalog.COMMANDS):
+for command in (
+    run,
+    *verbs.COMMANDS,
+    *questions.COMMANDS,
+    why,
+    *checks.COMMANDS,
+    *catalog.COMMANDS,
+    *completion.COMMANDS,
+):
     cli.add_command(command)

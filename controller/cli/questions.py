@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from controller.cli.completion import an_app, some_apps
 from controller.cli.layout import clean
 from controller.cli.options import APP_WRONG, FINE, Common, common, output
 
@@ -32,7 +33,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 @click.command()
-@click.argument("names", metavar="[APP]...", nargs=-1)
+@some_apps()
 @output("text", "json")
 @common
 def plan(options: Common, names: tuple[str, ...], form: str) -> int:
@@ -60,7 +61,7 @@ def plan(options: Common, names: tuple[str, ...], form: str) -> int:
 
 
 @click.command()
-@click.argument("names", metavar="[APP]...", nargs=-1)
+@some_apps()
 @output("table", "wide", "json")
 @click.option("--watch", "-w", is_flag=True, help="again whenever something changes, until Ctrl-C")
 @common
@@ -145,7 +146,7 @@ def _status_lines(
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @click.option("--for", "wanted", metavar="WORD", default="Ready", show_default=True, help="several: A,B")
 @click.option("--timeout", metavar="TIME", default="5m", show_default=True, help="like 30s, 5m or 1h")
 @common
@@ -223,7 +224,7 @@ def _word_now(settings: Where, app: str, now: datetime) -> tuple[str, str]:
 
 
 @click.command()
-@click.argument("app", required=False)
+@an_app(required=False)
 @click.option("-f", "--follow", is_flag=True, help="go on with what happens, until Ctrl-C")
 @click.option("--since", help="only what is newer: 30s, 10m, 1h, 2d, or a time like 2026-01-31T12:00:00Z")
 @output("text", "json")
@@ -310,7 +311,7 @@ def _ticks(again: bool, every: float = EVERY) -> Iterable[int]:
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @output("text", "json")
 @common
 def history(options: Common, app: str, form: str) -> int:
@@ -338,7 +339,7 @@ def history(options: Common, app: str, form: str) -> int:
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @click.argument("service", required=False)
 @click.option("-f", "--follow", is_flag=True, help="go on with what is written, until Ctrl-C")
 @click.option("--tail", metavar="N", type=click.IntRange(min=0), help="the last N lines of each container")

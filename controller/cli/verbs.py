@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from controller.cli.completion import an_app, some_apps
 from controller.cli.layout import clean
 from controller.cli.options import APP_WRONG, FINE, Common, common, output
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("names", metavar="[APP]...", nargs=-1)
+@some_apps()
 @click.option("--dry-run", is_flag=True, help="do nothing; say what would be done")
 @click.option(
     "--new-engine", is_flag=True, help="install anew on an engine that has nothing of what is on record"
@@ -149,7 +150,7 @@ def prune(options: Common, approve: bool, form: str) -> int:
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @common
 def suspend(options: Common, app: str) -> int:
     """Stop reconciling an app; its containers are left as they are.
@@ -168,7 +169,7 @@ def suspend(options: Common, app: str) -> int:
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @common
 def resume(options: Common, app: str) -> int:
     """Reconcile a suspended app again.
@@ -207,7 +208,7 @@ def _say_offline() -> None:
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @output("text", "json")
 @common
 def stop(options: Common, app: str, form: str) -> int:
@@ -222,7 +223,7 @@ def stop(options: Common, app: str, form: str) -> int:
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @output("text", "json")
 @common
 def start(options: Common, app: str, form: str) -> int:
@@ -237,7 +238,7 @@ def start(options: Common, app: str, form: str) -> int:
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @output("text", "json")
 @common
 def restart(options: Common, app: str, form: str) -> int:
@@ -252,7 +253,7 @@ def restart(options: Common, app: str, form: str) -> int:
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @output("text", "json")
 @common
 def update(options: Common, app: str, form: str) -> int:
@@ -267,7 +268,7 @@ def update(options: Common, app: str, form: str) -> int:
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @output("text", "json")
 @common
 def adopt(options: Common, app: str, form: str) -> int:
@@ -282,7 +283,7 @@ def adopt(options: Common, app: str, form: str) -> int:
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @click.argument("revision", default="")
 @output("text", "json")
 @common
@@ -301,7 +302,7 @@ def rollback(options: Common, app: str, revision: str, form: str) -> int:
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @click.option("--yes", is_flag=True, help="do not ask")
 @output("text", "json")
 @common
@@ -355,7 +356,7 @@ def _check_terminal() -> None:
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @click.argument("volumes", metavar="VOLUME...", nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="do not ask")
 @output("text", "json")
@@ -389,7 +390,7 @@ def purge(options: Common, app: str, volumes: tuple[str, ...], yes: bool, form: 
 
 
 @click.command("set")
-@click.argument("app")
+@an_app()
 @click.argument("pairs", metavar="KEY[=VALUE]...", nargs=-1, required=True)
 @common
 def set_values(options: Common, app: str, pairs: tuple[str, ...]) -> int:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import click
 
+from controller.cli.completion import an_app
 from controller.cli.options import FINE, Common, common, output
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @output("text", "json")
 @common
 def why(options: Common, app: str, form: str) -> int:
