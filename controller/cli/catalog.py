@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from controller.cli.layout import clean
 from controller.cli.options import APP_WRONG, FINE, Common, catalog_flag, common, output
+from controller.cli.plain import clean
 
 if TYPE_CHECKING:
     from controller.catalog.install import Installation

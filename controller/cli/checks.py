@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from controller.cli.layout import clean
 from controller.cli.options import APP_WRONG, FINE, Common, common, output
+from controller.cli.plain import clean
 
 if TYPE_CHECKING:
     from controller.model.desired import Invalid, Present, Problem

@@ -14,6 +14,8 @@ from datetime import datetime, tzinfo
 
 import click
 
+from controller.cli.plain import clean
+
 GREEN, BLUE, AMBER, RED = 28, 31, 130, 160
 """Of the 256 colours those that can be read on black and on white (a contrast of 3.8 and more, see the tests)."""
 COLOURS: Mapping[str, int] = {
@@ -64,12 +66,6 @@ class Page:
             break_on_hyphens=False,
         )
         return [line.replace(_KEPT, " ") for line in lines] or [first.rstrip()]
-
-
-def clean(text: object) -> str:
-    """One line without control characters: names and messages come from files that others wrote."""
-    line = str(text).replace("\n", "; ")
-    return line if line.isprintable() else "".join(c if c.isprintable() else " " for c in line)
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def common(function: Command) -> Callable[..., None]:
         except Exception as problem:  # the last place where anything can be told to a person
             if debug:
                 traceback.print_exc()
-            from controller.cli.layout import clean
+            from controller.cli.plain import clean
 
             for line in f"homeport: {_told(problem)}".split("\n"):
                 click.echo(clean(line), err=True)

@@ -13,7 +13,8 @@ from collections.abc import Iterable
 
 import click
 
-from controller.cli.layout import Page, clean
+from controller.cli.layout import Page
+from controller.cli.plain import clean
 
 
 def wants_colour() -> bool:

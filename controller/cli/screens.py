@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from controller.cli.layout import INDENT, Column, Page, age, beside, clean, clock, fields, span, table
+from controller.cli.layout import INDENT, Column, Page, age, beside, clock, fields, span, table
+from controller.cli.plain import clean
 from controller.control.history import short
 from controller.control.queries import parse_time
 

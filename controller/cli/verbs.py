@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from controller.cli.completion import an_app, some_apps
-from controller.cli.layout import clean
 from controller.cli.options import APP_WRONG, FINE, Common, common, output
+from controller.cli.plain import clean
 
 if TYPE_CHECKING:
     from controller.api.client import ApiClient

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from controller.cli import printing
-from controller.cli.layout import Page, clean
+from controller.cli.layout import Page
+from controller.cli.plain import clean
 from controller.cli.screens import message, word
 from controller.clock import SystemClock
 from controller.model.errors import HomeportError

@@ -14,9 +14,10 @@ from click.testing import Result
 
 from controller import __version__
 from controller.cli import serve
-from controller.cli.layout import age, aligned, clean
+from controller.cli.layout import age, aligned
 from controller.cli.main import cli
 from controller.cli.options import ALL_SETTINGS, SETTINGS, SWITCHES
+from controller.cli.plain import clean
 from controller.cli.questions import since_time
 from controller.model.errors import EngineUnreachable
 from controller.model.facts import APPROVED, SUSPENDED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from controller.cli import layout
+from controller.cli import plain
 from controller.cli.layout import COLOURS, Column, Page, clock, span, table
 from fakes.build import NOON, at
 from rig import terminal
@@ -103,4 +103,4 @@ def test_times_are_of_the_clock_for_today_and_with_the_date_before() -> None:
 
 
 def test_what_is_not_printable_reaches_no_terminal() -> None:
-    assert layout.clean("a\nb\x1b[31m\x00") == "a; b [31m "
+    assert plain.clean("a\nb\x1b[31m\x00") == "a; b [31m "
