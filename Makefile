@@ -63,6 +63,10 @@ fuzz: export HOMEPORT_TEST_ENGINE = none
 fuzz: $(stamp) ## 100,000 random inputs for all that reads what others wrote; INPUTS=… for more, SEED=… for the same again
 	@$(pytest) tests/fuzz --hypothesis-seed=$(or $(SEED),$$RANDOM) -o faulthandler_timeout=3600
 
+.PHONY: screens
+screens: $(stamp) ## docs/screens anew: what the commands show, at 80 and at 140 columns
+	@PYTHONPATH=tests $(bin)/python -m screens
+
 .PHONY: check
 check: lint types imports test ## lint, types, imports and test: what the CI runs
 

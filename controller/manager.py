@@ -22,12 +22,14 @@ from controller.api.server import ApiServer
 from controller.clock import SystemClock
 from controller.complaints import Complaints
 from controller.control.health import Facts, Health, Step, judge
+from controller.control.queries import activity_document
 from controller.control.service import Wanted, always
 from controller.control.volumes import forget_left
 from controller.engine.docker_engine import DockerEngine
 from controller.engine.endpoint import resolve_endpoint
 from controller.heap import share_heap
 from controller.known_engine import KnownEngine
+from controller.model.activity import Activity
 from controller.model.desired import Census, Present
 from controller.model.effects import Host, drive, perform
 from controller.model.errors import EngineUnreachable, StateLocked, StateUnusable
@@ -155,7 +157,15 @@ def _still_true(runs: Sequence[tuple[str, Result]]) -> list[Action]:
 class Manager:
     """All parts of one running controller. Also what the control room's verbs act on."""
 
-    def __init__(self, settings: Settings, listen: Listener | None = None, *, service: bool = True) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        listen: Listener | None = None,
+        *,
+        service: bool = True,
+        activity: Activity | None = None,
+    ) -> None:
+        """`activity`: where it is noted what is done at this moment, for who wants to look meanwhile."""
         self.settings = settings
         self.clock: Clock = SystemClock()
         self.listen = listen or LogListener()
@@ -190,7 +200,13 @@ class Manager:
         self.complaints = Complaints(self.tell)
         self.known_engine = KnownEngine(self.engine, self.store, self.complaints, self.tell)
         self.host = Host(
-            self.tree, self.known_engine.guarded(), self.store, self.clock, self.queue, self._told
+            self.tree,
+            self.known_engine.guarded(),
+            self.store,
+            self.clock,
+            self.queue,
+            self._told,
+            activity or Activity(),
         )
         self.progress = Progress()
         self.crew = Crew(
@@ -529,6 +545,7 @@ class Manager:
             "state": {"writable": not self.store.trouble, "message": self.store.trouble or None},
             "lastResync": self.store.get(LAST_RESYNC),
             "trouble": self.complaints.messages("tree.ignored", "tree.overflow"),
+            "activity": activity_document(self.host.activity.steps()),
         }
 
 
@@ -556,13 +573,13 @@ def engine_of(settings: Settings, clock: Clock) -> DockerEngine:
 # -- the ways in --------------------------------------------------------------------------------------------
 
 
-def serve(settings: Settings, once: bool) -> int:
+def serve(settings: Settings, once: bool, activity: Activity | None = None) -> int:
     """Run the service until a signal; with `once` until every app is at rest. Answers with the exit code.
 
     SIGTERM and SIGINT stop it in order; a second one ends the process at once.
     """
     share_heap()
-    manager = Manager(settings, service=not once)
+    manager = Manager(settings, service=not once, activity=activity)
     with contextlib.closing(manager), _stopped_by_signals(manager.stopped):
         if manager.store.notice:
             manager.tell("state.rebuilt", manager.store.notice, "error")
@@ -632,6 +649,7 @@ def sweep(
     *,
     lift: bool = False,
     new_engine: bool = False,
+    activity: Activity | None = None,
 ) -> list[Action]:
     """One sweep by ourselves, with one worker; `note` as in `plans`, `lift` as in `Service.sweep`, `new_engine` as in
     `verbs.Reconcile`.
@@ -640,7 +658,8 @@ def sweep(
     """
     if dry_run:
         return [action for _, plan in plans(settings, apps, note) for action in plan.actions]
-    manager = Manager(settings.model_copy(update={"workers": 1}), listen, service=False)
+    one_worker = settings.model_copy(update={"workers": 1})
+    manager = Manager(one_worker, listen, service=False, activity=activity)
     try:
         manager.engine.version()
         try:

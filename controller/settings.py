@@ -10,8 +10,7 @@ import difflib
 import ipaddress
 import os
 import re
-import tomllib
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -26,26 +25,9 @@ from pydantic import (
     model_validator,
 )
 
+from controller import places
 from controller.model.desired import Trust
-from controller.model.errors import HomeportError
-
-DEFAULT_CONFIG = Path("/etc/homeport/homeport.toml")
-PREFIX = "HOMEPORT_"
-FURTKA_APPS = "FURTKA_APPS_DIR"
-"""Where a Furtka box says its apps are; counts when HOMEPORT_APPS is not set."""
-
-
-class SettingsInvalid(HomeportError):
-    """A setting has a value that cannot be; the message names it, where it comes from, and the rule."""
-
-
-def _absolute(path: Path) -> Path:
-    """A path that stays what it is when the working directory changes; links in it are kept as people wrote them."""
-    try:
-        path = path.expanduser().absolute()
-        return path.resolve() if ".." in path.parts else path
-    except RuntimeError as error:  # a home that nobody has, or links that lead in a circle
-        raise ValueError(f"cannot be followed: {error}") from error
+from controller.places import SettingsInvalid, absolute
 
 
 def _split(value: Any) -> Any:
@@ -79,7 +61,7 @@ def tcp_address(text: str) -> TcpAddress:
     return TcpAddress(host, int(match[3]))
 
 
-Location = Annotated[Path, AfterValidator(_absolute)]
+Location = Annotated[Path, AfterValidator(absolute)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Period = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """Seconds between two of something: never zero."""
@@ -90,13 +72,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    config: Annotated[Location, Field(description="the file with settings (TOML)")] = DEFAULT_CONFIG
-    apps: Annotated[Location, Field(description="the apps tree: a folder for each app")] = Path(
-        "/var/lib/homeport/apps"
-    )
-    state: Annotated[Location, Field(description="the folder of the recorded state")] = Path(
-        "/var/lib/homeport/state"
-    )
+    config: Annotated[Location, Field(description="the file with settings (TOML)")] = places.DEFAULT_CONFIG
+    apps: Annotated[Location, Field(description="the apps tree: a folder for each app")] = places.DEFAULT_APPS
+    state: Annotated[Location, Field(description="the folder of the recorded state")] = places.DEFAULT_STATE
     catalog: Annotated[
         tuple[Location, ...],
         BeforeValidator(_split),
@@ -119,7 +97,7 @@ class Settings(BaseModel):
     ] = 30.0
     resync: Annotated[
         Period, Field(description="how often all inputs are read again and all containers compared")
-    ] = 300.0
+    ] = places.DEFAULT_RESYNC
     backoff_base: Annotated[Period, Field(description="wait after the first failure of an app")] = 1.0
     backoff_max: Annotated[Period, Field(description="longest wait between two tries")] = 300.0
     health_timeout: Annotated[Period, Field(description="how long an app may take to become healthy")] = 300.0
@@ -196,8 +174,7 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Settings:
-        if self.state.is_relative_to(self.apps) or self.apps.is_relative_to(self.state):
-            raise ValueError(f"apps ({self.apps}) and state ({self.state}) must not lie in each other")
+        places.check_apart(self.apps, self.state)
         if self.backoff_max < self.backoff_base:
             raise ValueError(
                 f"backoff-max ({self.backoff_max:g}) must not be less than backoff-base ({self.backoff_base:g})"
@@ -211,58 +188,25 @@ class Settings(BaseModel):
         Raises `SettingsInvalid` with all that is wrong.
         """
         given = {name: value for name, value in (flags or {}).items() if value is not None}
-        file = config_file(given)
-        from_file = read_file(file, cls.model_fields.keys() - {"config"}) if file is not None else {}
+        file = places.config_file(given)
+        from_file = _read_checked(file, cls.model_fields.keys() - {"config"}) if file is not None else {}
         try:
-            return cls(**{**from_file, **_from_environment(cls.model_fields), **given})
+            return cls(**{**from_file, **places.from_environment(cls.model_fields), **given})
         except ValidationError as error:
             problems = [_explain(problem, given) for problem in error.errors()]
             raise SettingsInvalid("\n".join(problems)) from error
 
 
-def _from_environment(names: Iterable[str]) -> dict[str, str]:
-    """What is set there and not empty, by field name."""
-    found = {name: value for name in names if (value := os.environ.get(PREFIX + name.upper()))}
-    if furtka := os.environ.get(FURTKA_APPS):
-        found.setdefault("apps", furtka)
-    return found
-
-
-def config_file(flags: Mapping[str, Any]) -> Path | None:
-    """The settings file to read: the one that is named, else the default one when it is there."""
-    named = flags.get("config") or os.environ.get(PREFIX + "CONFIG")
-    if named:
-        return Path(named)
-    try:
-        return DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None
-    except OSError:
-        return None
-
-
-def read_file(path: Path, fields: Set[str]) -> dict[str, Any]:
-    """The values in a settings file, by field name. Keys as the flags are written (`settle-new`) or as the fields are.
-
-    Raises `SettingsInvalid` when it cannot be read, is not TOML or has a key that is no setting.
-    """
-    try:
-        if not path.is_file() and path.exists():
-            raise SettingsInvalid(
-                f"settings file {path}: is not a regular file; name another one with --config"
-            )
-        document = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise SettingsInvalid(
-            f"settings file {path}: {error.strerror}; name another one with --config"
-        ) from error
-    except (ValueError, RecursionError) as error:  # not TOML, or not UTF-8; nested without end
-        raise SettingsInvalid(f"settings file {path}: {error}") from error
-    values = {key.replace("-", "_"): value for key, value in document.items()}
-    for key in document:
-        name = key.replace("-", "_")
+def _read_checked(path: Path, fields: Set[str]) -> dict[str, Any]:
+    """What the file sets; raises `SettingsInvalid` also for a key that is no setting."""
+    values = places.read_file(path)
+    for name in values:
         if name not in fields:
             near = difflib.get_close_matches(name, fields, 1)
             hint = f"; did you mean {near[0].replace('_', '-')}?" if near else ""
-            raise SettingsInvalid(f"settings file {path}: {key}: there is no such setting{hint}")
+            raise SettingsInvalid(
+                f"settings file {path}: {name.replace('_', '-')}: there is no such setting{hint}"
+            )
     return values
 
 
@@ -280,8 +224,8 @@ def _origin(name: str, flags: Mapping[str, Any]) -> str:
     flag = name.replace("_", "-")
     if name in flags:
         return f"--{flag}"
-    if os.environ.get(PREFIX + name.upper()):
-        return f"{PREFIX}{name.upper()} (environment)"
-    if name == "apps" and os.environ.get(FURTKA_APPS):
-        return f"{FURTKA_APPS} (environment)"
-    return f"{config_file(flags)}: {flag}"
+    if os.environ.get(places.PREFIX + name.upper()):
+        return f"{places.PREFIX}{name.upper()} (environment)"
+    if name == "apps" and os.environ.get(places.FURTKA_APPS):
+        return f"{places.FURTKA_APPS} (environment)"
+    return f"{places.config_file(flags)}: {flag}"

@@ -96,6 +96,7 @@ class Crew:
             try:
                 self._work_on(key)
             finally:
+                self._host.activity.end(key)
                 self._queue.done(key)
 
     def _work_on(self, key: str) -> None:

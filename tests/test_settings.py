@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from controller import settings as module
+from controller import places
 from controller.settings import Settings, SettingsInvalid
 
 
@@ -16,7 +16,7 @@ def _bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in os.environ:
         if name.startswith(("HOMEPORT_", "FURTKA_")):
             monkeypatch.delenv(name)
-    monkeypatch.setattr(module, "DEFAULT_CONFIG", tmp_path / "default.toml")
+    monkeypatch.setattr(places, "DEFAULT_CONFIG", tmp_path / "default.toml")
 
 
 @pytest.fixture
@@ -174,3 +174,54 @@ def test_an_address_that_is_not_surely_loopback_is_refused(text: str, rule: str)
 
 def test_without_being_asked_the_api_has_no_port() -> None:
     assert Settings().tcp is None
+
+
+# -- places: what a command needs that only asks ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment"),
+    [
+        ({}, {}),
+        ({"apps": Path("a/../b"), "state": Path("/s")}, {"HOMEPORT_APPS": "/other"}),
+        ({}, {"HOMEPORT_APPS": "~/apps", "HOMEPORT_STATE": "/s", "HOMEPORT_LISTEN": "/run/h.sock"}),
+        ({}, {"FURTKA_APPS_DIR": "/furtka"}),
+        ({}, {"HOMEPORT_APPS": "/apps", "FURTKA_APPS_DIR": "/furtka", "HOMEPORT_WORKERS": ""}),
+    ],
+)
+def test_places_are_those_of_the_settings(
+    flags: dict[str, Path], environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    quick, whole = places.find(flags, Settings.model_fields), Settings.load(flags)
+    assert quick is not None
+    assert (quick.apps, quick.state, quick.socket, quick.resync) == (
+        whole.apps, whole.state, whole.socket, whole.resync,
+    )  # fmt: skip
+
+
+def test_places_in_a_file_count_and_anything_else_in_it_wants_all_settings(tmp_path: Path) -> None:
+    file = tmp_path / "default.toml"
+    file.write_text(f'apps = "{tmp_path}/apps"\n')
+    found = places.find({}, Settings.model_fields)
+    assert found is not None
+    assert found.apps == tmp_path / "apps"
+    file.write_text("resync = 30\n")
+    assert places.find({}, Settings.model_fields) is None
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"HOMEPORT_WORKERS": "none"},
+        {"HOMEPORT_APPS": "/a", "HOMEPORT_STATE": "/a/s"},
+        {"HOMEPORT_APPS": "~nobody-has-it/a"},
+    ],
+)
+def test_what_may_be_wrong_is_left_to_the_settings(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert places.find({}, Settings.model_fields) is None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from controller.cli.options import APP_WRONG, FINE, Common, catalog_flag, common, output
+from controller.cli.plain import clean
 
 if TYPE_CHECKING:
     from controller.catalog.install import Installation
@@ -57,10 +58,10 @@ def init(options: Common, folder: Path, name: str | None, form: str) -> int:
         printing.as_json({"file": str(drafted.path), "manifest": drafted.manifest, "check": drafted.check})
         return FINE
     click.echo(drafted.text, nl=False)
-    click.echo(f"Wrote {printing.clean(drafted.path)}. To check:", err=True)
+    click.echo(f"Wrote {clean(drafted.path)}. To check:", err=True)
     for line in drafted.check:
-        click.echo(f"  {printing.clean(line)}", err=True)
-    click.echo(f"Then: homeport validate {printing.clean(folder)}", err=True)
+        click.echo(f"  {clean(line)}", err=True)
+    click.echo(f"Then: homeport validate {clean(folder)}", err=True)
     return FINE
 
 
@@ -70,10 +71,20 @@ def init(options: Common, folder: Path, name: str | None, form: str) -> int:
     "--set", "values", metavar="KEY=VALUE", multiple=True, help="into its .env; APP.KEY=VALUE for a provider"
 )
 @click.option("--yes", "-y", is_flag=True, help="do not ask")
+@click.option(
+    "--wait/--no-wait",
+    default=None,
+    help="until a running service has brought it up  [default: on a terminal]",
+)
 @catalog_flag
 @common
 def install(
-    options: Common, app: str, values: tuple[str, ...], yes: bool, catalog: tuple[Path, ...] | None
+    options: Common,
+    app: str,
+    values: tuple[str, ...],
+    yes: bool,
+    wait: bool | None,
+    catalog: tuple[Path, ...] | None,
 ) -> int:
     """Copy an app from a catalog or a folder into the tree, with the providers that it needs.
 
@@ -85,6 +96,8 @@ def install(
     """
     from controller.catalog.install import install as carry_out
     from controller.catalog.install import parse_values, prepare
+    from controller.cli import offline
+    from controller.cli.verbs import bring_up
 
     settings = options.settings(catalog=catalog)
     with _refusals() as refused:
@@ -101,15 +114,18 @@ def install(
         carry_out(prepared)
     if refused:
         return APP_WRONG
-    _show_next(prepared)
-    return FINE
+    waits = sys.stdout.isatty() if wait is None else wait
+    client = offline.running(settings) if waits else None
+    if client is None:
+        _show_next(prepared)
+        return FINE
+    return bring_up(settings, client, tuple(step.name for step in prepared.steps))
 
 
 @contextmanager
 def _refusals() -> Iterator[list[str]]:
     """Tell a refusal line by line; the list is not empty afterwards when there was one. Wrong use is click's."""
     from controller.catalog.errors import Refused, WrongUse
-    from controller.cli import printing
 
     lines: list[str] = []
     try:
@@ -119,23 +135,23 @@ def _refusals() -> Iterator[list[str]]:
     except Refused as error:
         lines += error.lines
         for line in lines:
-            click.echo(f"homeport: {printing.clean(line)}", err=True)
+            click.echo(f"homeport: {clean(line)}", err=True)
 
 
 def _show(prepared: Installation) -> None:
     from controller.cli import printing
+    from controller.cli.layout import aligned
 
     click.echo(f"To be installed into {prepared.root}, in this order:")
     rows = [
         [
             "  " + step.name,
-            printing.clean(step.app.manifest.version),
-            f"from {printing.clean(step.app.folder)}",
+            clean(step.app.manifest.version),
+            f"from {clean(step.app.folder)}",
         ]
         for step in prepared.steps
     ]
-    for line in printing.aligned(rows):
-        click.echo(line)
+    printing.show(aligned(rows))
     if prepared.there:
         click.echo(f"In the tree already: {', '.join(prepared.there)}")
     for step in prepared.steps:
@@ -144,11 +160,9 @@ def _show(prepared: Installation) -> None:
         hooks = [r.app for r in step.app.manifest.requires if r.on_install]
         for problem in step.unset:
             may = f" (unless {' or '.join(hooks)} fills it in)" if hooks else ""
-            click.echo(
-                f"To be filled in for {step.name}: {printing.clean(problem.field)} {problem.rule}{may}"
-            )
+            click.echo(f"To be filled in for {step.name}: {clean(problem.field)} {problem.rule}{may}")
     for note in prepared.notes:
-        click.echo(f"Note: {printing.clean(note)}")
+        click.echo(f"Note: {clean(note)}")
 
 
 def _ask(count: int, yes: bool) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from controller.cli.options import APP_WRONG, FINE, Common, common, output
+from controller.cli.plain import clean
 
 if TYPE_CHECKING:
     from controller.model.desired import Invalid, Present, Problem
@@ -81,17 +82,16 @@ def _validated(
 
 
 def _show_validated(result: Mapping[str, Any]) -> None:
-    from controller.cli import printing
 
-    name = printing.clean(result["name"])
+    name = clean(result["name"])
     for problem in result["problems"]:
-        click.echo(f"{name}: {printing.clean(problem['text'])}", err=True)
+        click.echo(f"{name}: {clean(problem['text'])}", err=True)
     if result["valid"]:
         click.echo(f"{name}: fine")
     for text in result["toConfigure"]:
-        click.echo(f"{name}: to be configured: {printing.clean(text)}")
+        click.echo(f"{name}: to be configured: {clean(text)}")
     for text in result["warnings"]:
-        click.echo(f"{name}: warning: {printing.clean(text)}")
+        click.echo(f"{name}: warning: {clean(text)}")
 
 
 @click.command()
@@ -112,7 +112,7 @@ def version(options: Common, form: str) -> int:
         info = serve.engine_info(options.settings())
         compose, engine = info.compose, info.version
     except EngineUnreachable as problem:
-        click.echo(printing.clean(f"homeport: {problem}"), err=True)
+        click.echo(clean(f"homeport: {problem}"), err=True)
     if form == "json":
         printing.as_json({"homeport": __version__, "compose": compose or None, "engine": engine})
     else:
@@ -139,13 +139,10 @@ def doctor(options: Common, form: str) -> int:
         findings.append(finding)
         if form == "text":
             fix = f". To mend it: {finding.fix}" if finding.fix else ""
-            level = finding.level
-            shown = (
-                click.style(f"{level:<5}", fg=printing.COLOURS[level])
-                if printing.wants_colour()
-                else f"{level:<5}"
-            )
-            click.echo(shown + printing.clean(f"{finding.what}: {finding.message.rstrip('.')}{fix}"))
+            text = clean(f"{finding.what}: {finding.message.rstrip('.')}{fix}")
+            page = printing.page()
+            first, *more = page.wrap(text, " " * 5, " " * 5)
+            printing.show([page.paint(f"{finding.level:<5}", finding.level) + first[5:], *more])
     if form == "json":
         printing.as_json({"checks": [vars(finding) for finding in findings]})
     return APP_WRONG if any(finding.level == "fail" for finding in findings) else FINE

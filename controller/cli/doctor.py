@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from controller.cli import serve
 from controller.cli.offline import folders, looking
-from controller.cli.printing import left_line
+from controller.cli.screens import left_volumes
 from controller.clock import SystemClock
 from controller.control.queries import parse_time
 from controller.control.volumes import left
@@ -174,7 +174,7 @@ def _left(settings: Settings) -> Iterator[Finding]:
     except HomeportError:
         return  # `_clock` has said so
     for app, volumes in found.items():
-        yield Finding("ok", "volumes", left_line(app, volumes))
+        yield Finding("ok", "volumes", left_volumes(app, volumes))
 
 
 def _existing(path: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from controller.cli import catalog, checks, questions, verbs
+from controller.cli import catalog, checks, completion, questions, verbs
 from controller.cli.options import Common, common, setting_flags
 from controller.cli.why import why
 
@@ -48,23 +48,37 @@ def run(options: Common, once: bool, **flags: Any) -> int:
     from controller.cli import serve
 
     settings = options.settings(**flags)
-    code = serve.run(settings, once)
-    if once:
-        _show_once(settings)
+    return _run_once(settings) if once else serve.run(settings, once)
+
+
+def _run_once(settings: Settings) -> int:
+    from controller.cli import progress, serve
+    from controller.model.activity import Activity
+
+    activity = Activity()
+    # Elsewhere than on a terminal the log says it all.
+    with progress.shown(settings, (), progress.of_ourselves(settings, activity), plain=False) as above:
+        code = serve.run(settings, True, activity, above)
+    _show_once(settings)
     return code
 
 
 def _show_once(settings: Settings) -> None:
-    from controller.cli import offline, printing
+    from controller.cli import offline, printing, screens
     from controller.clock import SystemClock
-    from controller.control.queries import status_document
 
-    now = SystemClock().now()
-    with offline.looking(settings) as store:
-        # It ran until just now: the table is about the apps, not about a service that is down.
-        service = offline.describe(settings, store, running=True)
-        printing.status_table(status_document(store, service, now, None), now)
+    # It ran until just now: the table is about the apps, not about a service that is down.
+    document = offline.looked_at_now(settings)
+    printing.show(screens.status(document, SystemClock().now(), printing.page()))
 
 
-for command in (run, *verbs.COMMANDS, *questions.COMMANDS, why, *checks.COMMANDS, *catalog.COMMANDS):
+for command in (
+    run,
+    *verbs.COMMANDS,
+    *questions.COMMANDS,
+    why,
+    *checks.COMMANDS,
+    *catalog.COMMANDS,
+    *completion.COMMANDS,
+):
     cli.add_command(command)

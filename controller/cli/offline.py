@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from controller import __version__
 from controller.api.client import ApiClient, ServiceUnreachable
 from controller.clock import SystemClock
-from controller.control.queries import action_document
+from controller.control.queries import action_document, status_document, unseen_app
 from controller.control.service import Wanted, always
 from controller.control.verbs import check_among
 from controller.control.volumes import choose, left
@@ -25,10 +25,10 @@ from controller.status.lock import StateLock
 from controller.status.store import SqliteStore
 
 if TYPE_CHECKING:
-    from controller.settings import Settings
+    from controller.places import Where
 
 
-def running(settings: Settings) -> ApiClient | None:
+def running(settings: Where) -> ApiClient | None:
     """The service, when one answers. Raises `ServiceUnreachable` when it may not be asked."""
     client = ApiClient(settings.socket)
     return client if client.answers() else None
@@ -45,7 +45,7 @@ def folders(apps: Path) -> tuple[Path, ...]:
         raise HomeportError(message) from problem
 
 
-def known_names(settings: Settings, store: Store) -> set[str]:
+def known_names(settings: Where, store: Store) -> set[str]:
     """Names on record, and of folders in the tree as far as it can be read."""
     names = {record.name for record in store.records()}
     try:
@@ -55,7 +55,17 @@ def known_names(settings: Settings, store: Store) -> set[str]:
     return names
 
 
-def check_known(settings: Settings, names: Iterable[str]) -> None:
+def new_apps(settings: Where) -> set[str]:
+    """Folders of the tree that say they are apps, as far as it can be read."""
+    try:
+        return {
+            folder.name for folder in folders(Path(settings.apps)) if (folder / "manifest.json").is_file()
+        }
+    except HomeportError:
+        return set()
+
+
+def check_known(settings: Where, names: Iterable[str]) -> None:
     """Raise `UnknownApp` for the first name that is neither in the tree nor on record."""
     wanted = tuple(names)
     if wanted:
@@ -63,7 +73,7 @@ def check_known(settings: Settings, names: Iterable[str]) -> None:
             check_among(wanted, known_names(settings, store))
 
 
-def volumes_to_purge(settings: Settings, app: str, wanted: Sequence[str]) -> tuple[str, ...]:
+def volumes_to_purge(settings: Where, app: str, wanted: Sequence[str]) -> tuple[str, ...]:
     """Full names of the volumes that are meant. Raises `UnknownApp`, and `Refused` for one that is not the app's."""
     with looking(settings) as store:
         check_among((app,), {*known_names(settings, store), *left(store)})
@@ -78,7 +88,7 @@ def documents(actions: Iterable[Action]) -> list[dict[str, Any]]:
 class OfflineService:
     """A Service whose facts can be changed while nothing runs. It does no work."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Where, store: Store) -> None:
         self._settings = settings
         self.store: Store = store
         self.clock: Clock = SystemClock()
@@ -114,7 +124,7 @@ class OfflineService:
 
 
 @contextmanager
-def looking(settings: Settings) -> Iterator[Store]:
+def looking(settings: Where) -> Iterator[Store]:
     """The store, to look at; whether a service runs or not."""
     store = SqliteStore.open_readonly(Path(settings.state))
     try:
@@ -124,7 +134,7 @@ def looking(settings: Settings) -> Iterator[Store]:
 
 
 @contextmanager
-def offline(settings: Settings) -> Iterator[OfflineService]:
+def offline(settings: Where) -> Iterator[OfflineService]:
     """The store, writable, for one verb. Raises `StateLocked` when a service has it."""
     folder = Path(settings.state)
     lock = StateLock(folder)
@@ -139,7 +149,7 @@ def offline(settings: Settings) -> Iterator[OfflineService]:
         lock.release()
 
 
-def describe(settings: Settings, store: Store, *, running: bool) -> dict[str, Any]:
+def describe(settings: Where, store: Store, *, running: bool) -> dict[str, Any]:
     """The `service` object as far as the store tells it. Whether an engine answers is known only while it runs."""
     trouble = store.get(ENGINE_TROUBLE)
     return {
@@ -155,7 +165,7 @@ def describe(settings: Settings, store: Store, *, running: bool) -> dict[str, An
     }
 
 
-def service_now(settings: Settings, store: Store) -> dict[str, Any]:
+def service_now(settings: Where, store: Store) -> dict[str, Any]:
     """The `service` object: the service's own words when it answers, else what the store and the lock tell."""
     try:
         client = running(settings)
@@ -164,3 +174,30 @@ def service_now(settings: Settings, store: Store) -> dict[str, Any]:
     except HomeportError:
         pass  # no right to the socket, or no answer: the store knows enough
     return describe(settings, store, running=StateLock(Path(settings.state)).holder() is not None)
+
+
+def looked_at_now(settings: Where) -> dict[str, Any]:
+    """The status document right after apps were reconciled, by the service or by ourselves: nothing of it is old."""
+    with looking(settings) as store:
+        return status_document(store, describe(settings, store, running=True), SystemClock().now(), None)
+
+
+def status_now(settings: Where, names: Sequence[str] = ()) -> dict[str, Any]:
+    """The status document: the service's own when it answers, else of what the store and the lock tell.
+
+    Folders that are apps and were never looked at are in it, and those that are named whatever is in them.
+    """
+    unseen = {name for name in names if (Path(settings.apps) / name).is_dir()} or new_apps(settings)
+    try:
+        client = running(settings)
+        document = client.status() if client is not None else None
+    except HomeportError:
+        document = None  # no right to the socket, or no answer: the store knows enough
+    if document is None:
+        with looking(settings) as store:
+            service = describe(settings, store, running=StateLock(Path(settings.state)).holder() is not None)
+            return status_document(store, service, SystemClock().now(), 2 * settings.resync, unseen)
+    known = {app["name"] for app in document["apps"]}
+    document["apps"] += [unseen_app(name) for name in unseen - known]
+    document["apps"].sort(key=lambda app: str(app["name"]))
+    return document

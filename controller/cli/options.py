@@ -18,6 +18,7 @@ import click
 from controller.model.errors import EngineUnreachable, HomeportError, StateLocked
 
 if TYPE_CHECKING:
+    from controller.places import Where
     from controller.settings import Settings
 
 FINE, APP_WRONG, WRONG_USE, UNREACHABLE = 0, 1, 2, 3
@@ -62,6 +63,12 @@ SWITCHES = (
 )
 """Settings that are on or off: flag, default, help."""
 
+ALL_SETTINGS = frozenset(
+    {"config", "apps", "state", "catalog", "prune", *SETTINGS}
+    | {switch.replace("-", "_") for switch, _, _ in SWITCHES}
+)
+"""Names of all settings there are."""
+
 Command = Callable[..., int | None]
 
 
@@ -79,6 +86,14 @@ class Common:
         from controller.settings import Settings
 
         return Settings.load({"config": self.config, "apps": self.apps, "state": self.state, **flags})
+
+    def places(self) -> Where:
+        """Where things are, for who only asks; all settings where more is set than that, and has to be checked."""
+        from controller import places
+
+        flags = {"config": self.config, "apps": self.apps, "state": self.state}
+        found = places.find(flags, ALL_SETTINGS)
+        return found or self.settings()
 
 
 def common(function: Command) -> Callable[..., None]:
@@ -107,7 +122,7 @@ def common(function: Command) -> Callable[..., None]:
         except Exception as problem:  # the last place where anything can be told to a person
             if debug:
                 traceback.print_exc()
-            from controller.cli.printing import clean
+            from controller.cli.plain import clean
 
             for line in f"homeport: {_told(problem)}".split("\n"):
                 click.echo(clean(line), err=True)

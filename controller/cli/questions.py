@@ -9,16 +9,20 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from controller.cli.completion import an_app, some_apps
 from controller.cli.options import APP_WRONG, FINE, Common, common, output
+from controller.cli.plain import clean
 
 if TYPE_CHECKING:
-    from controller.settings import Settings
+    from controller.cli.layout import Page
+    from controller.places import Where
 
 EVERY = 1.0
 """Seconds between looks of `status --watch` and `events -f`."""
@@ -27,7 +31,7 @@ SOON = 0.2
 
 
 @click.command()
-@click.argument("names", metavar="[APP]...", nargs=-1)
+@some_apps()
 @output("text", "json")
 @common
 def plan(options: Common, names: tuple[str, ...], form: str) -> int:
@@ -36,7 +40,7 @@ def plan(options: Common, names: tuple[str, ...], form: str) -> int:
     \b
     Example: homeport plan zigbee2mqtt
     """
-    from controller.cli import offline, printing, serve
+    from controller.cli import offline, printing, screens, serve
 
     settings = options.settings()
     client = offline.running(settings)
@@ -50,81 +54,97 @@ def plan(options: Common, names: tuple[str, ...], form: str) -> int:
     if form == "json":
         printing.as_json({"plans": plans})
     else:
-        _print_plans(plans)
+        printing.show(screens.plans(plans, printing.page()))
     return APP_WRONG if any(a["kind"] == "error" for p in plans for a in p["actions"]) else FINE
 
 
-def _print_plans(plans: Iterable[Mapping[str, Any]]) -> None:
-    from controller.cli import printing
-
-    due = [entry for entry in plans if entry["actions"]]
-    for entry in due:
-        click.echo(f"{printing.clean(entry['app'])}:")
-        for action in entry["actions"]:
-            cause = f" - {action['cause']}" if action["cause"] else ""
-            click.echo("  " + printing.clean(action["line"] + cause))
-    if not due:
-        click.echo("Nothing to do.")
-
-
 @click.command()
-@click.argument("app", required=False)
+@some_apps()
 @output("table", "wide", "json")
 @click.option("--watch", "-w", is_flag=True, help="again whenever something changes, until Ctrl-C")
 @common
-def status(options: Common, app: str | None, form: str, watch: bool) -> int:
-    """Show what is desired against what is observed. Works while the service is down, and says so.
+def status(options: Common, names: tuple[str, ...], form: str, watch: bool) -> int:
+    """Show what is desired against what is observed: all apps, or one with all that is known of it.
+
+    Works while the service is down, and says so.
 
     \b
     Example: homeport status -o wide
     """
-    settings = options.settings()
+    from controller.cli import printing, watching
+    from controller.clock import SystemClock
+
+    settings = options.places()
+    if form != "json" and watch:
+
+        def look() -> dict[str, Any]:
+            return _status_document(settings, names)
+
+        def lines(document: Mapping[str, Any], now: datetime, page: Page) -> list[str]:
+            return _status_lines(settings, document, now, form, names, page)
+
+        with suppress(KeyboardInterrupt):
+            if sys.stdout.isatty():
+                watching.on_terminal(settings, look, lines)
+            else:
+                watching.in_lines(settings, look)
+        return FINE
     before = None
-    for _ in _ticks(watch):
-        document, now = _status_document(settings, app)
-        if not watch or document != before:
-            _show_status(document, now, form, app, clear=watch)
+    for turn in _ticks(watch):
+        document = _status_document(settings, names)
+        if form != "json":
+            now = SystemClock().now()
+            printing.show(_status_lines(settings, document, now, form, names, printing.page()))
+        elif document != before:
+            document.pop("words", None)
+            if not turn and not document["service"].get("running"):
+                printing.note("The service is not running; this is what it last recorded.")
+            printing.as_json(document)
         before = document
     return FINE
 
 
-def _status_document(settings: Settings, app: str | None) -> tuple[dict[str, Any], datetime]:
+def _status_document(settings: Where, names: tuple[str, ...]) -> dict[str, Any]:
+    """The status of these apps, or of all. Raises `UnknownApp`."""
     from controller.cli import offline
-    from controller.clock import SystemClock
-    from controller.control.queries import status_document
     from controller.control.verbs import check_among
 
-    now = SystemClock().now()
-    with offline.looking(settings) as store:
-        document = status_document(store, offline.service_now(settings, store), now, 2 * settings.resync)
-        if app is not None:
-            document["apps"] = [entry for entry in document["apps"] if entry["name"] == app]
-            document["left"] = {name: volumes for name, volumes in document["left"].items() if name == app}
-            if not document["apps"] and not document["left"]:
-                check_among((app,), offline.known_names(settings, store))
-    return document, now
+    document = offline.status_now(settings, names)
+    if names:
+        # What the others are is told beside what one of them requires.
+        document["words"] = [{"name": a["name"], "summary": a["summary"]} for a in document["apps"]]
+        document["apps"] = [entry for entry in document["apps"] if entry["name"] in names]
+        document["left"] = {name: left for name, left in document["left"].items() if name in names}
+        found = {*document["left"], *(entry["name"] for entry in document["apps"])}
+        known = {*document["left"], *(entry["name"] for entry in document["words"])}
+        check_among([name for name in names if name not in found], known)
+    return document
 
 
-def _show_status(
-    document: Mapping[str, Any], now: datetime, form: str, app: str | None, *, clear: bool
-) -> None:
-    from controller.cli import printing
+def _status_lines(
+    settings: Where,
+    document: Mapping[str, Any],
+    now: datetime,
+    form: str,
+    names: tuple[str, ...],
+    page: Page,
+) -> list[str]:
+    from controller.cli import offline, screens
+    from controller.control.queries import events_list
 
-    if form == "json":
-        if not document["service"].get("running"):
-            click.echo("The service is not running; this is what it last recorded.", err=True)
-        printing.as_json(document)
-        return
-    if clear and sys.stdout.isatty():
-        click.clear()
-    if app in document["left"] and not document["apps"]:
-        click.echo(printing.left_line(str(app), document["left"][app]))
-    else:
-        printing.status_table(document, now, wide=form == "wide")
+    gone = [name for name in document["left"] if name in names]
+    lines = [line for app in gone for line in page.wrap(screens.left_volumes(app, document["left"][app]))]
+    if len(names) == 1 and document["apps"] and form == "table":
+        with offline.looking(settings) as store:
+            events = events_list(store, names[0])[-screens.LAST_EVENTS :]
+        return lines + screens.app_page(document["apps"][0], document, events, now, page)
+    if document["apps"] or not gone:
+        lines += screens.status(document, now, page, wide=form == "wide")
+    return lines
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @click.option("--for", "wanted", metavar="WORD", default="Ready", show_default=True, help="several: A,B")
 @click.option("--timeout", metavar="TIME", default="5m", show_default=True, help="like 30s, 5m or 1h")
 @common
@@ -134,10 +154,10 @@ def wait(options: Common, app: str, wanted: str, timeout: str) -> int:
     \b
     Example: homeport wait zigbee2mqtt --for Ready,Degraded --timeout 10m
     """
-    from controller.cli import offline, printing
+    from controller.cli import offline
     from controller.clock import SystemClock
 
-    settings = options.settings()
+    settings = options.places()
     words = _words(wanted)
     patience = duration(timeout).total_seconds()
     offline.check_known(settings, (app,))
@@ -149,7 +169,7 @@ def wait(options: Common, app: str, wanted: str, timeout: str) -> int:
         if word in words and not _is_behind(settings, app):
             click.echo(f"{app} is {word}.")
             return FINE
-        text = printing.clean(f"{app} is {word}" + (f": {message}" if message else ""))
+        text = clean(f"{app} is {word}" + (f": {message}" if message else ""))
         if clock.monotonic() >= deadline:
             click.echo(f"homeport: not {wanted} in {timeout}: {text}", err=True)
             return APP_WRONG
@@ -159,7 +179,7 @@ def wait(options: Common, app: str, wanted: str, timeout: str) -> int:
     return APP_WRONG
 
 
-def _is_behind(settings: Settings, app: str) -> bool:
+def _is_behind(settings: Where, app: str) -> bool:
     """Whether the service runs and has not yet taken in what the app's folder says at this moment."""
     from controller.cli import offline, serve
     from controller.status.lock import StateLock
@@ -181,7 +201,7 @@ def _words(wanted: str) -> set[str]:
     return words
 
 
-def _word_now(settings: Settings, app: str, now: datetime) -> tuple[str, str]:
+def _word_now(settings: Where, app: str, now: datetime) -> tuple[str, str]:
     """The word and the message of one app, as far as the store and the lock tell."""
     from controller.cli import offline
     from controller.control.queries import summary_of
@@ -202,7 +222,7 @@ def _word_now(settings: Settings, app: str, now: datetime) -> tuple[str, str]:
 
 
 @click.command()
-@click.argument("app", required=False)
+@an_app(required=False)
 @click.option("-f", "--follow", is_flag=True, help="go on with what happens, until Ctrl-C")
 @click.option("--since", help="only what is newer: 30s, 10m, 1h, 2d, or a time like 2026-01-31T12:00:00Z")
 @output("text", "json")
@@ -218,7 +238,7 @@ def events(options: Common, app: str | None, follow: bool, since: str | None, fo
     from controller.control.queries import events_list
     from controller.control.verbs import check_among
 
-    settings = options.settings()
+    settings = options.places()
     start = since_time(since, SystemClock().now()) if since else None
     last = 0
     for turn in _ticks(follow):
@@ -235,16 +255,15 @@ def events(options: Common, app: str | None, follow: bool, since: str | None, fo
 
 
 def _show_events(found: list[dict[str, Any]], form: str, *, follow: bool) -> None:
-    from controller.cli import printing
+    from controller.cli import printing, screens
+    from controller.clock import SystemClock
 
     if form == "json" and not follow:
         printing.as_json({"events": found})
-        return
-    for event in found:
-        if form == "json":
-            click.echo(printing.json_text(event))
-        else:
-            click.echo(printing.event_line(event))
+    elif form == "json":
+        printing.show(printing.json_text(event) for event in found)
+    else:
+        printing.show(screens.event_lines(found, SystemClock().now(), printing.page()))
 
 
 def since_time(text: str, now: datetime) -> datetime:
@@ -284,7 +303,7 @@ def _ticks(again: bool, every: float = EVERY) -> Iterable[int]:
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @output("text", "json")
 @common
 def history(options: Common, app: str, form: str) -> int:
@@ -293,11 +312,12 @@ def history(options: Common, app: str, form: str) -> int:
     \b
     Example: homeport history zigbee2mqtt
     """
-    from controller.cli import offline, printing
+    from controller.cli import offline, printing, screens
+    from controller.clock import SystemClock
     from controller.control.queries import history_document
     from controller.model.record import Record
 
-    settings = options.settings()
+    settings = options.places()
     with offline.looking(settings) as store:
         record = store.record(app)
     if record is None:
@@ -306,12 +326,12 @@ def history(options: Common, app: str, form: str) -> int:
     if form == "json":
         printing.as_json(document)
     else:
-        printing.history_table(document)
+        printing.show(screens.history(document, SystemClock().now(), printing.page()))
     return FINE
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @click.argument("service", required=False)
 @click.option("-f", "--follow", is_flag=True, help="go on with what is written, until Ctrl-C")
 @click.option("--tail", metavar="N", type=click.IntRange(min=0), help="the last N lines of each container")
@@ -336,7 +356,7 @@ def logs(options: Common, app: str, service: str | None, follow: bool, tail: int
     return APP_WRONG if code else FINE
 
 
-def _check_service(settings: Settings, app: str, service: str) -> None:
+def _check_service(settings: Where, app: str, service: str) -> None:
     """Compose prints nothing for a service that there is not, and calls it fine."""
     from controller.cli import offline
 

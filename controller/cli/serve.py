@@ -10,34 +10,53 @@ import sys
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from controller.model.errors import HomeportError
 
 if TYPE_CHECKING:
+    from controller.model.activity import Activity
     from controller.model.desired import Invalid, Present, Problem
     from controller.model.observed import EngineInfo
     from controller.model.plan import Action, Plan
     from controller.settings import Settings
 
 
-def run(settings: Settings, once: bool) -> int:
-    """Log as the settings say and run the service; answers with the exit code."""
+def run(
+    settings: Settings, once: bool, activity: Activity | None = None, stream: TextIO | None = None
+) -> int:
+    """Log as the settings say (to `stream` for standard error) and run the service; answers with the exit code.
+
+    `activity`: where it is noted what is done at this moment.
+    """
     from controller import manager
     from controller.telemetry.logging import logging_to
 
-    with logging_to(settings.log_format, settings.log_level, settings.log_file):
-        return manager.serve(settings, once)
+    with logging_to(settings.log_format, settings.log_level, settings.log_file, stream):
+        return manager.serve(settings, once, activity)
 
 
 def sweep(
-    settings: Settings, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False, new_engine: bool = False
+    settings: Settings,
+    apps: tuple[str, ...],
+    dry_run: bool,
+    *,
+    lift: bool = False,
+    new_engine: bool = False,
+    activity: Activity | None = None,
 ) -> list[Action]:
     """One sweep by ourselves; what it did is told by its actions, not by a log."""
     from controller import manager
 
     return manager.sweep(
-        settings, apps, dry_run, listen=lambda _event: None, note=_note, lift=lift, new_engine=new_engine
+        settings,
+        apps,
+        dry_run,
+        listen=lambda _event: None,
+        note=_note,
+        lift=lift,
+        new_engine=new_engine,
+        activity=activity,
     )
 
 

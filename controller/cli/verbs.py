@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from controller.cli.completion import an_app, some_apps
 from controller.cli.options import APP_WRONG, FINE, Common, common, output
+from controller.cli.plain import clean
 
 if TYPE_CHECKING:
     from controller.api.client import ApiClient
     from controller.control.service import Service
     from controller.control.verbs import Wish
+    from controller.settings import Settings
 
 
 @click.command()
-@click.argument("names", metavar="[APP]...", nargs=-1)
+@some_apps()
 @click.option("--dry-run", is_flag=True, help="do nothing; say what would be done")
 @click.option(
     "--new-engine", is_flag=True, help="install anew on an engine that has nothing of what is on record"
@@ -38,14 +42,67 @@ def reconcile(options: Common, names: tuple[str, ...], dry_run: bool, new_engine
 
     settings = options.settings()
     client = offline.running(settings)
-    if client is not None:
-        actions = client.reconcile(names, dry_run=dry_run, new_engine=new_engine)
-    else:
+    if dry_run:
+        if client is not None:
+            return _show_actions(client.reconcile(names, dry_run=True), form)
         offline.check_known(settings, names)
-        actions = offline.documents(
-            serve.sweep(settings, names, dry_run, lift=bool(names), new_engine=new_engine)
-        )
-    return _show_actions(actions, form)
+        return _show_actions(offline.documents(serve.sweep(settings, names, True)), form)
+    if client is None:
+        offline.check_known(settings, names)
+        actions = _sweep(settings, names, lift=bool(names), new_engine=new_engine)
+    else:
+        with _progress(settings, names, client):
+            actions = client.reconcile(names, new_engine=new_engine)
+    code = _show_actions(actions, form)
+    if form == "text":
+        say_words(settings, names)
+    return code
+
+
+def bring_up(settings: Settings, client: ApiClient, names: tuple[str, ...]) -> int:
+    """Have the service look at these apps at once, and show what becomes of them until they are at rest."""
+    with _progress(settings, names, client):
+        actions = client.reconcile(names)
+    code = _show_actions(actions, "text")
+    say_words(settings, names)
+    return code
+
+
+def say_words(settings: Settings, names: Sequence[str]) -> None:
+    """What became of these apps, a line each; of all when none is named: one line, with those that are not Ready."""
+    from controller.cli import offline, printing, screens
+    from controller.clock import SystemClock
+
+    apps = offline.looked_at_now(settings)["apps"]
+    if names:
+        for app in (app for app in apps if app["name"] in names):
+            told = screens.message(app, SystemClock().now())
+            printing.note(f"{app['name']} is {app['summary']}" + (f": {told}" if told else ""))
+        return
+    others = [f"{app['name']} is {app['summary']}" for app in apps if app["summary"] != "Ready"]
+    ready = len(apps) - len(others)
+    printing.note(
+        f"{ready} of {len(apps)} apps are Ready" + (f"; {', '.join(others)}" if others else "") + "."
+    )
+
+
+def _progress(
+    settings: Settings, names: Sequence[str], client: ApiClient
+) -> AbstractContextManager[TextIO | None]:
+    """What the service does for these apps, shown while the block waits for it."""
+    from controller.cli import progress
+
+    return progress.shown(settings, names, progress.of_service(client))
+
+
+def _sweep(settings: Settings, names: tuple[str, ...], **how: bool) -> list[dict[str, Any]]:
+    """One sweep by ourselves, and what it does shown while it does it."""
+    from controller.cli import offline, progress, serve
+    from controller.model.activity import Activity
+
+    activity = Activity()
+    with progress.shown(settings, names, progress.of_ourselves(settings, activity)):
+        return offline.documents(serve.sweep(settings, names, False, activity=activity, **how))
 
 
 def _show_actions(actions: Sequence[Mapping[str, Any]], form: str) -> int:
@@ -55,7 +112,7 @@ def _show_actions(actions: Sequence[Mapping[str, Any]], form: str) -> int:
         printing.as_json({"actions": actions})
     else:
         for action in actions:
-            click.echo(printing.clean(action["line"]))
+            click.echo(clean(action["line"]))
     return APP_WRONG if any(action["kind"] == "error" for action in actions) else FINE
 
 
@@ -84,7 +141,7 @@ def prune(options: Common, approve: bool, form: str) -> int:
         printing.as_json({"held": held, "approved": approve})
         return FINE
     for name in held:
-        click.echo(f"{printing.clean(name)}: {'let go' if approve else 'removal held'}")
+        click.echo(f"{clean(name)}: {'let go' if approve else 'removal held'}")
     if not held:
         click.echo("No removal is held.")
     elif not approve:
@@ -93,7 +150,7 @@ def prune(options: Common, approve: bool, form: str) -> int:
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @common
 def suspend(options: Common, app: str) -> int:
     """Stop reconciling an app; its containers are left as they are.
@@ -112,7 +169,7 @@ def suspend(options: Common, app: str) -> int:
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @common
 def resume(options: Common, app: str) -> int:
     """Reconcile a suspended app again.
@@ -151,7 +208,7 @@ def _say_offline() -> None:
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @output("text", "json")
 @common
 def stop(options: Common, app: str, form: str) -> int:
@@ -166,7 +223,7 @@ def stop(options: Common, app: str, form: str) -> int:
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @output("text", "json")
 @common
 def start(options: Common, app: str, form: str) -> int:
@@ -181,7 +238,7 @@ def start(options: Common, app: str, form: str) -> int:
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @output("text", "json")
 @common
 def restart(options: Common, app: str, form: str) -> int:
@@ -196,7 +253,7 @@ def restart(options: Common, app: str, form: str) -> int:
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @output("text", "json")
 @common
 def update(options: Common, app: str, form: str) -> int:
@@ -211,7 +268,7 @@ def update(options: Common, app: str, form: str) -> int:
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @output("text", "json")
 @common
 def adopt(options: Common, app: str, form: str) -> int:
@@ -226,7 +283,7 @@ def adopt(options: Common, app: str, form: str) -> int:
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @click.argument("revision", default="")
 @output("text", "json")
 @common
@@ -245,7 +302,7 @@ def rollback(options: Common, app: str, revision: str, form: str) -> int:
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @click.option("--yes", is_flag=True, help="do not ask")
 @output("text", "json")
 @common
@@ -267,17 +324,27 @@ def remove(options: Common, app: str, yes: bool, form: str) -> int:
 
 def _act(options: Common, wish: Wish, form: str) -> int:
     """Have it done and print what was done; by ourselves when no service runs."""
-    from controller.cli import offline, serve
+    from controller.cli import offline
     from controller.control.verbs import remember
 
     settings = options.settings()
     client = offline.running(settings)
     if client is not None:
-        return _show_actions(client.act(wish), form)
+        with _progress(settings, (wish.app,), client):
+            actions = client.act(wish)
+        return _show_outcome(settings, wish.app, actions, form)
     with offline.offline(settings) as service:
         remember(service, wish)
     click.echo("No service runs; this command does it by itself.", err=True)
-    return _show_actions(offline.documents(serve.sweep(settings, (wish.app,), False)), form)
+    return _show_outcome(settings, wish.app, _sweep(settings, (wish.app,)), form)
+
+
+def _show_outcome(settings: Settings, app: str, actions: Sequence[Mapping[str, Any]], form: str) -> int:
+    """What was done, and what the app is now: a person who reads nothing does not know whether nothing was to be done."""
+    code = _show_actions(actions, form)
+    if form == "text":
+        say_words(settings, (app,))
+    return code
 
 
 def _check_terminal() -> None:
@@ -289,7 +356,7 @@ def _check_terminal() -> None:
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @click.argument("volumes", metavar="VOLUME...", nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="do not ask")
 @output("text", "json")
@@ -318,12 +385,12 @@ def purge(options: Common, app: str, volumes: tuple[str, ...], yes: bool, form: 
         printing.as_json({"app": app, "purged": purged})
     else:
         for volume in purged:
-            click.echo(f"{printing.clean(volume)}: deleted")
+            click.echo(f"{clean(volume)}: deleted")
     return FINE
 
 
 @click.command("set")
-@click.argument("app")
+@an_app()
 @click.argument("pairs", metavar="KEY[=VALUE]...", nargs=-1, required=True)
 @common
 def set_values(options: Common, app: str, pairs: tuple[str, ...]) -> int:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import click
 
+from controller.cli.completion import an_app
 from controller.cli.options import FINE, Common, common, output
 
 
 @click.command()
-@click.argument("app")
+@an_app()
 @output("text", "json")
 @common
 def why(options: Common, app: str, form: str) -> int:
@@ -22,26 +23,25 @@ def why(options: Common, app: str, form: str) -> int:
     \b
     Example: homeport why zigbee2mqtt
     """
-    from controller.cli import printing
+    from controller.cli import printing, screens
     from controller.cli.offline import known_names, service_now
     from controller.clock import SystemClock
-    from controller.control.verbs import check_among, held
-    from controller.control.why import explain, to_document, to_text
+    from controller.control.verbs import check_among, held_among
+    from controller.control.why import explain, to_document
     from controller.status.store import SqliteStore
 
-    settings = options.settings()
+    settings = options.places()
     store = SqliteStore.open_readonly(Path(settings.state))
     try:
         records = {record.name: record for record in store.records()}
         if app not in records:
             check_among((app,), known_names(settings, store))
-        service = {**service_now(settings, store), "held": list(held(store))}
+        service = {**service_now(settings, store), "held": list(held_among(records.values()))}
     finally:
         store.close()
     answer = explain(records, app, SystemClock().now(), service, 2 * settings.resync)
     if form == "json":
         printing.as_json(to_document(answer))
         return FINE
-    for line in to_text(answer).split("\n"):
-        click.echo(printing.clean(line))
+    printing.show(screens.why(answer, printing.page()))
     return FINE

@@ -6,13 +6,14 @@ The JSON of `homeport status -o json` is made here and nowhere else. Tables and 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from controller.control.verbs import held
+from controller.control.verbs import held_among
 from controller.control.volumes import left
+from controller.model.activity import Step
 from controller.model.plan import Action
 from controller.model.ports import Store
 from controller.model.record import Condition, Event, Record
@@ -22,27 +23,44 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def status_document(
-    store: Store, service: Mapping[str, Any], now: datetime, stale_after: float | None
+    store: Store,
+    service: Mapping[str, Any],
+    now: datetime,
+    stale_after: float | None,
+    unseen: Iterable[str] = (),
 ) -> dict[str, Any]:
     """The document of `status -o json`: the service, every app on record, and the volumes that others left.
+
+    `unseen`: apps whose folder is there and that may never have been looked at; each is Unknown unless it is on record.
 
     An app is as fresh as its last reconcile or the service's last look at everything, whichever is later.
     Where freshness or the engine is missing the summary is Unknown, with `lastSummary` beside it.
     """
-    records = sorted(store.records(), key=lambda record: record.name)
+    known = {record.name: record for record in store.records()}
+    records = [known.get(name) or Record(name) for name in sorted({*known, *unseen})]
     required_by: dict[str, list[str]] = {}
     for record in records:
         for provider in record.requires:
             required_by.setdefault(provider, []).append(record.name)
+    activity = service.get("activity") or {}
     apps = [
-        _app(record, summary_of(record, service, now, stale_after), required_by.get(record.name, []))
+        {
+            **_app(record, summary_of(record, service, now, stale_after), required_by.get(record.name, [])),
+            "activity": activity.get(record.name),
+        }
         for record in records
     ]
+    told = {key: value for key, value in service.items() if key != "activity"}
     return {
-        "service": {**service, "held": list(held(store))},
+        "service": {**told, "held": list(held_among(known.values()))},
         "apps": apps,
         "left": {app: list(volumes) for app, volumes in left(store).items()},
     }
+
+
+def unseen_app(name: str) -> dict[str, Any]:
+    """The status of an app that was never looked at."""
+    return {**_app(Record(name), "Unknown", []), "activity": None}
 
 
 def summary_of(record: Record, service: Mapping[str, Any], now: datetime, stale_after: float | None) -> str:
@@ -63,6 +81,14 @@ def forgets(service: Mapping[str, Any]) -> str:
     state = service.get("state")
     lost = isinstance(state, Mapping) and state.get("writable") is False
     return str(state.get("message") or "the state cannot be written") if lost and state else ""
+
+
+def activity_document(steps: Mapping[str, Step]) -> dict[str, Any]:
+    """What is being done at this moment, by app; in the status it is told beside the app."""
+    return {
+        app: {"what": step.what, "detail": step.detail, "sinceTime": rfc3339(step.since)}
+        for app, step in steps.items()
+    }
 
 
 def events_list(
@@ -136,6 +162,7 @@ def _app(record: Record, summary: str, required_by: list[str]) -> dict[str, Any]
     return {
         "name": record.name,
         "displayName": record.display_name,
+        "folder": record.folder,
         "version": record.version,
         "summary": summary,
         **({"lastSummary": last} if summary != last else {}),
@@ -152,11 +179,13 @@ def _app(record: Record, summary: str, required_by: list[str]) -> dict[str, Any]
         },
         "requires": list(record.requires),
         "requiredBy": required_by,
+        "volumes": sorted({*record.volumes, *record.own_volumes}),
         "stopped": record.stopped,
         "quarantine": _quarantine(record),
         "conditions": [_condition(condition) for condition in record.conditions],
         "retries": record.retries,
         "nextTryTime": rfc3339(record.next_try),
+        "deadlineTime": rfc3339(record.deadline),
         "lastError": record.last_error,
         "lastReconcileTime": rfc3339(record.last_reconcile),
         "lastChangeTime": rfc3339(record.last_change),

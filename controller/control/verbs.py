@@ -254,12 +254,12 @@ def purge(service: Service, verb: Purge) -> tuple[str, ...]:
 
 def held(store: Store) -> tuple[str, ...]:
     """Names of the apps whose removal the brake holds."""
-    names = []
-    for record in store.records():
-        ready = record.condition("Ready")
-        if ready is not None and ready.reason == "RemovalHeld":
-            names.append(record.name)
-    return tuple(sorted(names))
+    return held_among(store.records())
+
+
+def held_among(records: Iterable[Record]) -> tuple[str, ...]:
+    """The same, of these records."""
+    return tuple(sorted(record.name for record in records if record.reason == "RemovalHeld"))
 
 
 def check_known(apps: Iterable[str], service: Service) -> None:

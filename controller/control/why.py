@@ -7,7 +7,7 @@ onto a terminal does not belong here.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -181,6 +181,8 @@ def _message(record: Record, word: str, message: str) -> str:
         message += f"; restarted {_times(restarts)} by the engine"
     if word in ("Failed", "Removing") and record.retries:
         message += f"; tried {_times(record.retries)}"
+    if word == "Progressing" and record.retries and record.last_error:
+        message += f"; tried {_times(record.retries)} before, the last time: {record.last_error}"
     return _one_line(message)
 
 
@@ -225,6 +227,8 @@ def _next(why: Why, culprit: Record, names: Mapping[str, str]) -> str:
     text = _remedy(root, culprit).next.format_map(names)
     if root.summary == "Failed":
         text = "waits for your choice, or for an edit"
+    if root.summary == "Progressing" and culprit.deadline is not None and culprit.deadline > why.time:
+        text = f"goes on, and decides in {_duration(why.time, culprit.deadline)} at the latest"
     if why.next_try is not None:
         left = _duration(why.time, why.next_try)
         due = "now" if left == "0 s" else f"in {left}"
@@ -306,36 +310,36 @@ def _unhealthy_containers(record: Record) -> list[str]:
 # -- for people and programs ----------------------------------------------------------------------------------
 
 
-def to_text(why: Why) -> str:
-    """A few lines for a person: what is the matter and why, what runs, what comes by itself, what helps."""
+def _in_utc(moment: datetime, now: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC ({_duration(moment, now)})"
+
+
+def to_text(why: Why, tell: Callable[[datetime, datetime], str] = _in_utc) -> str:
+    """A few lines for a person: what is the matter and why, what runs, what comes by itself, what helps.
+
+    `tell`: a moment in words, of which now is the other.
+    """
     root = why.chain[-1]
     if why.summary == "Ready":
         late = "" if why.live else ". As last recorded: the service is not running"
-        return f"{why.app} is Ready since {_moment(root.since, why.time)}: {_runs(why)}{late}"
+        since = tell(root.since, why.time) if root.since else "an unknown time"
+        return f"{why.app} is Ready since {since}: {_runs(why)}{late}"
     told = [f"{link.app} is {link.summary}: {link.message}" for link in why.chain]
     if root.reason != root.summary:
         told[-1] += f" [{root.reason}]"
     lines = [told[0], *(f"  because {line}" for line in told[1:])]
-    lines += [f"Since: {since}" for since in _since(why)]
+    lines += [f"Since: {since}" for since in _since(why, tell)]
     lines += [f"Runs:  {_runs(why)}", f"Next:  {why.next}"]
     lines += [f"{'' if n else 'To do:':6} {line}" for n, line in enumerate(why.advice)]
     return "\n".join(lines)
 
 
-def _since(why: Why) -> list[str]:
+def _since(why: Why, tell: Callable[[datetime, datetime], str]) -> list[str]:
     first, root = why.chain[0], why.chain[-1]
     if first.since is None:
         return []
-    of_root = (
-        f"; {root.app} since {_moment(root.since, why.time)}" if root.since and root is not first else ""
-    )
-    return [_moment(first.since, why.time) + of_root]
-
-
-def _moment(moment: datetime | None, now: datetime) -> str:
-    if moment is None:
-        return "an unknown time"
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC ({_duration(moment, now)})"
+    of_root = f"; {root.app} since {tell(root.since, why.time)}" if root.since and root is not first else ""
+    return [tell(first.since, why.time) + of_root]
 
 
 def _runs(why: Why) -> str:

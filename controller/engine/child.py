@@ -12,7 +12,7 @@ import resource
 import selectors
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -74,8 +74,11 @@ class Children:
         cwd: str = "/",
         cap: int = OUTPUT_CAP,
         limits: Limits | None = None,
+        hear: Callable[[bytes], bytes] | None = None,
     ) -> Outcome:
         """Run to its end. After `deadline` seconds its process group gets TERM, 5 s later KILL.
+
+        `hear` gets each line of stderr as it comes, and answers with what of it is kept.
 
         Raises `Interrupted` when `interrupt` ended it (or was called before), and `OSError` when the
         program cannot be started. stdin is empty: no prompt is ever answered.
@@ -94,7 +97,7 @@ class Children:
                 self._running[wake] = process.pid
             try:
                 outcome, interrupted = self._attend(
-                    process, wake, self._clock.monotonic() + deadline, cap, limits
+                    process, _Watch(process, wake, cap, hear), self._clock.monotonic() + deadline, limits
                 )
             finally:
                 with self._lock:
@@ -119,9 +122,8 @@ class Children:
             return tuple(sorted(self._running.values()))
 
     def _attend(
-        self, process: subprocess.Popen[bytes], wake: int, due: float, cap: int, limits: Limits | None
+        self, process: subprocess.Popen[bytes], watch: _Watch, due: float, limits: Limits | None
     ) -> tuple[Outcome, bool]:
-        watch = _Watch(process, wake, cap)
         interrupted = timed_out = False
         kill_at: float | None = None
         try:
@@ -157,13 +159,20 @@ class Children:
 class _Watch:
     """Reads both streams of a child and notices its end, without a thread and without polling."""
 
-    def __init__(self, process: subprocess.Popen[bytes], wake: int, cap: int) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        wake: int,
+        cap: int,
+        hear: Callable[[bytes], bytes] | None = None,
+    ) -> None:
         assert process.stdout is not None  # noqa: S101 - for the type checker; both are pipes
         assert process.stderr is not None  # noqa: S101 - as above
         self.ended = False
         self.truncated = False
         self._out, self._err = bytearray(), bytearray()
         self._cap = cap
+        self._hear, self._begun = hear, b""
         self._pipes: tuple[IO[bytes], IO[bytes]] = (process.stdout, process.stderr)
         self._wake = wake
         self._end = os.pidfd_open(process.pid)
@@ -177,7 +186,7 @@ class _Watch:
 
     @property
     def stderr(self) -> bytes:
-        return bytes(self._err)
+        return bytes(self._err) + self._begun
 
     def wait(self, seconds: float) -> bool:
         """Take what there is; whether there was anything within so many seconds."""
@@ -215,8 +224,15 @@ class _Watch:
             self._out += data[:room]
             self.truncated = self.truncated or len(data) > room
         else:
-            self._err += data
+            self._err += data if self._hear is None else self._heard(self._hear, data)
             del self._err[: -self._cap]
+
+    def _heard(self, hear: Callable[[bytes], bytes], data: bytes) -> bytes:
+        """What is kept of the lines that are whole by now. A line without an end is cut where it gets too long."""
+        *lines, self._begun = (self._begun + data).split(b"\n")
+        if len(self._begun) > self._cap:
+            lines, self._begun = [*lines, self._begun], b""
+        return b"".join(hear(line) for line in lines)
 
 
 def _limit(pid: int, limits: Limits | None) -> None:

@@ -10,7 +10,7 @@ import importlib.metadata
 import re
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import NoReturn
@@ -19,10 +19,13 @@ from controller.engine import document as documents
 from controller.engine.child import Children, Limits, Outcome
 from controller.engine.endpoint import Endpoint
 from controller.engine.failures import compose_failure, hinted, last_words, reason_of
+from controller.engine.layers import Layers
 from controller.model.errors import AppError, InputInvalid
 
 OLDEST = (2, 20)
 """The first Compose that knows all flags used here."""
+TELLS_OF_LAYERS = (2, 30)
+"""The first Compose that tells of a pull in JSON; an older one pulls without a word."""
 UNUSABLE = "ComposeUnusable"
 """The reason when Compose is missing, too old or cannot be started. Told of each app that needs it: to those that run
 and need nothing it does not matter."""
@@ -100,8 +103,7 @@ class Compose:
                 UNUSABLE, f"{self._command[0]} cannot be run ({error.strerror}); {advice}"
             ) from error
         text = outcome.stdout.decode("utf-8", "replace").strip()
-        number = _VERSION.match(text)
-        if outcome.code or not number or (int(number[1]), int(number[2])) < OLDEST:
+        if outcome.code or _number(text) < OLDEST:
             raise AppError(
                 UNUSABLE, f"{' '.join(self._command)} is no Compose that fits ({text[:60]!r}); {advice}"
             )
@@ -157,12 +159,17 @@ class Compose:
 
     def get_images(
         self, verb: str, app: str, folder: str, document: Path, services: Sequence[str], *,
-        text: str, secrets: Sequence[str], deadline: float,
+        text: str, secrets: Sequence[str], deadline: float, tell: Callable[[str], None],
     ) -> None:  # fmt: skip
-        """Get images; `verb` is `pull` or `build`. Raises `AppError` (PullFailed, ApplyFailed), or what else it was."""
+        """Get images; `verb` is `pull` or `build`. `tell` hears how far a pull has come.
+
+        Raises `AppError` (PullFailed, ApplyFailed), or what else it was.
+        """
+        layers = Layers(tell) if verb == "pull" and _number(self.version()) >= TELLS_OF_LAYERS else None
+        progress, quiet = ("json", []) if layers else ("plain", ["--quiet"])
         outcome = self._run(
-            [*self._document(app, folder, document), verb, "--quiet", *services],
-            deadline, _environment(text),
+            [*self._document(app, folder, document, progress), verb, *quiet, *services],
+            deadline, _environment(text), hear=layers.hear if layers else None,
         )  # fmt: skip
         if outcome.code or outcome.timed_out:
             reason = "PullFailed" if verb == "pull" else "ApplyFailed"
@@ -178,25 +185,30 @@ class Compose:
         if outcome.code or outcome.timed_out:
             self._fail(f"compose down {app}", "ApplyFailed", outcome, deadline)
 
-    def _project(self, app: str, folder: str) -> list[str]:
+    def _project(self, app: str, folder: str, progress: str = "plain") -> list[str]:
         self.version()
         return [
             *self._command,
             "--ansi",
             "never",
             "--progress",
-            "plain",
+            progress,
             "-p",
             app,
             "--project-directory",
             folder,
         ]
 
-    def _document(self, app: str, folder: str, document: Path) -> list[str]:
-        return [*self._project(app, folder), "-f", str(document), "--env-file", "/dev/null"]
+    def _document(self, app: str, folder: str, document: Path, progress: str = "plain") -> list[str]:
+        return [*self._project(app, folder, progress), "-f", str(document), "--env-file", "/dev/null"]
 
     def _run(
-        self, argv: Sequence[str], deadline: float, extra: Mapping[str, str], limits: Limits | None = None
+        self,
+        argv: Sequence[str],
+        deadline: float,
+        extra: Mapping[str, str],
+        limits: Limits | None = None,
+        hear: Callable[[bytes], bytes] | None = None,
     ) -> Outcome:
         try:
             return self._children.run(
@@ -205,6 +217,7 @@ class Compose:
                 deadline=deadline,
                 cap=MODEL_CAP if limits else 1 << 20,
                 limits=limits,
+                hear=hear,
             )
         except OSError as error:
             raise AppError(UNUSABLE, f"Compose cannot be run: {argv[0]}: {error.strerror}") from error
@@ -234,6 +247,11 @@ class Compose:
             reason = reason_of(outcome.stderr.decode("utf-8", "replace"), reason)
             raise AppError(reason, hinted(reason, told))
         raise compose_failure(what, reason, outcome.stderr, secrets, documents.images(text))
+
+
+def _number(version: str) -> tuple[int, int]:
+    number = _VERSION.match(version)
+    return (int(number[1]), int(number[2])) if number else (0, 0)
 
 
 def _tuning(document: str) -> dict[str, str]:

@@ -181,12 +181,23 @@ class DockerEngine:
         """See `Engine.render`. For a revision that is not known one child, and another for the hashes; else none."""
         return self._renderer.render(app, unchanged, hashed=hashed)
 
+    def differences(self, rendered: Rendered, before: Rendered) -> Mapping[str, str]:
+        """See `Engine.differences`."""
+        return documents.differences(rendered.document, before.document)
+
     # ---- changing what runs ----
 
-    def pull(self, app: Present, rendered: Rendered, services: Sequence[str]) -> None:
+    def pull(
+        self,
+        app: Present,
+        rendered: Rendered,
+        services: Sequence[str],
+        tell: Callable[[str], None] = lambda _how_far: None,
+    ) -> None:
         """Get the images of these services: pulled, or built anew where they are made of the app's own files.
 
-        At most for half an hour each. Raises `AppError("PullFailed" | "ApplyFailed", …)`.
+        `tell` hears how far that has come, whenever the engine says something of it. At most for half an hour each.
+        Raises `AppError("PullFailed" | "ApplyFailed", …)`.
         """
         built = documents.built(rendered.document)
         secrets = documents.secret_values(rendered.document, app.env)
@@ -198,7 +209,7 @@ class DockerEngine:
                 if wanted:
                     self._compose.get_images(
                         verb, app.name, app.folder, path, wanted,
-                        text=rendered.document, secrets=secrets, deadline=PULL_DEADLINE,
+                        text=rendered.document, secrets=secrets, deadline=PULL_DEADLINE, tell=tell,
                     )  # fmt: skip
 
     def apply(

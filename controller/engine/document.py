@@ -291,6 +291,45 @@ def _shares_with(service: Json) -> str:
     return ""
 
 
+def differences(document: str, before: str) -> dict[str, str]:
+    """Service to what of it is another in `document` than it was before, in words and without values: the image's name
+    and published ports are said, of environment and labels the keys, of all else which it is."""
+    old, new = (_services(json.loads(text or "{}")) for text in (before, document))
+    told = {}
+    for name in sorted(old.keys() & new.keys()):
+        was, now = old[name], new[name]
+        parts = [_difference(key, was.get(key), now.get(key)) for key in sorted({*was, *now})]
+        if words := "; ".join(part for part in parts if part):
+            told[name] = words
+    return told
+
+
+def _difference(key: str, was: Any, now: Any) -> str:
+    if was == now:
+        return ""
+    if key == "image" and was and now:
+        return f"image {was} becomes {now}"
+    if key == "ports":
+        return f"ports {_ports_in_words(was)} become {_ports_in_words(now)}"
+    if key in ("environment", "labels") and all(isinstance(part or {}, dict) for part in (was, now)):
+        return f"{key} {_keys_in_words(was or {}, now or {})}"
+    return str(key).replace("_", " ")
+
+
+def _ports_in_words(ports: Any) -> str:
+    shown = [f"{port.get('published', '')}:{port.get('target', '')}" for port in ports or ()]
+    return ", ".join(shown) or "none"
+
+
+def _keys_in_words(was: Json, now: Json) -> str:
+    changes = (
+        ("changed", sorted(key for key in was.keys() & now.keys() if was[key] != now[key])),
+        ("new", sorted(now.keys() - was.keys())),
+        ("gone", sorted(was.keys() - now.keys())),
+    )
+    return ", ".join(f"{', '.join(keys)} {what}" for what, keys in changes if keys)
+
+
 def changed_networks(document: str, before: str) -> tuple[str, ...]:
     """Full names of the networks that Compose makes anew when `document` follows on `before`."""
     old, new = _networks(before), _networks(document)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar
 
+from controller.model.activity import Activity
 from controller.model.desired import Census, Desired, Present, Stamp
 from controller.model.errors import HomeportError
 from controller.model.facts import SAID
@@ -34,6 +35,7 @@ class Host:
     clock: Clock
     queue: Requeue
     listen: Listener
+    activity: Activity = field(default_factory=Activity)
 
 
 @dataclass(frozen=True)
@@ -324,6 +326,17 @@ class Render(Effect[Rendered]):
 
 
 @dataclass(frozen=True)
+class FindDifferences(Effect["Mapping[str, str]"]):
+    """What of each service is another than before, in words."""
+
+    rendered: Rendered
+    before: Rendered
+
+    def perform(self, host: Host) -> Mapping[str, str]:
+        return host.engine.differences(self.rendered, self.before)
+
+
+@dataclass(frozen=True)
 class Observe(Effect[Observed]):
     """What the engine has of an app."""
 
@@ -484,7 +497,10 @@ class Pull(Effect[None]):
     services: tuple[str, ...]
 
     def perform(self, host: Host) -> None:
-        host.engine.pull(self.app, self.rendered, self.services)
+        def tell(how_far: str) -> None:
+            host.activity.detail(self.app.name, how_far)
+
+        host.engine.pull(self.app, self.rendered, self.services, tell)
 
 
 @dataclass(frozen=True)
@@ -571,6 +587,17 @@ class Remove(Effect[None]):
 
     def perform(self, host: Host) -> None:
         host.engine.remove(self.app, self.folders)
+
+
+@dataclass(frozen=True)
+class BeginStep(Effect[None]):
+    """Note for whoever looks what is done for the app from now on; the end of the run is its end."""
+
+    app: str
+    what: str
+
+    def perform(self, host: Host) -> None:
+        host.activity.begin(self.app, self.what, host.clock.now())
 
 
 @dataclass(frozen=True)

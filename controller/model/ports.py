@@ -94,6 +94,9 @@ class Engine(Protocol):
         and `Superseded` is raised.
         """
 
+    def differences(self, rendered: Rendered, before: Rendered) -> Mapping[str, str]:
+        """Service to what of it is another than before, in words and without values, as far as that can be told."""
+
     def observe(self, app: str, folders: Sequence[str], volumes: Sequence[str]) -> Observed:
         """Containers of that project name whose folder is one of `folders`, and which of `volumes` exist."""
 
@@ -103,7 +106,9 @@ class Engine(Protocol):
     def missing_images(self, rendered: Rendered) -> tuple[str, ...]:
         """Services whose image is neither here nor built from the app's own files."""
 
-    def pull(self, app: Present, rendered: Rendered, services: Sequence[str]) -> None:
+    def pull(
+        self, app: Present, rendered: Rendered, services: Sequence[str], tell: Callable[[str], None] = ...
+    ) -> None:
         """Get the images of these services. Raises `AppError("PullFailed", …)`."""
 
     def apply(

@@ -193,6 +193,9 @@ class Record:
     """When a container last ended unexpectedly; Ready comes back only after `stable_after`."""
     retries: int = 0
     next_try: datetime | None = None
+    deadline: datetime | None = None
+    """When what it is on its way to (health, having been stable) is counted as reached, or as failed; None: nothing is
+    waited for by the clock."""
     last_error: str | None = None
     last_reconcile: datetime | None = None
     last_change: datetime | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from controller.model.observed import Observed, Rendered
 from controller.model.record import Record, Target, Verdict
@@ -34,6 +34,8 @@ class Judgement:
 
     verdict: Verdict
     after: float | None = None
+    deadline: datetime | None = None
+    """When time decides, whatever happens until then: the app is not healthy in time, or has been stable."""
     pending: bool = False
     failed: bool = False
     settled: bool = False
@@ -59,6 +61,7 @@ def judge(
     """
     causes = "; ".join(fault.cause for fault in faults)
     kinds = {fault.kind for fault in faults}
+    healthy_by = (record.started_at or target.applied_at) + timedelta(seconds=times.health_timeout)
     health_left = times.health_timeout - _since(record.started_at or target.applied_at, now)
     if closed:
         return Judgement(
@@ -78,9 +81,8 @@ def judge(
     if "restarting" in kinds or (loops and quiet_left > 0):
         return _crash_loop(target, causes or loops, bool(loops), health_left, quiet_left)
     if faults and health_left > 0 and (not target.good or "unhealthy" not in kinds):
-        if kinds & {"unhealthy", "starting"}:
-            causes += f"; it has {times.health_timeout:g} s from its start to get there"
-        return Judgement(Verdict("Progressing", "Progressing", causes), health_left + _MARGIN, pending=True)
+        verdict = Verdict("Progressing", "Progressing", causes)
+        return Judgement(verdict, health_left + _MARGIN, healthy_by, pending=True)
     if faults:
         return Judgement(Verdict("Degraded", "HealthCheckFailed", causes), given_up=not target.good)
     if awaits_hooks:
@@ -93,7 +95,9 @@ def judge(
         left = times.stable_after - _since(runs_since, now)
         if left > 0:
             message = f"it runs again; Ready after {times.stable_after:g} s without another end"
-            return Judgement(Verdict("Progressing", "Progressing", message), left + _MARGIN, pending=True)
+            stable_at = runs_since + timedelta(seconds=times.stable_after)
+            verdict = Verdict("Progressing", "Progressing", message)
+            return Judgement(verdict, left + _MARGIN, stable_at, pending=True)
     ready = Verdict("Ready", "ReconciliationSucceeded", f"runs generation {record.generation}")
     left = times.stable_after - _since(record.started_at or target.applied_at, now)
     return Judgement(ready, settled=True) if left <= 0 else Judgement(ready, left + _MARGIN)

@@ -50,6 +50,8 @@ class View:
     mounts: Mapping[str, str] = field(default_factory=dict)
     """Mounted path to the digest of the file or the identity of the directory that is there now."""
     wishes: Wishes = field(default_factory=Wishes)
+    differences: Mapping[str, str] = field(default_factory=dict)
+    """Service to what of it is another in `rendered` than in the target, in words, where that is known."""
 
     @property
     def installs(self) -> bool:
@@ -191,7 +193,7 @@ def cause_of_apply(view: View, changes_inputs: bool) -> str:
         )
     if changes_inputs or view.rendered is None:
         return "its inputs change"
-    changed = _changed_services(target, view.rendered)
+    changed = _changed_services(target, view.rendered, view.differences)
     changed += [f"service {name}: its image has moved" for name in view.wishes.moved]
     if changed:
         return "; ".join(changed)
@@ -209,14 +211,15 @@ def has_hash(service: Service, applied: AppliedService) -> bool:
     return service.config_hash in ("", applied.config_hash)
 
 
-def _changed_services(target: Target, rendered: Rendered) -> list[str]:
+def _changed_services(target: Target, rendered: Rendered, differences: Mapping[str, str]) -> list[str]:
     changed = []
     for service in rendered.services:
         old = target.services.get(service.name)
         if old is None:
             changed.append(f"service {service.name}: new")
         elif not has_hash(service, old):
-            changed.append(f"service {service.name}: config hash differs")
+            words = differences.get(service.name)
+            changed.append(f"service {service.name}: config hash differs" + (f" ({words})" if words else ""))
         elif old.contents != service.contents:
             changed.append(f"service {service.name}: the content of its configs or secrets changed")
     kept = {service.name for service in rendered.services}

@@ -23,6 +23,8 @@ from controller.reconciler.work import Work, folders_of
 from controller.status.summary import last_word
 
 Providers = Mapping[str, Provider]
+_HELD_UP = ("Stopped", "Invalid", "NeedsConfiguration", "Failed", "Degraded", "Waiting")
+"""Words of a provider that is not made available by what is due now."""
 
 
 # -- providers ----------------------------------------------------------------------------------------
@@ -33,9 +35,25 @@ def look_at_providers(work: Work, stable_after: float, dry_run: bool) -> Run[dic
     providers = {}
     for name in sorted(work.record.needs - {work.name}):
         provider = yield from look_at_provider(name, work.moment.now, stable_after)
-        # A dry run shows what will happen once the provider is up.
-        providers[name] = replace(provider, available=provider.available or (dry_run and provider.known))
+        # A dry run shows what will happen once the provider is up, unless that waits for a person or for another try.
+        assumed = dry_run and provider.known and not (yield from _is_held_up(name))
+        providers[name] = replace(provider, available=provider.available or assumed)
     return providers
+
+
+def _is_held_up(provider: str) -> Run[bool]:
+    record = yield from ask(fx.ReadRecord(provider))
+    return record is not None and last_word(record) in _HELD_UP
+
+
+def look_at_differences(work: Work, rendered: Rendered | None) -> Run[None]:
+    """What the edit of an app changes, where the model that was applied is still known."""
+    target = work.record.target
+    if rendered is None or target is None or target.revision == rendered.revision:
+        return
+    before = yield from ask(fx.ReadModel(work.name, target.revision))
+    if before is not None:
+        work.differences = yield from ask(fx.FindDifferences(rendered, before))
 
 
 def look_at_provider(name: str, now: datetime, stable_after: float) -> Run[Provider]:

@@ -131,6 +131,7 @@ class Reconciler:
             services = looking.desired_services(rendered, applied)
             work.record = replace(work.record, desired_services=services, own_volumes=volumes)
             yield from self.wanted.advance(work, rendered, dry_run)
+            yield from looking.look_at_differences(work, rendered)
         yield from looking.look_at_mounts(work, rendered)
         yield from wishes.find_moved(work, rendered, dry_run)
 
@@ -252,6 +253,7 @@ class Reconciler:
                 providers=providers,
                 mounts=work.mounts,
                 wishes=work.wishes,
+                differences=work.differences,
             )
         )
 
@@ -370,6 +372,7 @@ class Reconciler:
         if judgement.settled and target is not None:
             yield from recovery.settle(work)
         rest = rest_of(work, judgement, providers, self._rules) if blocked is None else None
+        work.record = replace(work.record, deadline=judgement.deadline)
         yield from self._finish(work, verdict, blocked, rest)
         if judgement.settled:
             yield from ask(fx.ResetBackoff(work.name))
@@ -506,6 +509,7 @@ class Reconciler:
             work.record,
             retries=work.record.retries + 1,
             next_try=work.moment.now + timedelta(seconds=delay),
+            deadline=None,
             last_error=f"{verdict.reason}: {verdict.message}",
         )
         work.record = self._concluded(failed, work, verdict)
@@ -541,7 +545,12 @@ class Reconciler:
             if work.record.quarantine is not None and work.record.quarantine.by_person:
                 level = "info"  # no failure: a person wants it so
             if work.done or not (yield from self._was_told(work, name)):
-                yield from work.tell(name, verdict.message, level, reason=verdict.reason)
+                message = verdict.message
+                if work.record.deadline is not None and verdict.healthy is False:
+                    # The status counts this down; a line of the log has to say it once.
+                    left = (work.record.deadline - work.moment.now).total_seconds()
+                    message += f"; it has {left:.0f} s to get there"
+                yield from work.tell(name, message, level, reason=verdict.reason)
         yield from self._save(work)
 
     @staticmethod

@@ -58,6 +58,7 @@ def execute(
         if any(done.ends_run for done in work.done) and (edited or not action.changes_inputs):
             return
         started = yield from ask(fx.ReadClock())
+        yield from ask(fx.BeginStep(work.name, " ".join(str(action).split())))
         try:
             result = yield from _act(work, action, rendered, providers, policy)
         except InputInvalid:
@@ -78,7 +79,8 @@ def execute(
 
 def _begin(work: Work, message: str) -> Run[None]:
     """Say Progressing before the first action: whoever looks meanwhile sees what is being done and why."""
-    work.record = transition(work.record, Verdict("Progressing", "Progressing", message), work.moment.now)
+    begun = transition(work.record, Verdict("Progressing", "Progressing", message), work.moment.now)
+    work.record = replace(begun, deadline=None)
     yield from work.save()
     yield from work.tell("app.progressing", message)
 
@@ -153,6 +155,7 @@ def _preflight(work: Work, action: Action, rendered: Rendered) -> Run[None]:
         if absent and isinstance(work.desired, Present):
             images = sorted({s.image for s in rendered.services if s.name in absent})
             yield from _begin(work, f"pull {', '.join(images)}: not on this machine yet")
+            yield from ask(fx.BeginStep(work.name, f"pull {', '.join(images)}"))
             yield from ask(fx.Pull(work.desired, rendered, absent))
     except AppError as error:
         raise ActionFailed(action, error) from error

@@ -237,6 +237,8 @@ class Work:
     wishes: Wishes = field(default_factory=Wishes)
     mounts: Mapping[str, str] = field(default_factory=dict)
     """What is at the mounted paths of the model that is converged to: digests of files, identities of directories."""
+    differences: Mapping[str, str] = field(default_factory=dict)
+    """Service to what of it an edit changes, in words."""
     done: list[Action] = field(default_factory=list)
     news: list[Event] = field(default_factory=list)
     """Told with the first thing that is saved: a run that changes nothing says nothing."""

@@ -307,6 +307,11 @@ class SqliteStore:
         ((newest,),) = self._ask("SELECT COALESCE(MAX(id), 0) FROM events")
         return int(newest)
 
+    def changes(self) -> int:
+        """A number that is another one once somebody else has written, while this store is open; cheap. The file must be
+        the one that was opened. Raises `StateUnusable`."""
+        return int(self._ask("PRAGMA data_version")[0][0])
+
     # -- facts ----------------------------------------------------------------------------------------
 
     def get(self, key: str) -> str | None:

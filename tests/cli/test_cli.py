@@ -14,9 +14,10 @@ from click.testing import Result
 
 from controller import __version__
 from controller.cli import serve
+from controller.cli.layout import age, aligned
 from controller.cli.main import cli
-from controller.cli.options import SETTINGS, SWITCHES
-from controller.cli.printing import age, aligned, clean
+from controller.cli.options import ALL_SETTINGS, SETTINGS, SWITCHES
+from controller.cli.plain import clean
 from controller.cli.questions import since_time
 from controller.model.errors import EngineUnreachable
 from controller.model.facts import APPROVED, SUSPENDED
@@ -63,6 +64,19 @@ def test_help_loads_nothing_heavy() -> None:
     assert result.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.usefixtures("homeport", "recorded")
+@pytest.mark.parametrize(
+    "arguments", [["status"], ["status", "web"], ["why", "old"], ["events"], ["history", "web"]]
+)
+def test_a_question_loads_neither_pydantic_nor_rich(arguments: Sequence[str]) -> None:
+    code = "import sys; from controller.cli.main import cli; cli(sys.argv[1:], standalone_mode=False)"
+    watched = f"import sys, atexit; atexit.register(lambda: print([m for m in ('docker', 'pydantic', 'rich') if m in sys.modules])); {code}"
+    result = subprocess.run(
+        [sys.executable, "-c", watched, *arguments], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
 def test_run_has_every_setting_with_its_default() -> None:
     others = {"apps", "state", "config", "catalog", "prune"}
     for name, default, _ in SWITCHES:
@@ -70,6 +84,7 @@ def test_run_has_every_setting_with_its_default() -> None:
         assert Settings.model_fields[field].default is default
         others.add(field)
     assert set(SETTINGS) == set(Settings.model_fields) - others
+    assert set(Settings.model_fields) == ALL_SETTINGS
     for name, (kind, default, _) in SETTINGS.items():
         real = Settings.model_fields[name].default
         if real is not None:
@@ -175,6 +190,34 @@ def test_events(homeport: Homeport) -> None:
     assert [(event["event"], event["fields"]) for event in found] == [("app.ready", {"generation": 1})]
 
 
+@pytest.mark.usefixtures("recorded")
+def test_status_of_several_apps_is_a_list_of_them(homeport: Homeport) -> None:
+    lines = homeport("status", "web", "old").stdout.splitlines()
+    assert [line.split()[0] for line in lines[-2:]] == ["old", "web"]
+    result = homeport("status", "web", "odl")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Did you mean old?" in result.stderr
+
+
+@pytest.mark.usefixtures("recorded")
+def test_status_of_one_app_tells_all_that_is_known_of_it(homeport: Homeport) -> None:
+    told = homeport("status", "web").stdout
+    for part in ("web\n", "Status: Ready since ", "Conditions\n", "Last events\n", "app.ready"):
+        assert part in told
+    assert "homeport why" not in told
+    assert "`homeport why old`" in homeport("status", "old").stdout
+
+
+def test_an_app_that_was_never_looked_at_is_the_same_to_all_commands(homeport: Homeport, apps: Path) -> None:
+    manifest(apps / "web")
+    for arguments in (("status",), ("status", "web"), ("why", "web")):
+        told = homeport(*arguments).stdout
+        assert "Unknown" in told, arguments
+        assert "it was never looked at" in told, arguments
+    document = json.loads(homeport("status", "web", "-o", "json").stdout)
+    assert [(app["name"], app["summary"]) for app in document["apps"]] == [("web", "Unknown")]
+
+
 def test_since() -> None:
     assert since_time("90s", at(90)) == NOON
     assert since_time("2h", at(7200)) == NOON
@@ -216,7 +259,7 @@ def test_reconcile_prints_actions_and_errors_are_1(
     asked: list[object] = []
 
     def sweep(
-        _settings: object, names: tuple[str, ...], dry_run: bool, *, lift: bool, **_: bool
+        _settings: object, names: tuple[str, ...], dry_run: bool, *, lift: bool = False, **_: object
     ) -> list[Action]:
         asked.append((names, dry_run, lift))
         return actions
@@ -226,7 +269,7 @@ def test_reconcile_prints_actions_and_errors_are_1(
     assert (result.exit_code, result.stdout) == (0, "compose_up     web (1 service)\n")
     actions.append(Action("error", "web", "broken"))
     assert homeport("reconcile").exit_code == 1
-    assert asked == [(("web",), True, True), ((), False, False)]
+    assert asked == [(("web",), True, False), ((), False, False)]
     assert [a["kind"] for a in json.loads(homeport("reconcile", "-o", "json").stdout)["actions"]] == [
         "compose_up",
         "error",

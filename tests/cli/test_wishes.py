@@ -103,7 +103,9 @@ def test_without_service_and_engine_the_wish_is_kept_for_the_next_start(
 def test_without_a_service_the_command_sweeps_that_app_alone(
     homeport: Homeport, recorded: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def sweep(settings: object, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False) -> list[Action]:
+    def sweep(
+        settings: object, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False, **_: object
+    ) -> list[Action]:
         assert (apps, dry_run, lift) == (("web",), False, False)
         assert fact(recorded, RESTART + "web") is not None
         return [Action("restart", "web"), Action("error", "web", "it is gone")]

@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from controller.control.queries import events_list, history_document, parse_time, rfc3339, status_document
+from controller.control.queries import (
+    activity_document,
+    events_list,
+    history_document,
+    parse_time,
+    rfc3339,
+    status_document,
+)
+from controller.model.activity import Activity
 from controller.model.facts import LEFT
 from controller.model.record import Condition, Event, Quarantine
 from controller.status.store import SqliteStore
@@ -39,6 +47,7 @@ def test_an_app_as_the_interface_shows_it(store: SqliteStore) -> None:
     assert app(status_document(store, {}, at(1), None)) == {
         "name": "web",
         "displayName": "Web",
+        "folder": "/apps/web",
         "version": "1.0.0",
         "summary": "Ready",
         "generation": 1,
@@ -48,6 +57,7 @@ def test_an_app_as_the_interface_shows_it(store: SqliteStore) -> None:
         "observed": {"revision": "rev2", "services": {"web": {"state": "running", "containers": ["c"]}}},
         "requires": ["db"],
         "requiredBy": [],
+        "volumes": [],
         "stopped": False,
         "quarantine": None,
         "conditions": [
@@ -62,9 +72,11 @@ def test_an_app_as_the_interface_shows_it(store: SqliteStore) -> None:
         ],
         "retries": 0,
         "nextTryTime": None,
+        "deadlineTime": None,
         "lastError": None,
         "lastReconcileTime": "2026-01-01T12:00:00Z",
         "lastChangeTime": "2026-01-01T11:59:00Z",
+        "activity": None,
     }
 
 
@@ -73,6 +85,22 @@ def test_the_service_is_passed_on_with_what_is_held(store: SqliteStore) -> None:
     assert document["service"] == {"running": True, "version": "1", "held": ["db"]}
     assert app(document, "db")["requiredBy"] == ["web"]
     assert json.loads(json.dumps(document)) == document
+
+
+def test_what_is_being_done_is_told_beside_its_app(store: SqliteStore) -> None:
+    activity = Activity()
+    activity.begin("web", "pull image:1", at(0))
+    activity.detail("web", "1 of 2 layers")
+    activity.detail("db", "of nothing")
+    service = {"running": True, "activity": activity_document(activity.steps())}
+    document = status_document(store, service, at(1), None)
+    assert app(document)["activity"] == {
+        "what": "pull image:1", "detail": "1 of 2 layers", "sinceTime": "2026-01-01T12:00:00Z",
+    }  # fmt: skip
+    assert app(document, "db")["activity"] is None
+    assert "activity" not in document["service"]
+    activity.end("web")
+    assert activity.steps() == {}
 
 
 def test_no_engine_makes_everything_unknown_and_keeps_the_last_word(store: SqliteStore) -> None:

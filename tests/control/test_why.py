@@ -894,3 +894,34 @@ def test_an_unknown_app_is_wrong_use_and_the_likely_one_is_named(homeport_why: C
     result = homeport_why("wev")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Did you mean web?" in result.stderr
+
+
+def test_in_the_middle_of_a_try_the_last_error_is_still_told() -> None:
+    told = to_text(
+        why(
+            new(
+                "Progressing",
+                "Progressing",
+                "pull image:2",
+                retries=2,
+                last_error="PullFailed: image:2 not found",
+            )
+        )
+    ).splitlines()
+    assert told[0] == (
+        "web is Progressing: pull image:2; tried 2 times before, the last time: PullFailed: image:2 not found"
+    )
+    assert "tried" not in to_text(why(new("Progressing", "Progressing", "pull image:2")))
+
+
+def test_what_time_decides_is_told_with_the_time_that_is_left() -> None:
+    starting = app("Progressing", "Progressing", "health check is starting", deadline=at(720 + 45))
+    assert "Next:  goes on, and decides in 45 s at the latest" in to_text(why(starting))
+    assert "at the latest" not in to_text(why(replace(starting, deadline=at(719))))
+
+
+def test_times_are_told_as_whoever_shows_them_wants() -> None:
+    told = to_text(
+        why(failed("DiskFull", "no space left")), lambda moment, now: f"{(now - moment).seconds} seconds ago"
+    )
+    assert "Since: 720 seconds ago" in told

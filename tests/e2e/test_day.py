@@ -87,7 +87,7 @@ def test_the_story_of_a_day_can_be_told_from_the_console_log_alone(
             day.until("app.ready d-app"),
             "app.discovered d-db",
             "action.done d-db compose_up d-db",
-            "app.progressing d-db service main: health check is starting; it has 4 s from its start",
+            "app.progressing d-db service main: health check is starting; it has 4 s to get there",
             "app.ready d-db runs generation 1",
             "hook.done d-app hook d-app:d-db:on_install",
             "hook.done d-app hook d-app:d-db:on_start",

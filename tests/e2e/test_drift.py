@@ -150,7 +150,9 @@ def test_a_plan_says_each_difference_with_its_cause_while_the_service_is_down(ho
             f"restart: service main: bind-mounted file {folder}/app.conf changed"
         ]
         compose.write_text(text + "    environment: {EDIT: '1'}\n")
-        assert planned(home, "plan") == ["compose_up: service other: config hash differs"]
+        assert planned(home, "plan") == [
+            "compose_up: service other: config hash differs (environment EDIT new)"
+        ]
         compose.write_text(text[: text.index("  other:")])
         assert any("service other is no longer in the files" in line for line in planned(home, "plan"))
         compose.write_text(text)

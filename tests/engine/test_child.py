@@ -56,6 +56,21 @@ def test_output_beyond_the_cap_is_dropped_and_blocks_nobody(children: Children) 
     assert outcome.stderr.endswith(b"end\n")
 
 
+def test_whole_lines_of_stderr_are_heard_as_they_come_and_only_what_is_wanted_is_kept(
+    children: Children,
+) -> None:
+    heard: list[bytes] = []
+
+    def hear(line: bytes) -> bytes:
+        heard.append(line)
+        return b"" if line.startswith(b"no") else line + b"\n"
+
+    said = "printf 'no' >&2; printf ' one\\nyes\\nno two\\nan end' >&2"
+    outcome = children.run(["sh", "-c", said], env=ENV, deadline=10, hear=hear)
+    assert heard == [b"no one", b"yes", b"no two"]
+    assert outcome.stderr == b"yes\nan end"
+
+
 def test_at_the_deadline_a_child_is_asked_to_end(children: Children) -> None:
     outcome = sh(children, "trap 'echo bye; exit 7' TERM; while :; do sleep 0.05; done", deadline=0.2)
     assert (outcome.timed_out, outcome.code, outcome.stdout) == (True, 7, b"bye\n")

@@ -387,3 +387,27 @@ def test_listening_sockets_are_read_in_both_families(tmp_path: Path) -> None:
 def test_addresses_that_clash(one: str, other: str, clash: bool) -> None:
     assert hostport.clash((one, 80, "tcp"), (other, 80, "tcp")) is clash
     assert not hostport.clash((one, 80, "tcp"), (other, 80, "udp"))
+
+
+def test_differences_are_told_in_words_and_without_values() -> None:
+    before = parse({
+        "web": {
+            "image": "a:1", "command": ["run", "--password", "s3cret"], "ports": [{"published": "80", "target": 8080}],
+            "environment": {"KEPT": "x", "PASSWORD": "s3cret", "OLD": "s3cret"}, "mem_limit": "64m",
+        },
+        "same": {"image": "b:1", "environment": {"A": "s3cret"}},
+        "gone": {"image": "c:1"},
+    })  # fmt: skip
+    after = parse({
+        "web": {
+            "image": "a:2", "command": ["run", "--password", "other-s3cret"], "mem_limit": "128m",
+            "environment": {"KEPT": "x", "PASSWORD": "other-s3cret", "NEW": "s3cret"},
+        },
+        "same": {"image": "b:1", "environment": {"A": "s3cret"}},
+        "new": {"image": "d:1"},
+    })  # fmt: skip
+    assert documents.differences(after.document, before.document) == {
+        "web": "command; environment PASSWORD changed, NEW new, OLD gone; image a:1 becomes a:2; mem limit; "
+        "ports 80:8080 become none"
+    }
+    assert documents.differences("", before.document) == {}

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import yaml
 
+from controller.engine import document as documents
 from controller.engine.observation import FOLDER, ONEOFF, PROJECT, seconds
 from controller.engine.survey import ListedAll, spoken
 from controller.model.desired import Present
@@ -230,7 +231,16 @@ class FakeEngine:
                         return tuple(self.lines.get((app, one.service), ()))[-lines:]
             return ()
 
-    def pull(self, app: Present, rendered: Rendered, services: Sequence[str]) -> None:
+    def differences(self, rendered: Rendered, before: Rendered) -> Mapping[str, str]:
+        return documents.differences(rendered.document, before.document)
+
+    def pull(
+        self,
+        app: Present,
+        rendered: Rendered,
+        services: Sequence[str],
+        tell: Callable[[str], None] = lambda _how_far: None,
+    ) -> None:
         self._mutate("pull", app.name, services)
         self.children += 1
         for service in rendered.services:

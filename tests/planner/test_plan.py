@@ -116,6 +116,14 @@ def test_an_edit_names_the_services_that_differ() -> None:
     """)
 
 
+def test_what_an_edit_changes_of_a_service_is_told_where_it_is_known() -> None:
+    view = View(
+        record(target=target("web", revision="rev1")), observed(container()), present(), rendered(service("web", "h2")),
+        differences={"web": "image a:1 becomes a:2", "other": "command"},
+    )  # fmt: skip
+    assert printed(view) == "compose_up     web - service web: config hash differs (image a:1 becomes a:2)"
+
+
 def test_a_model_of_which_no_hash_was_asked_for_is_not_said_to_differ_in_it() -> None:
     view = View(
         record(target=target("web", "old", revision="rev1")), observed(container()), present(), rendered(service("web", "")),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from controller.model import effects as fx
+from controller.model.effects import drive
 from controller.model.errors import AppError
 from controller.model.facts import ADOPT, LEFT, REMOVE, RESTART, ROLLBACK, STOPPED, UPDATE
-from controller.model.observed import Bind, ExecResult, Service
+from controller.model.observed import Bind, ExecResult, Rendered, Service
 from fakes.world import World
 
 OLD = Service("main", "h-old", "image:1")
@@ -921,3 +923,69 @@ def test_a_container_that_looped_and_then_stays_is_ready_again(world: World) -> 
     assert world.message("web").startswith("CrashLooping")
     world.until_quiet(limit=60)
     assert world.word("web") == "Ready"
+
+
+# -- what time decides ----------------------------------------------------------------------------------
+
+
+def test_the_moment_at_which_health_is_decided_is_on_record_until_it_is(world: World) -> None:
+    world.engine.lines["web", "main"] = ["loading"]
+    world.engine.behaviour["web", "main"] = "unhealthy"
+    world.put("web", replace(OLD, has_healthcheck=True))
+    world.rest()
+    begun = world.record("web")
+    assert (world.word("web"), begun.started_at is not None) == ("Progressing", True)
+    assert begun.deadline == begun.started_at + timedelta(seconds=world.policy.health_timeout)  # type: ignore[operator]
+    world.resync()
+    world.rest()
+    assert world.record("web").deadline == begun.deadline
+    world.until_quiet(limit=900)
+    assert (world.word("web"), world.record("web").deadline) == ("Degraded", None)
+    told = "HealthCheckFailed: service main: health check fails; main said last: loading; "
+    assert world.message("web").startswith(told)
+
+
+def test_the_moment_at_which_it_has_been_stable_is_on_record(world: World) -> None:
+    world.put("web", OLD)
+    world.until_quiet(limit=60)
+    world.engine.crash("web", "main", 3)
+    world.queue.add("web", world.clock.monotonic())
+    world.rest()
+    healed = world.record("web")
+    assert world.word("web") == "Progressing"
+    assert healed.deadline is not None
+    world.until_quiet(limit=60)
+    assert (world.word("web"), world.record("web").deadline) == ("Ready", None)
+
+
+# -- what a plan says -----------------------------------------------------------------------------------
+
+
+def test_an_edit_is_told_with_what_it_changes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def differences(rendered: Rendered, before: Rendered) -> dict[str, str]:
+        seen.append((before.revision, rendered.revision))
+        return {"main": "environment WORD changed"}
+
+    monkeypatch.setattr(world.engine, "differences", differences)
+    world.put("web", OLD)
+    world.until_quiet(limit=60)
+    world.resync()
+    world.rest()
+    assert seen == [], "asked for an edit alone"
+    world.put("web", NEW)
+    world.until_quiet(limit=60)
+    assert len(set(seen)) == 1
+    told = [event.message for event in world.events if event.name == "app.progressing"]
+    assert told[-1] == "compose_up web: service main: config hash differs (environment WORD changed)"
+
+
+def test_the_plan_of_an_app_whose_provider_waits_for_a_person_has_nothing_that_is_due(world: World) -> None:
+    world.store.put(STOPPED + "db", "1")
+    world.put("db", OLD)
+    world.put("web", OLD, requires=("db",))
+    world.until_quiet(limit=60)
+    assert [world.word(name) for name in ("db", "web")] == ["Stopped", "Waiting"]
+    (action,) = drive(world.reconciler.run("web", dry_run=True), world.host).actions
+    assert (action.kind, "db" in action.detail) == ("wait", True)

@@ -91,7 +91,7 @@ def test_what_an_app_waits_for_after_its_start_is_said(world: World) -> None:
     world.put("web", CHECKED)
     world.rest()
     assert story(world, "web")[-1] == (
-        "app.progressing: service main: health check is starting; it has 300 s from its start to get there"
+        "app.progressing: service main: health check is starting; it has 300 s to get there"
     )
     world.engine.set_health("web", "main", "healthy")
     look(world)
@@ -111,21 +111,6 @@ def test_that_a_person_starts_or_resumes_an_app_is_said(world: World) -> None:
         story(world, "web")
         look(world)
         assert story(world, "web")[0] == said
-
-
-def test_time_that_is_over_is_not_promised_any_more(world: World) -> None:
-    world.engine.hash_behaviour["h1"] = "unhealthy"
-    world.engine.lines["web", "main"] = ["no such host"]
-    world.put("web", CHECKED)
-    world.rest()
-    world.engine.set_health("web", "main", "unhealthy")
-    look(world)
-    assert "it has 300 s" in world.message("web")
-    world.clock.advance(301)
-    look(world)
-    assert world.word("web") == "Degraded"
-    assert "it has 300 s" not in world.message("web")
-    assert world.message("web").count("said last: no such host") == 1
 
 
 def test_what_was_told_and_not_saved_does_not_stay_the_last_word(world: World) -> None:

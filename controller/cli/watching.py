@@ -1,0 +1,137 @@
+"""Watching: the status again and again: drawn in place on a terminal, a line for each change elsewhere.
+
+A look is made when something was written, and now and then for what is not written anywhere; in between only the
+seconds are counted. What is shown is `screens`' business.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from controller.cli import printing
+from controller.cli.layout import Page
+from controller.cli.plain import clean
+from controller.cli.screens import message, word
+from controller.clock import SystemClock
+from controller.model.errors import HomeportError
+
+if TYPE_CHECKING:
+    from controller.places import Where
+
+EVERY = 0.25
+"""Seconds between two glances at whether something was written."""
+AT_LEAST = 2.0
+"""Seconds after which a look is made in any case: a service may end without a word."""
+Document = Mapping[str, Any]
+
+
+def on_terminal(
+    settings: Where, look: Callable[[], Document], lines: Callable[[Document, datetime, Page], list[str]]
+) -> None:
+    """Draw the lines in place until Ctrl-C; the terminal is as it was before then."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    with _resized() as pause, Live(console=console, screen=True, auto_refresh=False) as live:
+        before: object = None
+        for document in _looks(settings, look, pause):
+            page = Page(console.width, printing.wants_colour())
+            told = lines(document, SystemClock().now(), page)
+            if len(told) > console.height:
+                left = len(told) - console.height + 1
+                told = [*told[: console.height - 1], f"and {left} lines more: make the terminal higher"]
+            if (told, console.size) != before:
+                before = told, console.size
+                live.update(Text.from_ansi("\n".join(told), no_wrap=True), refresh=True)
+
+
+def in_lines(settings: Where, look: Callable[[], Document]) -> None:
+    """A line for each app whose word or message has changed, until Ctrl-C; first one for each."""
+    said: dict[str, tuple[str, str]] = {}
+    now = SystemClock().now
+    for document in _looks(settings, look, threading.Event()):
+        apps = {app["name"]: app for app in document["apps"]}
+        for name, app in apps.items():
+            # Without what only counts seconds.
+            still = {**app, "nextTryTime": None, "deadlineTime": None}
+            live = bool(document["service"].get("running"))
+            told = word(app), message(still, now(), live=live)
+            if said.get(name) != told:
+                said[name] = told
+                _line(name, *told)
+        for name in said.keys() - apps.keys():
+            del said[name]
+            _line(name, "gone", "")
+
+
+def _line(name: str, told: str, text: str) -> None:
+    when = f"{SystemClock().now():%Y-%m-%dT%H:%M:%SZ}"
+    click.echo(clean(f"{when}  {name}  {told}  {text}".rstrip()))
+    sys.stdout.flush()
+
+
+def _looks(settings: Where, look: Callable[[], Document], pause: threading.Event) -> Iterator[Document]:
+    """What was looked at last, at each glance. `pause` is set when the terminal changes its size."""
+    monotonic = SystemClock().monotonic
+    looked, seen, document = 0.0, -1, None
+    with _Written(settings) as written:
+        while True:
+            now = written.changes()
+            moving = document is not None and any(app.get("activity") for app in document["apps"])
+            due = monotonic() - looked
+            if document is None or now != seen or due >= (EVERY * 2 if moving else AT_LEAST):
+                document, seen, looked = look(), now, monotonic()
+            yield document
+            pause.wait(EVERY)
+            pause.clear()
+
+
+class _Written:
+    """Notices that somebody has written into the state."""
+
+    def __init__(self, settings: Where) -> None:
+        self._state = Path(settings.state)
+        self._store: Any = None
+
+    def __enter__(self) -> _Written:
+        from controller.status.store import SqliteStore
+
+        self._store = SqliteStore.open_readonly(self._state)
+        return self
+
+    def changes(self) -> int:
+        """A number that is another one then; 0 where that cannot be seen."""
+        try:
+            return int(self._store.changes())
+        except HomeportError:
+            return 0
+
+    def __exit__(self, *_: object) -> None:
+        self._store.close()
+
+
+@contextmanager
+def _resized() -> Iterator[threading.Event]:
+    """An event that is set whenever the terminal changes its size."""
+    changed = threading.Event()
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        changed.set()
+
+    before = signal.signal(signal.SIGWINCH, note)
+    try:
+        yield changed
+    finally:
+        signal.signal(signal.SIGWINCH, before)
