@@ -12,6 +12,7 @@ import os
 import random
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -42,6 +43,8 @@ from controller.source.watcher import TreeWatcher
 from controller.sources import EngineEvents, Task, Ticker
 from controller.status.lock import StateLock
 from controller.status.store import SqliteStore
+from controller.status.summary import WORDS, last_word
+from controller.systemd import Supervisor
 from controller.telemetry.logging import LogListener
 from controller.worker import Crew
 from controller.workqueue import ExponentialBackoff, WorkQueue
@@ -203,6 +206,7 @@ class Manager:
             self.watcher = TreeWatcher(self.tree.folders, self._tree_event, self.tree.is_input)
             self.tree.on_other_paths = self.watcher.sync
             self.api = ApiServer(self, settings.socket)
+        self.supervisor = Supervisor(self.healthy, self.words, os.environ if service else {})
 
     # -- life -----------------------------------------------------------------------------------------
 
@@ -225,6 +229,7 @@ class Manager:
     def stop(self) -> None:
         """No new work; the running step ends or is ended; everything that was started is joined. Stops no app."""
         self.stopped.set()
+        self.supervisor.stopping()
         self.crew.stop()
         self.engine.interrupt(self.settings.shutdown_grace)
         if self.ticker is not None:
@@ -251,6 +256,19 @@ class Manager:
             self.store.tell(event)
         self.listen(event)
 
+    def healthy(self) -> bool:
+        """Whether every thread that does the service's work is alive."""
+        parts = (self.crew, self.engine_events, self.ticker)
+        return all(part is None or part.alive() for part in parts)
+
+    def words(self) -> str:
+        """How all apps are, in one line: `12 apps: 11 Ready, 1 Waiting`."""
+        counts = Counter(last_word(record) for record in self.store.records())
+        told = ", ".join(f"{counts[word]} {word}" for word in reversed(WORDS) if counts[word])
+        trouble = self.known_engine.trouble or self.store.trouble
+        line = f"{counts.total()} app{'' if counts.total() == 1 else 's'}{': ' if told else ''}{told}"
+        return f"{line}; {trouble}" if trouble else line
+
     # -- what makes a key look again --------------------------------------------------------------------
 
     def names(self) -> list[str]:
@@ -270,8 +288,13 @@ class Manager:
         if self.store.record(app) is not None:
             self.queue.add(app)
 
-    def _engine_connected(self) -> None:
+    def _recognize(self) -> None:
+        """Whose engine it is, and which of its projects is ourselves. Raises `EngineUnreachable`."""
+        self.memory.own_project = self.engine.own_project()
         self.known_engine.recognize()
+
+    def _engine_connected(self) -> None:
+        self._recognize()
         if self.ticker is not None:  # one pass looks at what it was asked for, and at nothing else
             self._look_at_all(reread=False)
 
@@ -286,10 +309,11 @@ class Manager:
         # The old one is collected by itself only once it has grown by a quarter: with what was imported, days later.
         gc.collect()
         with contextlib.suppress(EngineUnreachable):
-            self.known_engine.recognize()
+            self._recognize()
         if self.watcher is not None:
             self.watcher.sync()
         self._look_at_all(reread=True)
+        self.supervisor.refresh()
 
     def _look_at_all(self, *, reread: bool) -> None:
         """Queue all apps but those that are surely at rest. `reread`: their inputs are read for it."""
@@ -494,6 +518,7 @@ def serve(settings: Settings, once: bool) -> int:
             if once:
                 manager.sweep((), dry_run=False)
             else:
+                manager.supervisor.ready()
                 manager.stopped.wait()
             manager.tell("service.stopping", "the service stops; all apps go on running")
         finally:
@@ -593,14 +618,16 @@ def plans(
     try:
         tree = tree_of(settings, store, clock, None)
         look: Engine = engine
+        memory = Memory()
         try:
             engine.version()
+            memory.own_project = engine.own_project()
         except EngineUnreachable as error:
             look = _EmptyHost(engine)
             if note is not None:
                 note(f"no engine answers ({error}); this is what an empty host would need")
         host = Host(tree, look, store, clock, _NoQueue(), lambda _event: None)
-        reconciler = Reconciler(policy_of(settings))
+        reconciler = Reconciler(policy_of(settings), memory)
         names = apps or _in_order(tree, store, reread=True)
         return [(name, Plan(drive(reconciler.run(name, dry_run=True), host).actions)) for name in names]
     finally:

@@ -52,6 +52,10 @@ class EngineEvents:
         self._thread.start()
         self._first.wait(timeout)
 
+    def alive(self) -> bool:
+        """Whether its thread lives."""
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         """End the stream and the thread."""
         self._stopping.set()
@@ -141,6 +145,10 @@ class Ticker:
         with self._changed:
             self._poked = True
             self._changed.notify_all()
+
+    def alive(self) -> bool:
+        """Whether its thread lives."""
+        return self._thread.is_alive()
 
     def stop(self) -> None:
         """End the thread; a task that runs is waited for."""
