@@ -70,7 +70,7 @@ check: lint types imports test ## lint, types, imports and test: what the CI run
 lint: $(stamp) ## style and likely bugs (ruff)
 	@$(bin)/ruff check .
 	@$(bin)/ruff format --check .
-	@bash -n deploy/ensure-engine .ci/run
+	@bash -n deploy/ensure-engine deploy/install.sh deploy/uninstall.sh .ci/run
 
 .PHONY: format
 format: $(stamp) ## puts the code into shape (ruff)

@@ -17,22 +17,25 @@ import pytest
 
 from controller import __version__
 from rig.programs import missing
+from rig.shared import once
 from rig.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the source archive and the wheel; what the tools said is in `said` beside it."""
-    folder = tmp_path_factory.mktemp("dist")
+    """A folder with the source archive and the wheel in `dist`; what the tools said is in `said` beside it."""
+    return once(tmp_path_factory, "built", _build)
+
+
+def _build(folder: Path) -> None:
     # From a copy: a build leaves folders behind, and an old `build/` would find its way into the wheel.
     source = folder / "source"
-    shutil.copytree(
-        ROOT,
-        source,
-        ignore=shutil.ignore_patterns(".git", ".venv", "var", "build", "dist", ".*_cache", "*.egg-info"),
+    ignored = shutil.ignore_patterns(
+        ".git", ".venv", "var", "build", "dist", ".*_cache", "*.egg-info", "__pycache__"
     )
+    shutil.copytree(ROOT, source, ignore=ignored)
     done = subprocess.run(
         [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder / "dist"), str(source)],
         capture_output=True, text=True, check=False, timeout=120,
@@ -40,24 +43,25 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     (folder / "said").write_text(done.stdout + done.stderr)
-    return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The `homeport` program of a virtual environment that knows nothing of this checkout."""
-    folder = tmp_path_factory.mktemp("installed")
-    venv.create(folder / "venv", with_pip=True)
     (wheel,) = (built / "dist").glob("*.whl")
-    done = subprocess.run(
-        [str(folder / "venv/bin/python"), "-m", "pip", "--disable-pip-version-check", "install", "-q",
-         "-c", str(ROOT / "constraints.txt"), str(wheel)],
-        capture_output=True, text=True, check=False, timeout=300, cwd=folder,
-    )  # fmt: skip
-    if done.returncode and "No matching distribution" in done.stderr:
-        missing(f"needs a package index: {done.stderr.strip().splitlines()[-1]}")
-    assert done.returncode == 0, done.stderr
-    return folder / "venv/bin/homeport"
+
+    def make(folder: Path) -> None:
+        venv.create(folder / "venv", with_pip=True)
+        done = subprocess.run(
+            [str(folder / "venv/bin/python"), "-m", "pip", "--disable-pip-version-check", "install", "-q",
+             "-c", str(ROOT / "constraints.txt"), str(wheel)],
+            capture_output=True, text=True, check=False, timeout=300, cwd=folder,
+        )  # fmt: skip
+        if done.returncode and "No matching distribution" in done.stderr:
+            missing(f"needs a package index: {done.stderr.strip().splitlines()[-1]}")
+        assert done.returncode == 0, done.stderr
+
+    return once(tmp_path_factory, "installed", make) / "venv/bin/homeport"
 
 
 def _run(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -125,7 +129,7 @@ def test_what_is_installed_runs_where_there_is_no_checkout(installed: Path) -> N
 
 def test_what_is_installed_serves_until_it_is_told_to_stop(installed: Path) -> None:
     folder = installed.parents[2]
-    (folder / "apps").mkdir()
+    (folder / "apps").mkdir(exist_ok=True)
     log = folder / "log"
     with log.open("wb") as out:
         service = subprocess.Popen(
