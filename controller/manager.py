@@ -30,11 +30,13 @@ from controller.known_engine import KnownEngine
 from controller.model.desired import Census, Present
 from controller.model.effects import Host, drive
 from controller.model.errors import EngineUnreachable, StateLocked, StateUnusable
-from controller.model.facts import ALL_SEEN, LAST_RESYNC, ROOT_ID
+from controller.model.facts import ALL_SEEN, LAST_RESYNC, NOTIFIED, ROOT_ID
 from controller.model.observed import EngineInfo, Observed
 from controller.model.plan import Action, Plan, Result
 from controller.model.ports import Clock, Engine, Listener
 from controller.model.record import Event
+from controller.notify.sender import Address, Notifier, open_addresses
+from controller.notify.sight import see
 from controller.planner.gates import order
 from controller.reconciler import Memory, Policy, Reconciler
 from controller.source.lock import TreeLock
@@ -154,10 +156,17 @@ def _still_true(runs: Sequence[tuple[str, Result]]) -> list[Action]:
 class Manager:
     """All parts of one running controller. Also what the control room's verbs act on."""
 
-    def __init__(self, settings: Settings, listen: Listener | None = None, *, service: bool = True) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        listen: Listener | None = None,
+        *,
+        service: bool = True,
+        addresses: Sequence[Address] = (),
+    ) -> None:
+        """`addresses`: where a person is told of trouble."""
         self.settings = settings
         self.clock: Clock = SystemClock()
-        self.listen = listen or LogListener()
         self.stopped = threading.Event()
         """Set when the service is asked to stop, or has stopped."""
         with contextlib.ExitStack() as opened:
@@ -168,6 +177,16 @@ class Manager:
             self.engine = engine_of(settings, self.clock)
             opened.callback(self.engine.close)
             self._opened = opened.pop_all()
+        self.notifier: Notifier | None = None
+        if addresses:
+            self.notifier = Notifier(
+                addresses,
+                lambda: see(self.store.records()),
+                self.clock,
+                self.store.get(NOTIFIED),
+                self._note_told,
+            )
+        self._listeners = tuple(one for one in (listen or LogListener(), self.notifier) if one is not None)
         self.tree = tree_of(settings, self.store, self.clock, tree_lock)
         limiter: ExponentialBackoff[str] = ExponentialBackoff(
             settings.backoff_base,
@@ -212,6 +231,8 @@ class Manager:
 
     def start(self) -> None:
         """Start all parts; nothing is reconciled before the tree was read once and the engine was tried once."""
+        if self.notifier is not None:
+            self.notifier.start()
         self.tree.tidy()
         self.engine.tidy()
         self.queue.start()
@@ -241,6 +262,8 @@ class Manager:
         self.engine_events.stop()
         self.queue.shut_down()
         self.crew.join()
+        if self.notifier is not None:
+            self.notifier.stop()
         if (seen := self.memory.all_seen_at()) is not None:
             with contextlib.suppress(StateUnusable):
                 self.store.put(ALL_SEEN, seen.isoformat())
@@ -248,6 +271,15 @@ class Manager:
     def close(self) -> None:
         """Let go of files and of the lock."""
         self._opened.close()
+
+    def listen(self, event: Event) -> None:
+        """An event for all who listen: the log, and whoever tells a person of it."""
+        for listener in self._listeners:
+            listener(event)
+
+    def _note_told(self, memory: str) -> None:
+        with contextlib.suppress(StateUnusable):
+            self.store.put(NOTIFIED, memory or None)
 
     def tell(self, name: str, message: str, level: str = "info", /, **fields: Any) -> None:
         """Say something about the service itself, once. In the log also when it cannot be remembered."""
@@ -258,7 +290,7 @@ class Manager:
 
     def healthy(self) -> bool:
         """Whether every thread that does the service's work is alive."""
-        parts = (self.crew, self.engine_events, self.ticker)
+        parts = (self.crew, self.engine_events, self.ticker, self.notifier)
         return all(part is None or part.alive() for part in parts)
 
     def words(self) -> str:
@@ -502,7 +534,8 @@ def serve(settings: Settings, once: bool) -> int:
     SIGTERM and SIGINT stop it in order; a second one ends the process at once.
     """
     share_heap()
-    manager = Manager(settings, service=not once)
+    addresses = () if once else open_addresses(settings.notify)
+    manager = Manager(settings, service=not once, addresses=addresses)
     with contextlib.closing(manager), _stopped_by_signals(manager.stopped):
         if manager.store.notice:
             manager.tell("state.rebuilt", manager.store.notice, "error")

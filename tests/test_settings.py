@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,20 @@ def test_a_settings_file_that_is_no_file_is_refused_and_not_waited_for(tmp_path:
 def test_a_path_that_cannot_be_followed_is_refused_by_name() -> None:
     with pytest.raises(SettingsInvalid, match=r"--apps: .*cannot be followed"):
         Settings.load({"apps": "~nobody-of-that-name/apps"})
+
+
+def test_addresses_to_notify_are_parted_by_space_and_never_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOMEPORT_NOTIFY", "ntfy://a:secret@host/x\n json://other:8080/y,z")
+    settings = Settings.load()
+    assert settings.notify == ("ntfy://a:secret@host/x", "json://other:8080/y,z")
+    assert "secret" not in repr(settings)
+    monkeypatch.delenv("HOMEPORT_NOTIFY")
+    file = tmp_path / "homeport.toml"
+    for wrong in ('notify = {url = "json://secret"}', 'notify = [["json://secret"]]'):
+        file.write_text(wrong)
+        with pytest.raises(SettingsInvalid) as raised:
+            Settings.load({"config": file})
+        assert "notify" in str(raised.value)
+        assert "secret" not in "".join(traceback.format_exception(raised.value))

@@ -63,7 +63,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_run_has_every_setting_with_its_default() -> None:
-    others = {"apps", "state", "config", "catalog", "prune"}
+    others = {"apps", "state", "config", "catalog", "notify", "prune"}
     for name, default, _ in SWITCHES:
         field = name.replace("-", "_")
         assert Settings.model_fields[field].default is default
