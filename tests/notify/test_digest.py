@@ -362,3 +362,35 @@ def test_whatever_happens_there_is_at_most_one_message_a_minute_and_each_app_is_
     assert story.digest.told == {}
     assert story.digest.due() is None
     story.wait(4 * 3600)
+
+
+def test_what_is_steady_again_may_fall_again_and_is_told_then() -> None:
+    story = Story()
+    for _ in range(4):
+        story.becomes("web", "Failed", "crash")
+        story.wait(30)
+        story.becomes("web", "Ready")
+        story.wait(30)
+    story.wait(STEADY)
+    story.said()
+    story.becomes("web", "Failed", "another crash")
+    story.wait(GAP)
+    assert story.said() == "[failure] web is Failed\nweb is Failed: another crash"
+
+
+def test_nothing_is_kept_of_apps_that_came_and_went() -> None:
+    story = Story()
+    for number in range(50):
+        app = f"n{number}"
+        story.becomes(app, "Failed", "crash")
+        story.wait(GAP)
+        del story.apps[app]
+        story.hear("app.removed", app)
+        story.wait(GAP)
+    story.wait(3600)
+    story.becomes("web", "Failed", "crash")
+    story.wait(GAP)
+    kept = {name: value for name, value in vars(story.digest).items() if isinstance(value, (dict, set, list))}
+    assert {name: set(value) for name, value in kept.items() if value} == {
+        "told": {"web"}, "_bad": {"web"}, "_falls": {"web"}
+    }  # fmt: skip

@@ -70,6 +70,16 @@ def test_one_that_runs_without_its_provider_is_trouble_at_the_providers_root(wor
     assert not sight(world, "db").trouble, "somebody wants it so"
 
 
+def test_one_that_somebody_paused_is_no_trouble(world: World) -> None:
+    world.put("web")
+    world.until_quiet()
+    world.engine.pause("web", "main")
+    world.queue.add("web", world.clock.monotonic())
+    world.until_quiet(limit=60)
+    seen = sight(world, "web")
+    assert (seen.word, seen.reason, seen.trouble) == ("Degraded", "Paused", False)
+
+
 @pytest.mark.parametrize("applied", [False, True])
 def test_invalid_files_are_trouble_once_the_app_has_run(world: World, applied: bool) -> None:
     folder = world.put("web")
