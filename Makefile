@@ -89,6 +89,10 @@ imports: $(stamp) ## which room may import which (import-linter)
 venv: $(stamp) ## the virtual environment in .venv, with everything in it
 	@:
 
+.PHONY: reference
+reference: $(stamp) ## docs/reference as far as it is made of the code: settings, commands, the manifest
+	@PYTHONPATH=tests $(bin)/python -m rig.reference
+
 .PHONY: image
 image: $(stamp) engine ## the image of the sample apps
 	@$(bin)/python deploy/sample-image/build.py

@@ -167,9 +167,8 @@ class Digest:
         flapping = self._tell_flapping(sights, moment)
         for part in _PARTS:
             self._tell_part(part, moment, troubles, mended)
-        if (
-            not self._parts
-        ):  # else nothing is known of the apps, and what changes with that is no news of theirs
+        # Else nothing is known of the apps, and what changes with that is no news of theirs.
+        if not self._parts:
             groups = _by_root(sights)
             troubles += self._tell_troubles(groups, sights, moment)
             mended += self._tell_mended(groups, sights, moment, fallen)
