@@ -74,7 +74,7 @@ check: lint types imports test ## lint, types, imports and test: what the CI run
 lint: $(stamp) ## style and likely bugs (ruff)
 	@$(bin)/ruff check .
 	@$(bin)/ruff format --check .
-	@bash -n deploy/ensure-engine .ci/run
+	@bash -n deploy/ensure-engine deploy/install.sh deploy/uninstall.sh .ci/run
 
 .PHONY: format
 format: $(stamp) ## puts the code into shape (ruff)
@@ -92,6 +92,10 @@ imports: $(stamp) ## which room may import which (import-linter)
 .PHONY: venv
 venv: $(stamp) ## the virtual environment in .venv, with everything in it
 	@:
+
+.PHONY: reference
+reference: $(stamp) ## docs/reference as far as it is made of the code: settings, commands, the manifest
+	@PYTHONPATH=tests $(bin)/python -m rig.reference
 
 .PHONY: image
 image: $(stamp) engine ## the image of the sample apps

@@ -12,6 +12,7 @@ import os
 import random
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -33,11 +34,13 @@ from controller.model.activity import Activity
 from controller.model.desired import Census, Present
 from controller.model.effects import Host, drive, perform
 from controller.model.errors import EngineUnreachable, StateLocked, StateUnusable
-from controller.model.facts import ALL_SEEN, LAST_RESYNC, ROOT_ID
+from controller.model.facts import ALL_SEEN, LAST_RESYNC, NOTIFIED, ROOT_ID
 from controller.model.observed import EngineInfo, Observed
 from controller.model.plan import Action, Plan, Result
 from controller.model.ports import Clock, Engine, Listener
 from controller.model.record import Event
+from controller.notify.sender import Address, Notifier, open_addresses
+from controller.notify.sight import see
 from controller.planner.gates import order
 from controller.reconciler import Memory, Policy, Reconciler
 from controller.source.lock import TreeLock
@@ -46,6 +49,8 @@ from controller.source.watcher import TreeWatcher
 from controller.sources import EngineEvents, Task, Ticker
 from controller.status.lock import StateLock
 from controller.status.store import SqliteStore
+from controller.status.summary import WORDS, last_word
+from controller.systemd import Supervisor
 from controller.telemetry.logging import LogListener
 from controller.worker import Crew
 from controller.workqueue import NO_METRICS, ExponentialBackoff, WorkQueue
@@ -164,11 +169,12 @@ class Manager:
         *,
         service: bool = True,
         activity: Activity | None = None,
+        addresses: Sequence[Address] = (),
     ) -> None:
-        """`activity`: where it is noted what is done at this moment, for who wants to look meanwhile."""
+        """`activity`: where it is noted what is done at this moment, for who wants to look meanwhile. `addresses`: where
+        a person is told of trouble."""
         self.settings = settings
         self.clock: Clock = SystemClock()
-        self.listen = listen or LogListener()
         self.stopped = threading.Event()
         """Set when the service is asked to stop, or has stopped."""
         self._started = False
@@ -186,6 +192,16 @@ class Manager:
 
             self._meter = Meter(__version__, self.clock, self._see)
             self.engine = self._meter.metered(self.engine)
+        self.notifier: Notifier | None = None
+        if addresses:
+            self.notifier = Notifier(
+                addresses,
+                lambda: see(self.store.records()),
+                self.clock,
+                self.store.get(NOTIFIED),
+                self._note_told,
+            )
+        self._listeners = tuple(one for one in (listen or LogListener(), self.notifier) if one is not None)
         self.tree = tree_of(settings, self.store, self.clock, tree_lock)
         limiter: ExponentialBackoff[str] = ExponentialBackoff(
             settings.backoff_base,
@@ -239,11 +255,14 @@ class Manager:
             self.watcher = TreeWatcher(self.tree.folders, self._tree_event, self.tree.is_input)
             self.tree.on_other_paths = self.watcher.sync
             self.api = ApiServer(self, settings.socket, settings.tcp)
+        self.supervisor = Supervisor(lambda: self.health().healthy, self.words, os.environ if service else {})
 
     # -- life -----------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start all parts; nothing is reconciled before the tree was read once and the engine was tried once."""
+        if self.notifier is not None:
+            self.notifier.start()
         self.tree.tidy()
         self.engine.tidy()
         self.queue.start()
@@ -274,6 +293,7 @@ class Manager:
     def stop(self) -> None:
         """No new work; the running step ends or is ended; everything that was started is joined. Stops no app."""
         self.stopped.set()
+        self.supervisor.stopping()
         self.crew.stop()
         self.engine.interrupt(self.settings.shutdown_grace)
         if self.ticker is not None:
@@ -285,6 +305,8 @@ class Manager:
         self.engine_events.stop()
         self.queue.shut_down()
         self.crew.join()
+        if self.notifier is not None:
+            self.notifier.stop()
         if (seen := self.memory.all_seen_at()) is not None:
             with contextlib.suppress(StateUnusable):
                 self.store.put(ALL_SEEN, seen.isoformat())
@@ -292,6 +314,15 @@ class Manager:
     def close(self) -> None:
         """Let go of files and of the lock."""
         self._opened.close()
+
+    def listen(self, event: Event) -> None:
+        """An event for all who listen: the log, and whoever tells a person of it."""
+        for listener in self._listeners:
+            listener(event)
+
+    def _note_told(self, memory: str) -> None:
+        with contextlib.suppress(StateUnusable):
+            self.store.put(NOTIFIED, memory or None)
 
     def tell(self, name: str, message: str, level: str = "info", /, **fields: Any) -> None:
         """Say something about the service itself, once. In the log also when it cannot be remembered."""
@@ -304,6 +335,14 @@ class Manager:
         self.listen(event)
         if self.api is not None:
             self.api.tell_news()
+
+    def words(self) -> str:
+        """How all apps are, in one line: `12 apps: 11 Ready, 1 Waiting`."""
+        counts = Counter(last_word(record) for record in self.store.records())
+        told = ", ".join(f"{counts[word]} {word}" for word in reversed(WORDS) if counts[word])
+        trouble = self.known_engine.trouble or self.store.trouble
+        line = f"{counts.total()} app{'' if counts.total() == 1 else 's'}{': ' if told else ''}{told}"
+        return f"{line}; {trouble}" if trouble else line
 
     # -- what makes a key look again --------------------------------------------------------------------
 
@@ -324,8 +363,13 @@ class Manager:
         if self.store.record(app) is not None:
             self.queue.add(app)
 
-    def _engine_connected(self) -> None:
+    def _recognize(self) -> None:
+        """Whose engine it is, and which of its projects is ourselves. Raises `EngineUnreachable`."""
+        self.memory.own_project = self.engine.own_project()
         self.known_engine.recognize()
+
+    def _engine_connected(self) -> None:
+        self._recognize()
         if self.ticker is not None:  # one pass looks at what it was asked for, and at nothing else
             self._look_at_all(reread=False)
 
@@ -342,10 +386,11 @@ class Manager:
         # The old one is collected by itself only once it has grown by a quarter: with what was imported, days later.
         gc.collect()
         with contextlib.suppress(EngineUnreachable):
-            self.known_engine.recognize()
+            self._recognize()
         if self.watcher is not None:
             self.watcher.sync()
         self._look_at_all(reread=True)
+        self.supervisor.refresh()
 
     def _look_at_all(self, *, reread: bool) -> None:
         """Queue all apps but those that are surely at rest. `reread`: their inputs are read for it."""
@@ -505,6 +550,7 @@ class Manager:
             **({"scanner": self.ticker.alive()} if self.ticker is not None else {}),
             **({"watcher": self.watcher.alive()} if self.watcher is not None else {}),
             **({"API": self.api.alive()} if self.api is not None else {}),
+            **({"notifier": self.notifier.alive()} if self.notifier is not None else {}),
         }
         lost = self.complaints.messages("tree.lost")
         return Facts(
@@ -579,7 +625,8 @@ def serve(settings: Settings, once: bool, activity: Activity | None = None) -> i
     SIGTERM and SIGINT stop it in order; a second one ends the process at once.
     """
     share_heap()
-    manager = Manager(settings, service=not once, activity=activity)
+    addresses = () if once else open_addresses(settings.notify)
+    manager = Manager(settings, service=not once, activity=activity, addresses=addresses)
     with contextlib.closing(manager), _stopped_by_signals(manager.stopped):
         if manager.store.notice:
             manager.tell("state.rebuilt", manager.store.notice, "error")
@@ -595,6 +642,7 @@ def serve(settings: Settings, once: bool, activity: Activity | None = None) -> i
             if once:
                 manager.sweep((), dry_run=False)
             else:
+                manager.supervisor.ready()
                 manager.stopped.wait()
             manager.tell("service.stopping", "the service stops; all apps go on running")
         finally:
@@ -696,14 +744,16 @@ def plans(
     try:
         tree = tree_of(settings, store, clock, None)
         look: Engine = engine
+        memory = Memory()
         try:
             engine.version()
+            memory.own_project = engine.own_project()
         except EngineUnreachable as error:
             look = _EmptyHost(engine)
             if note is not None:
                 note(f"no engine answers ({error}); this is what an empty host would need")
         host = Host(tree, look, store, clock, _NoQueue(), lambda _event: None)
-        reconciler = Reconciler(policy_of(settings))
+        reconciler = Reconciler(policy_of(settings), memory)
         names = apps or _in_order(tree, store, reread=True)
         return [(name, Plan(drive(reconciler.run(name, dry_run=True), host).actions)) for name in names]
     finally:

@@ -61,6 +61,11 @@ def tcp_address(text: str) -> TcpAddress:
     return TcpAddress(host, int(match[3]))
 
 
+def _words(value: Any) -> Any:
+    # Not by `:`, of which an address has some.
+    return value.split() if isinstance(value, str) else value
+
+
 Location = Annotated[Path, AfterValidator(absolute)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Period = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -70,7 +75,8 @@ Period = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class Settings(BaseModel):
     """All settings, checked. Paths are absolute, times are seconds. `load` gives errors for people."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # What is wrong is told by `_explain`, which knows what may be shown.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     config: Annotated[Location, Field(description="the file with settings (TOML)")] = places.DEFAULT_CONFIG
     apps: Annotated[Location, Field(description="the apps tree: a folder for each app")] = places.DEFAULT_APPS
@@ -140,6 +146,14 @@ class Settings(BaseModel):
     log_file: Annotated[
         Location | None, Field(description="log into this file instead of standard error")
     ] = None
+    notify: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_words),
+        Field(
+            description="where a person is told of trouble: Apprise URLs; may be given more than once",
+            repr=False,
+        ),
+    ] = ()
     listen: Annotated[
         Location | None,
         Field(description="the Unix socket of the service [homeport.sock in the state folder]"),
@@ -215,8 +229,10 @@ def _explain(problem: Any, flags: Mapping[str, Any]) -> str:
     if not problem["loc"]:
         return message
     name = str(problem["loc"][0])
-    value = problem["input"]
-    return f"{_origin(name, flags)}: {value!s:.200}: {message[:1].lower()}{message[1:]}"
+    told = f"{message[:1].lower()}{message[1:]}"
+    if name == "notify":  # it may hold a password
+        return f"{_origin(name, flags)}: {told}"
+    return f"{_origin(name, flags)}: {problem['input']!s:.200}: {told}"
 
 
 def _origin(name: str, flags: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from pathlib import Path
 
 import pytest
@@ -225,3 +226,20 @@ def test_what_may_be_wrong_is_left_to_the_settings(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert places.find({}, Settings.model_fields) is None
+
+
+def test_addresses_to_notify_are_parted_by_space_and_never_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOMEPORT_NOTIFY", "ntfy://a:secret@host/x\n json://other:8080/y,z")
+    settings = Settings.load()
+    assert settings.notify == ("ntfy://a:secret@host/x", "json://other:8080/y,z")
+    assert "secret" not in repr(settings)
+    monkeypatch.delenv("HOMEPORT_NOTIFY")
+    file = tmp_path / "homeport.toml"
+    for wrong in ('notify = {url = "json://secret"}', 'notify = [["json://secret"]]'):
+        file.write_text(wrong)
+        with pytest.raises(SettingsInvalid) as raised:
+            Settings.load({"config": file})
+        assert "notify" in str(raised.value)
+        assert "secret" not in "".join(traceback.format_exception(raised.value))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from controller.cli.options import APP_WRONG, FINE, Common, common, output
+from controller.cli.options import APP_WRONG, FINE, WRONG_USE, Common, common, notify_flag, output
 from controller.cli.plain import clean
 
 if TYPE_CHECKING:
@@ -148,4 +148,34 @@ def doctor(options: Common, form: str) -> int:
     return APP_WRONG if any(finding.level == "fail" for finding in findings) else FINE
 
 
-COMMANDS = (validate, version, doctor)
+@click.command()
+@click.option("--test", is_flag=True, help="send a message to each address, now")
+@notify_flag
+@common
+def notify(options: Common, test: bool, notify: tuple[str, ...] | None) -> int:
+    """Say where a person is told of trouble (`--notify`), and try whether it gets there.
+
+    \b
+    Example: homeport notify --test
+    """
+    from controller.cli import serve
+
+    settings = options.settings(notify=notify)
+    if not settings.notify:
+        click.echo("homeport: no address is set: HOMEPORT_NOTIFY, or `notify` in the settings file", err=True)
+        return WRONG_USE
+    code = FINE
+    for name, sent in serve.try_addresses(settings, send=test):
+        if not test:
+            click.echo(f"address {name}: understood; `homeport notify --test` sends a message there")
+        elif sent:
+            click.echo(f"address {name}: sent")
+        else:
+            click.echo(
+                f"address {name}: did not take it: is it right, and can this machine reach it?", err=True
+            )
+            code = APP_WRONG
+    return code
+
+
+COMMANDS = (validate, version, doctor, notify)

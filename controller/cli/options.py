@@ -140,7 +140,7 @@ def code_of(problem: Exception) -> int:
     if isinstance(problem, (EngineUnreachable, StateLocked, ServiceUnreachable)):
         return UNREACHABLE
     # By name: only a command that reads settings has paid for the import of pydantic.
-    if isinstance(problem, UnknownApp) or type(problem).__name__ == "SettingsInvalid":
+    if isinstance(problem, UnknownApp) or type(problem).__name__ in ("SettingsInvalid", "NotifyUnusable"):
         return WRONG_USE
     return APP_WRONG
 
@@ -167,6 +167,17 @@ def catalog_flag(function: Callable[..., None]) -> Callable[..., None]:
     )(function)
 
 
+def notify_flag(function: Callable[..., None]) -> Callable[..., None]:
+    """`--notify`, as often as wanted; None when it is not given, so that the environment and the file count."""
+    return click.option(
+        "--notify",
+        multiple=True,
+        callback=lambda _context, _parameter, value: value or None,
+        help="where to tell of trouble, an Apprise URL; may be repeated. It holds a password and is seen in the list of "
+        "processes: better in HOMEPORT_NOTIFY or the settings file  [default: none]",
+    )(function)
+
+
 def setting_flags(function: Callable[..., None]) -> Callable[..., None]:
     """Every setting as a flag, with its default in the help."""
     for name, (kind, default, text) in reversed(SETTINGS.items()):
@@ -185,7 +196,7 @@ def setting_flags(function: Callable[..., None]) -> Callable[..., None]:
         function = click.option(
             flags, default=None, help=f"{about}  [default: {'' if on else 'no-'}{switch}]"
         )(function)
-    return catalog_flag(function)
+    return catalog_flag(notify_flag(function))
 
 
 def output(*forms: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -118,6 +118,16 @@ def show_logs(
     return show(resolve_endpoint(), app, service, follow=follow, tail=tail, colour=colour)
 
 
+def try_addresses(settings: Settings, *, send: bool) -> list[tuple[str, bool]]:
+    """The addresses that a person is told at: the name of each, and whether it took a message, if one is to be sent.
+    Raises `NotifyUnusable`."""
+    from controller.notify.digest import Message
+    from controller.notify.sender import open_addresses
+
+    test = Message("info", "this is a test", "Homeport can tell you of trouble here, and when it is over.")
+    return [(address.name, send and address.send(test)) for address in open_addresses(settings.notify)]
+
+
 def load_folder(path: Path, settings: Settings | None = None) -> Present | Invalid:
     """One folder as an app, read with no engine; with settings it may ask for what they allow."""
     from controller.model.desired import LEAST_TRUST

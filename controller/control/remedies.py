@@ -54,6 +54,13 @@ REMEDIES = {
             "if not: stop it, or rename this app (its folder, and `name` in {folder}/manifest.json)",
         ),
     ),
+    "OwnProject": Remedy(
+        "leaves it alone: it would end itself",
+        (
+            "take the folder of Homeport's own compose file out of {tree}; `docker compose up -d` in it is how it is changed",
+            "or, if this is another app, rename it (its folder, and `name` in {folder}/manifest.json)",
+        ),
+    ),
     "NeedsConfiguration": Remedy(
         "goes on as soon as {folder}/.env is complete",
         ("edit {folder}/.env, or `homeport set {app} KEY` (it asks for the value)",),

@@ -182,6 +182,10 @@ def remember(service: Service, wish: Wish) -> None:
     """Keep the wish for the app's next reconcile. Raises `UnknownApp`, and `Refused` when it cannot be had."""
     check_known((wish.app,), service)
     store, app = service.store, wish.app
+    if _reason(store, app) == "OwnProject":
+        raise Refused(
+            f"{app} is the compose project that Homeport itself runs in; use `docker compose` for it"
+        )
     # What is done once carries its time, so that a second wish is told from the first.
     now = service.clock.now().isoformat()
     match wish:

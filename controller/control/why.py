@@ -101,6 +101,11 @@ def explain(
     return replace(why, next=_next(why, culprit, names), advice=_advice(why, culprit, names))
 
 
+def chain_of(records: Mapping[str, Record], app: str) -> tuple[Link, ...]:
+    """From the app to the root cause as recorded, whatever is known of it at this moment; never empty."""
+    return _follow(records, records.get(app) or Record(app))
+
+
 # -- the chain ----------------------------------------------------------------------------------------------
 
 

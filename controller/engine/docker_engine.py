@@ -23,6 +23,7 @@ from controller.engine.events import Events
 from controller.engine.hooks import Hooks
 from controller.engine.images import Images
 from controller.engine.observation import PROJECT, SERVICE
+from controller.engine.own import own_container
 from controller.engine.redaction import last_lines
 from controller.engine.rendering import Renderer, WorkFolder
 from controller.engine.survey import ListedAll
@@ -70,6 +71,7 @@ class DockerEngine:
         self._images = Images(self._clients)
         self._hooks = Hooks(endpoint, self._clients, clock)
         self._events = Events(endpoint, self._clients, clock)
+        self._own = own_container()
 
     # ---- what there is ----
 
@@ -85,6 +87,15 @@ class DockerEngine:
         """Of the engine."""
         answer = self._clients.read("asking for its version", lambda api: api.version())
         return str(answer.get("Version", ""))
+
+    def own_project(self) -> str:
+        """See `Engine.own_project`."""
+        if not self._own:
+            return ""
+        listed = self._clients.read(
+            "looking for ourselves", lambda api: api.containers(all=True, filters={"id": self._own})
+        )
+        return next((seen.labels_of(c).get(PROJECT, "") for c in listed if c["Id"] == self._own), "")
 
     def observe(self, app: str, folders: Sequence[str], volumes: Sequence[str]) -> Observed:
         """See `Engine.observe`. One list, one look at each container, and one list of volumes if any asked."""

@@ -136,9 +136,7 @@ class Manifest(_Part):
     rollback: Literal["auto", "always", "never"] | None = Field(
         None, description="When a failed update is taken back by itself."
     )
-    snapshot: StrictBool = Field(
-        False, description="true: copy the app's volumes before an update that changes an image."
-    )
+    snapshot: StrictBool = Field(False, description="Read and checked; it has no effect yet.")
 
     @field_validator("name")
     @classmethod

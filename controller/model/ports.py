@@ -85,6 +85,9 @@ class Engine(Protocol):
     def version(self) -> str:
         """Of the engine; starts no child process."""
 
+    def own_project(self) -> str:
+        """The compose project that the service itself runs in, which is never an app of its own; "" when there is none."""
+
     def render(self, app: Present, unchanged: Callable[[], bool] = ..., *, hashed: bool = True) -> Rendered:
         """What these files mean; cached by revision. Raises `InputInvalid("SourceInvalid", …)`.
 

@@ -16,7 +16,7 @@ from controller.model import effects as fx
 from controller.model.desired import Absent, Invalid, Present, Unreadable
 from controller.model.effects import Run, ask
 from controller.model.errors import AppError, EngineUnreachable, InputInvalid, Interrupted, Superseded
-from controller.model.facts import APPROVED, ENGINE_TROUBLE, REMOVE
+from controller.model.facts import APPROVED, ENGINE_TROUBLE, REMOVE, SAID
 from controller.model.observed import Rendered
 from controller.model.plan import Action, Plan, Result
 from controller.model.record import Record, Rest, Target, Verdict
@@ -42,6 +42,12 @@ ENGINE_RETRY = 5.0
 """Seconds after which a run that did not reach the engine is made again."""
 
 
+_ITSELF = (
+    "Homeport itself runs in the compose project of this name, and never applies, stops or removes it; manage that one with "
+    "`docker compose`, and give this app another name if it is one"
+)
+
+
 class Reconciler:
     """Makes runs. Holds the policy and the memory; all else is asked for."""
 
@@ -65,6 +71,8 @@ class Reconciler:
             trouble = yield from ask(fx.ReadFact(ENGINE_TROUBLE))
             if trouble is not None and not dry_run:
                 raise EngineUnreachable(trouble)
+            if name == self.memory.own_project:
+                return (yield from self._leave_itself(name, dry_run))
             result = yield from self._run(name, dry_run)
         except EngineUnreachable:
             # When it is back everything is queued; this is for a single call that was lost.
@@ -167,6 +175,27 @@ class Reconciler:
             work.record = _begun_anew(work.record, work.moment.now)
             # At once: an engine that is not awake yet would end the run, and the leap is noted once.
             yield from ask(fx.SaveRecord(work.record))
+
+    def _leave_itself(self, name: str, dry_run: bool) -> Run[Result]:
+        """The project that the service runs in: an apply would end the service in its middle, a removal for good."""
+        moment = yield from ask(fx.ReadClock())
+        known = yield from ask(fx.ReadRecord(name))
+        desired = yield from ask(fx.Load(name))
+        told = Action("skip", name, _ITSELF, app=name)
+        if dry_run:
+            return Result("Invalid", (told,))
+        self.memory.forget(name)
+        self.memory.note_back(name)
+        for said in SAID:
+            yield from ask(fx.WriteFact(said + name))
+        if isinstance(desired, Absent):
+            if known is not None:
+                yield from ask(fx.ForgetRecord(name))
+            return Result()
+        work = Work(name, moment, known or Record(name), replace(known or Record(name), rest=None), desired)
+        yield from self._take_in(work, dry_run)
+        yield from self._finish(work, Verdict("Invalid", "OwnProject", _ITSELF))
+        return Result("Invalid", (told,))
 
     def _leave_to_other(
         self, name: str, moment: fx.Moment, known: Record | None, desired: Unreadable, dry_run: bool

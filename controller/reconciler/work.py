@@ -59,6 +59,8 @@ class Memory:
     """Since when the files of an app have not come to rest, and what was said of that, once it was."""
     shrinking: dict[str, tuple[str, float]] = field(default_factory=dict)
     """A revision in which a service is missing, and when it was first seen."""
+    own_project: str = ""
+    """The compose project that the service itself runs in; set before anything is done on an engine."""
     all_looked_at: datetime | None = None
     """When all apps were looked at last: what rests was known to be as it is then."""
     _lock: threading.Lock = field(default_factory=threading.Lock)

@@ -78,7 +78,7 @@ def test_a_question_loads_neither_pydantic_nor_rich(arguments: Sequence[str]) ->
 
 
 def test_run_has_every_setting_with_its_default() -> None:
-    others = {"apps", "state", "config", "catalog", "prune"}
+    others = {"apps", "state", "config", "catalog", "notify", "prune"}
     for name, default, _ in SWITCHES:
         field = name.replace("-", "_")
         assert Settings.model_fields[field].default is default

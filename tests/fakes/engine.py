@@ -96,6 +96,8 @@ class FakeEngine:
         """Host ports that others hold, and who."""
         self.names: dict[str, str] = {}
         """Container names that others hold, and who."""
+        self.own = ""
+        """The project that the service itself runs in."""
         self.reachable = True
         self.mutations: list[str] = []
         """What changed the world, in order, one line each."""
@@ -125,6 +127,10 @@ class FakeEngine:
     def version(self) -> str:
         self._reach()
         return "0.0"
+
+    def own_project(self) -> str:
+        self._reach()
+        return self.own
 
     def render(
         self, app: Present, unchanged: Callable[[], bool] = lambda: True, *, hashed: bool = True

@@ -111,7 +111,7 @@ class World:
         """A new process: nothing is remembered but what the store has; every app that is not at rest is queued."""
         self.queue: QueueState[str] = QueueState()
         self.backoffs: ExponentialBackoff[str] = ExponentialBackoff(1.0, self.backoff_max)
-        self.memory = Memory()
+        self.memory = Memory(own_project=self.engine.own)
         self.reconciler = Reconciler(self.policy, self.memory)
         self.host = Host(self.tree, self.engine, self.store, self.clock, _Queue(self), self.events.append)
         self.running: dict[str, tuple[Run[Result], Effect[Any]]] = {}

@@ -43,9 +43,29 @@ def test_the_exposure_of_the_unit_is_what_the_documentation_says() -> None:
     assert f"**{WORST}**" in (ROOT / "docs" / "security.md").read_text()
 
 
+@pytest.mark.parametrize("dropin", ["", "homeport-user.conf"])
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path, dropin: str) -> None:
+    program = find_program("systemd-analyze", "systemd")
+    unit = tmp_path / UNIT.name
+    unit.write_text(re.sub("^ExecStart=.*$", "ExecStart=/bin/true", UNIT.read_text(), flags=re.MULTILINE))
+    if dropin:
+        (tmp_path / f"{unit.name}.d").mkdir()
+        (tmp_path / f"{unit.name}.d" / dropin).write_text((UNIT.parent / dropin).read_text())
+    said = subprocess.run(
+        [str(program), "verify", "--man=no", str(unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    # A unit of the machine's may be wrong as well; that is not ours to say.
+    assert [line for line in said.stderr.splitlines() if str(tmp_path) in line or "homeport" in line] == []
+
+
 def test_the_unit_names_what_the_service_cannot_do_without() -> None:
     text = UNIT.read_text()
-    for line in ("KillMode=mixed", "TimeoutStopSec=45", "UMask=0077", "NoNewPrivileges=yes", "ProtectSystem=strict",
+    for line in ("Type=notify", "WatchdogSec=60", "KillMode=mixed",
+                 "TimeoutStopSec=45", "UMask=0077", "NoNewPrivileges=yes", "ProtectSystem=strict",
                  "MemoryDenyWriteExecute=yes", "ReadWritePaths=/var/lib/homeport", "SystemCallFilter=@chown"):  # fmt: skip
         assert f"\n{line}\n" in text
 
