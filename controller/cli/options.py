@@ -64,7 +64,7 @@ SWITCHES = (
 """Settings that are on or off: flag, default, help."""
 
 ALL_SETTINGS = frozenset(
-    {"config", "apps", "state", "catalog", "prune", *SETTINGS}
+    {"config", "apps", "state", "catalog", "notify", "prune", *SETTINGS}
     | {switch.replace("-", "_") for switch, _, _ in SWITCHES}
 )
 """Names of all settings there are."""

@@ -125,7 +125,8 @@ def message(app: Document, now: datetime, *, live: bool = True) -> str:
         return "it was never looked at" + ("" if live else "; the service is not running")
     if app["summary"] == "Suspended":
         return str(_condition(app, "Suspended").get("message", ""))
-    text = str(_condition(app, "Ready").get("message", ""))
+    # Nothing else is of use to a person who has taken the folder out by mistake, and has some seconds left.
+    text = str((_condition(app, "SourceMissing") or _condition(app, "Ready")).get("message", ""))
     left = time_left(app, now)
     return f"{text} ({left})" if left else text
 

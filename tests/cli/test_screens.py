@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import click
 import pytest
 
-from controller.cli import plain
+from controller.cli import plain, screens
 from controller.cli.layout import COLOURS, Column, Page, clock, span, table
-from fakes.build import NOON, at
+from controller.control.queries import status_document
+from controller.model.record import Verdict
+from controller.status.store import SqliteStore
+from controller.status.transition import transition, with_missing
+from fakes.build import NOON, at, record
 from rig import terminal
 from screens.captures import SCREENS, WIDTHS, capture, lines, path_of
 
@@ -104,3 +110,12 @@ def test_times_are_of_the_clock_for_today_and_with_the_date_before() -> None:
 
 def test_what_is_not_printable_reaches_no_terminal() -> None:
     assert plain.clean("a\nb\x1b[31m\x00") == "a; b [31m "
+
+
+def test_that_the_folder_is_gone_comes_before_all_else_of_an_app_that_runs_on() -> None:
+    ready = transition(record(), Verdict("Ready", "ReconciliationSucceeded", "runs generation 1"), NOON)
+    with closing(SqliteStore.in_memory()) as store:
+        store.save(with_missing(ready, "its folder is gone", NOON))
+        (shown,) = status_document(store, {"running": True}, NOON, None)["apps"]
+    assert shown["summary"] == "Ready"
+    assert screens.message(shown, NOON) == "its folder is gone"
