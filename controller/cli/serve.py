@@ -164,7 +164,7 @@ def model_problem(app: Present, settings: Settings) -> str:
     with tempfile.TemporaryDirectory() as folder:
         engine = DockerEngine(resolve_endpoint(), folder, SystemClock(), trust=settings.trust)
         try:
-            engine.render(app, hashed=False)
+            engine.render(app)
         except AppError as error:
             return "" if error.reason == UNUSABLE else str(error)
         finally:

@@ -125,13 +125,6 @@ class Compose:
             raise InputInvalid("SourceInvalid", f"the resolved model is larger than {MODEL_CAP >> 20} MiB")
         return outcome.stdout.decode("utf-8", "replace")
 
-    def hashes(self, app: str, folder: str, document: Path, secrets: Sequence[str]) -> dict[str, str]:
-        """Service to configuration hash, of a completed document."""
-        argv = [*self._document(app, folder, document), "config", "--hash", "*"]
-        outcome = self._parse(argv, secrets, _tuning(document.read_text("utf-8")))
-        pairs = (line.split() for line in outcome.stdout.decode().splitlines())
-        return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
-
     def up(
         self, app: str, folder: str, document: Path, services: Sequence[str], *,
         text: str, secrets: Sequence[str], force: bool, build: bool, deadline: float,

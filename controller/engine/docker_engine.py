@@ -186,11 +186,9 @@ class DockerEngine:
 
     # ---- what files mean ----
 
-    def render(
-        self, app: Present, unchanged: Callable[[], bool] = lambda: True, *, hashed: bool = True
-    ) -> Rendered:
-        """See `Engine.render`. For a revision that is not known one child, and another for the hashes; else none."""
-        return self._renderer.render(app, unchanged, hashed=hashed)
+    def render(self, app: Present, unchanged: Callable[[], bool] = lambda: True) -> Rendered:
+        """See `Engine.render`. One child for a revision that is not known, else none."""
+        return self._renderer.render(app, unchanged)
 
     def differences(self, rendered: Rendered, before: Rendered) -> Mapping[str, str]:
         """See `Engine.differences`."""

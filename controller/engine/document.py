@@ -48,8 +48,8 @@ def complete(text: str, env: Mapping[str, str]) -> str:
     return _written(document)
 
 
-def parse(app: str, revision: str, document: str, hashes: Mapping[str, str]) -> Rendered:
-    """What a completed document and `config --hash` say."""
+def parse(app: str, revision: str, document: str) -> Rendered:
+    """What a completed document says."""
     model = json.loads(document)
     services = _services(model)
     jobs = {
@@ -60,10 +60,7 @@ def parse(app: str, revision: str, document: str, hashes: Mapping[str, str]) -> 
     }
     return Rendered(
         revision=revision,
-        services=tuple(
-            _service(app, name, services[name], hashes.get(name, ""), name in jobs, model)
-            for name in sorted(services)
-        ),
+        services=tuple(_service(app, name, services[name], name in jobs, model) for name in sorted(services)),
         document=document,
         external_volumes=tuple(
             sorted(str(v.get("name") or k) for k, v in _top(model, "volumes").items() if v.get("external"))
@@ -183,11 +180,11 @@ def _top(model: Json, kind: str) -> dict[str, dict[str, Any]]:
     return {name: value or {} for name, value in (model.get(kind) or {}).items()}
 
 
-def _service(app: str, name: str, service: Json, config_hash: str, awaited: bool, model: Json) -> Service:
+def _service(app: str, name: str, service: Json, awaited: bool, model: Json) -> Service:
     scale = _scale(service)
     return Service(
         name=name,
-        config_hash=config_hash,
+        config_hash="",
         image=str(service.get("image") or f"{app}-{name}"),  # the name that Compose gives to what it builds
         scale=scale,
         restart=str(service.get("restart") or "no"),
@@ -291,6 +288,11 @@ def _shares_with(service: Json) -> str:
     return ""
 
 
+_IN_NO_HASH = frozenset({"build", "depends_on", "profiles", "pull_policy", "scale"})
+"""Keys of a service that Compose leaves out of its config hash: another value makes no container anew. Where a version leaves
+out others, an edit is said to make one anew that stays."""
+
+
 def differences(document: str, before: str) -> dict[str, str]:
     """Service to what of it is another in `document` than it was before, in words and without values: the image's name
     and published ports are said, of environment and labels the keys, of all else which it is."""
@@ -298,7 +300,8 @@ def differences(document: str, before: str) -> dict[str, str]:
     told = {}
     for name in sorted(old.keys() & new.keys()):
         was, now = old[name], new[name]
-        parts = [_difference(key, was.get(key), now.get(key)) for key in sorted({*was, *now})]
+        keys = sorted({*was, *now} - _IN_NO_HASH)
+        parts = [_difference(key, was.get(key), now.get(key)) for key in keys]
         if words := "; ".join(part for part in parts if part):
             told[name] = words
     return told

@@ -115,9 +115,7 @@ class Renderer:
         self._lock = Lock()
         self._known: dict[str, OrderedDict[str, Rendered | _Refusal]] = {}
 
-    def render(
-        self, app: Present, unchanged: Callable[[], bool] = lambda: True, *, hashed: bool = True
-    ) -> Rendered:
+    def render(self, app: Present, unchanged: Callable[[], bool] = lambda: True) -> Rendered:
         """See `Engine.render`."""
         with self._lock:
             of_app = self._known.get(app.name, OrderedDict())
@@ -125,15 +123,12 @@ class Renderer:
             if known is not None:
                 of_app.move_to_end(app.revision)
         if isinstance(known, Rendered):
-            if hashed and not known.hashed:
-                known = self._with_hashes(app, known.document)
-                self._remember(app, known)
             return known
         if known is not None and self._clock.monotonic() < known.until:
             raise InputInvalid(known.reason, known.message)
         answer: Rendered | _Refusal
         try:
-            answer = self._render(app, hashed)
+            answer = self._render(app)
         except InputInvalid as error:
             answer = _Refusal(error.reason, str(error), self._clock.monotonic() + _BAD_FOR)
         if not unchanged():
@@ -149,7 +144,7 @@ class Renderer:
         with self._lock:
             self._known.pop(app, None)
 
-    def _render(self, app: Present, hashed: bool) -> Rendered:
+    def _render(self, app: Present) -> Rendered:
         env_file = Path(app.folder) / ".env"
         text = self._compose.config(
             app.name,
@@ -162,16 +157,7 @@ class Renderer:
         with _understanding():
             document = documents.complete(text, app.env)
             self._check_policy(document)
-            if not hashed:
-                return documents.parse(app.name, app.revision, document, {})
-        return self._with_hashes(app, document)
-
-    def _with_hashes(self, app: Present, document: str) -> Rendered:
-        # Hashed is the document, not the files once more: they may have changed in between.
-        with self._folder.temporary(document) as path:
-            hashes = self._compose.hashes(app.name, app.folder, path, _secrets(app))
-        with _understanding():
-            return documents.parse(app.name, app.revision, document, hashes)
+            return documents.parse(app.name, app.revision, document)
 
     def _check_policy(self, document: str) -> None:
         """The files were judged as they were read; this is what they came to in the end, and what is applied."""

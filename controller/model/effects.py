@@ -314,10 +314,9 @@ class Render(Effect[Rendered]):
     """What an app's files mean to the engine."""
 
     app: Present
-    hashed: bool
 
     def perform(self, host: Host) -> Rendered:
-        rendered = host.engine.render(self.app, lambda: self._is_unchanged(host), hashed=self.hashed)
+        rendered = host.engine.render(self.app, lambda: self._is_unchanged(host))
         return replace(rendered, env=self.app.env)
 
     def _is_unchanged(self, host: Host) -> bool:

@@ -25,7 +25,7 @@ class Service:
 
     name: str
     config_hash: str
-    """"" where it was not asked for: what an apply gives is on record afterwards."""
+    """"": Compose is not asked for it, which would be one more child for each edit. What an apply gives is on record after it."""
     image: str
     scale: int = 1
     restart: str = "no"
@@ -61,11 +61,6 @@ class Rendered:
     """The app's `.env` that it was rendered with. Secret-bearing."""
     own_volumes: tuple[str, ...] = ()
     """Full names of the volumes that applying it creates."""
-
-    @property
-    def hashed(self) -> bool:
-        """Whether the services have their hashes."""
-        return all(service.config_hash for service in self.services)
 
     def service(self, name: str) -> Service | None:
         """The service of that name, or None."""

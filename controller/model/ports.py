@@ -88,10 +88,9 @@ class Engine(Protocol):
     def own_project(self) -> str:
         """The compose project that the service itself runs in, which is never an app of its own; "" when there is none."""
 
-    def render(self, app: Present, unchanged: Callable[[], bool] = ..., *, hashed: bool = True) -> Rendered:
+    def render(self, app: Present, unchanged: Callable[[], bool] = ...) -> Rendered:
         """What these files mean; cached by revision. Raises `InputInvalid("SourceInvalid", …)`.
 
-        `hashed`: with the services' config hashes, which are asked for only where there is something to compare with.
 
         `unchanged` is asked after the files were read: whether they still are that revision. If not, nothing is cached
         and `Superseded` is raised.

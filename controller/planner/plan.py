@@ -13,7 +13,7 @@ from controller.model.desired import Present
 from controller.model.manifest import Requirement
 from controller.model.observed import Observed, Rendered, Service
 from controller.model.plan import Action, Plan
-from controller.model.record import AppliedService, Record, Target
+from controller.model.record import Record, Target
 from controller.planner import hooks
 from controller.planner.gates import Provider
 from controller.planner.health import REPAIRABLE, Fault, find_faults, is_leftover
@@ -205,20 +205,13 @@ def cause_of_apply(view: View, changes_inputs: bool) -> str:
     return "its folder was moved" if moved else "inputs changed, no service differs"
 
 
-def has_hash(service: Service, applied: AppliedService) -> bool:
-    """Whether the service's config hash is the one that was applied. It was not asked for before the first apply of
-    the model, which is thus the one that gave it."""
-    return service.config_hash in ("", applied.config_hash)
-
-
 def _changed_services(target: Target, rendered: Rendered, differences: Mapping[str, str]) -> list[str]:
     changed = []
     for service in rendered.services:
         old = target.services.get(service.name)
         if old is None:
             changed.append(f"service {service.name}: new")
-        elif not has_hash(service, old):
-            words = differences.get(service.name)
+        elif (words := differences.get(service.name)) is not None:
             changed.append(f"service {service.name}: config hash differs" + (f" ({words})" if words else ""))
         elif old.contents != service.contents:
             changed.append(f"service {service.name}: the content of its configs or secrets changed")

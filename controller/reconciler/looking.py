@@ -47,12 +47,14 @@ def _is_held_up(provider: str) -> Run[bool]:
 
 
 def look_at_differences(work: Work, rendered: Rendered | None) -> Run[None]:
-    """What the edit of an app changes, where the model that was applied is still known."""
+    """What the edit of an app changes; where the model that was applied is not known any more, that may be anything."""
     target = work.record.target
     if rendered is None or target is None or target.revision == rendered.revision:
         return
     before = yield from ask(fx.ReadModel(work.name, target.revision))
-    if before is not None:
+    if before is None:
+        work.differences = dict.fromkeys((service.name for service in rendered.services), "")
+    else:
         work.differences = yield from ask(fx.FindDifferences(rendered, before))
 
 
@@ -259,11 +261,10 @@ def last_words(work: Work, faults: tuple[Fault, ...], message: str, rendered: Re
 
 
 def desired_services(rendered: Rendered, applied: Mapping[str, AppliedService]) -> dict[str, dict[str, str]]:
-    """For the status: each service of the model. `applied`: what an apply of it gave; its hashes, where none was asked
-    for before there was one."""
+    """For the status: each service of the model. `applied`: what an apply of it gave, the hashes among it."""
     return {
         s.name: {
-            "configHash": s.config_hash or (applied[s.name].config_hash if s.name in applied else ""),
+            "configHash": applied[s.name].config_hash if s.name in applied else "",
             "image": s.image,
         }
         for s in rendered.services

@@ -134,12 +134,13 @@ class Reconciler:
         looking.remember_completed(work, rendered)
         if rendered is not None and blocked is None:
             volumes = tuple(sorted({*work.record.own_volumes, *rendered.own_volumes}))
-            target = work.record.target
-            applied = target.services if target and target.revision == rendered.revision else {}
-            services = looking.desired_services(rendered, applied)
-            work.record = replace(work.record, desired_services=services, own_volumes=volumes)
+            work.record = replace(work.record, own_volumes=volumes)
             yield from self.wanted.advance(work, rendered, dry_run)
             yield from looking.look_at_differences(work, rendered)
+            target = work.record.target
+            applied = target.services if target is not None else {}
+            kept = {name: as_it_is for name, as_it_is in applied.items() if name not in work.differences}
+            work.record = replace(work.record, desired_services=looking.desired_services(rendered, kept))
         yield from looking.look_at_mounts(work, rendered)
         yield from wishes.find_moved(work, rendered, dry_run)
 

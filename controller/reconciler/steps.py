@@ -22,7 +22,6 @@ from controller.model.record import AppliedService, LedgerEntry, Target, Verdict
 from controller.planner import hooks
 from controller.planner.gates import Provider
 from controller.planner.health import is_leftover, owner_of, started
-from controller.planner.plan import has_hash
 from controller.reconciler.looking import desired_services, files_changed, mounted_now, note_started
 from controller.reconciler.wishes import PULLED
 from controller.reconciler.work import Policy, Work
@@ -403,7 +402,7 @@ def _pins(work: Work, rendered: Rendered, action: Action) -> dict[str, str]:
         for service in rendered.services
         if (old := target.services.get(service.name)) is not None
         and old.image == service.image
-        and has_hash(service, old)
+        and service.name not in work.differences
         and not service.is_built
         and service.name not in work.wishes.moved
     }

@@ -195,13 +195,17 @@ class Wanted:
         except AppError as error:
             return replace(blocked, message=f"{blocked.message}; its files are wrong: {error}")
         yield from looking.look_at_mounts(work, rendered)
+        yield from looking.look_at_differences(work, rendered)
         left_as_it_is = work.record
         if rendered is not None:
             # As if it went on, so that the cause is told and not only that something is due.
             yield from self.advance(work, rendered, dry_run=True)
         due = plan(
-            View(work.record, work.observed, work.desired, rendered, providers=providers, mounts=work.mounts)
-        )
+            View(
+                work.record, work.observed, work.desired, rendered,
+                providers=providers, mounts=work.mounts, differences=work.differences,
+            )
+        )  # fmt: skip
         work.record = left_as_it_is
         drift = "; ".join(action.cause for action in due.actions if action.kind in ("compose_up", "restart"))
         return replace(blocked, message=f"{blocked.message}; drift: {drift}") if drift else blocked
@@ -282,8 +286,7 @@ class Wanted:
             kept = yield from ask(fx.ReadModel(work.name, target.revision))
             if kept is not None:
                 return kept
-        # Before anything was applied there is nothing to compare hashes with.
-        return (yield from ask(fx.Render(work.desired, hashed=target is not None)))
+        return (yield from ask(fx.Render(work.desired)))
 
 
 def _unusable(work: Work) -> Blocked | None:

@@ -330,7 +330,7 @@ def test_whether_an_update_is_taken_back_by_itself_is_said_in_the_manifest(
         assert not home.log("app.rolling_back", way)
 
     done = home.run("rollback", home.name("auto"))
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
     home.wait("auto", "RolledBack")
     assert [c["Config"]["Image"] for c in home.containers("auto").values()] == [SAMPLE_IMAGE]
     shown = home.run("history", home.name("auto")).stdout

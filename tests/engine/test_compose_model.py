@@ -21,9 +21,7 @@ from controller.model.observed import Bind, Rendered, Service
 
 def parse(services: dict[str, dict[str, Any]], **top: Any) -> Rendered:
     text = json.dumps({"name": "app", "services": services, **top})
-    return documents.parse(
-        "app", "r1", documents.complete(text, {}), {name: f"hash-{name}" for name in services}
-    )
+    return documents.parse("app", "r1", documents.complete(text, {}))
 
 
 def one(**fields: Any) -> Service:
@@ -31,12 +29,9 @@ def one(**fields: Any) -> Service:
     return service
 
 
-def test_services_come_in_the_order_of_their_names_with_their_hashes() -> None:
+def test_services_come_in_the_order_of_their_names() -> None:
     rendered = parse({"web": {"image": "i:1"}, "db": {"image": "i:2"}})
-    assert [(s.name, s.config_hash, s.image) for s in rendered.services] == [
-        ("db", "hash-db", "i:2"),
-        ("web", "hash-web", "i:1"),
-    ]
+    assert [(s.name, s.image) for s in rendered.services] == [("db", "i:2"), ("web", "i:1")]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +199,7 @@ def test_a_replaced_file_of_a_secret_stays_where_it_is_in_the_container() -> Non
         }
     )
     document = documents.redirected(text, {}, {"/f": "/copy"}, build=False)
-    (web,) = documents.parse("app", "r1", document, {}).services
+    (web,) = documents.parse("app", "r1", document).services
     assert web.binds == (
         Bind("/copy", "/run/secrets/a", True),
         Bind("/copy", "/b", True),
@@ -411,3 +406,18 @@ def test_differences_are_told_in_words_and_without_values() -> None:
         "ports 80:8080 become none"
     }
     assert documents.differences("", before.document) == {}
+
+
+def test_what_makes_no_container_anew_is_no_difference_of_it() -> None:
+    before = parse({"web": {"image": "a:1"}, "db": {"image": "b:1"}})
+    after = parse(
+        {
+            "web": {
+                "image": "a:1",
+                "depends_on": {"db": {"condition": "service_started"}},
+                "pull_policy": "always",
+            },
+            "db": {"image": "b:1", "build": {"context": "/a"}},
+        }
+    )
+    assert documents.differences(after.document, before.document) == {}

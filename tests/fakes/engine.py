@@ -112,7 +112,8 @@ class FakeEngine:
         self._images: set[str] = set()
         self._networks: dict[str, str] = {}
         self._rendered: dict[tuple[str, str], Rendered] = {}
-        self._hashed: set[tuple[str, str]] = set()
+        self._known: dict[tuple[str, str], Rendered] = {}
+        """What was answered; `_rendered` has the hashes as well, which an apply gives."""
         self._count = 0
         self._lock = RLock()
         self._listeners: list[queue.SimpleQueue[EngineEvent | None]] = []
@@ -132,21 +133,17 @@ class FakeEngine:
         self._reach()
         return self.own
 
-    def render(
-        self, app: Present, unchanged: Callable[[], bool] = lambda: True, *, hashed: bool = True
-    ) -> Rendered:
-        rendered = self._model(app, unchanged)
-        if hashed and (app.name, app.revision) not in self._hashed:
-            self.children += 1
-            self._hashed.add((app.name, app.revision))
-        if hashed:
-            return rendered
+    def render(self, app: Present, unchanged: Callable[[], bool] = lambda: True) -> Rendered:
+        known = self._known.get((app.name, app.revision))
+        if known is None:
+            known = self._known[app.name, app.revision] = self._bare(self._model(app, unchanged))
+        return known
+
+    @staticmethod
+    def _bare(rendered: Rendered) -> Rendered:
         return replace(rendered, services=tuple(replace(s, config_hash="") for s in rendered.services))
 
     def _model(self, app: Present, unchanged: Callable[[], bool]) -> Rendered:
-        known = self._rendered.get((app.name, app.revision))
-        if known is not None:
-            return known
         self._fail("render", app.name)
         self.children += 1
         keys = ((app.name, app.revision), app.name, app.folder)
@@ -581,7 +578,8 @@ class FakeEngine:
         self.absent_images.discard(service.image)
 
     def _with_hashes(self, app: str, rendered: Rendered) -> Rendered:
-        return rendered if rendered.hashed else self._rendered[app, rendered.revision]
+        hashed = all(service.config_hash for service in rendered.services)
+        return rendered if hashed else self._rendered[app, rendered.revision]
 
     def _redirected(self, service: Service, pin: str, sources: Mapping[str, str]) -> Service:
         """The service with the image it has to run and other mounted paths; both enter its config hash, whose
@@ -757,7 +755,10 @@ def _rendered(app: Present, services: tuple[Service, ...]) -> Rendered:
         else replace(s, config_hash=hashlib.sha256(repr(replace(s, scale=1)).encode()).hexdigest())
         for s in services
     )
-    return Rendered(app.revision, hashed, json.dumps({"name": app.name, "model": repr(hashed)}))
+    model = {s.name: {"image": s.image, "network_mode": "none", "hash": s.config_hash} for s in hashed}
+    return Rendered(
+        app.revision, hashed, json.dumps({"name": app.name, "services": model, "model": repr(hashed)})
+    )
 
 
 def _read(app: Present) -> str:

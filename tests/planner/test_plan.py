@@ -109,7 +109,7 @@ def test_on_start_runs_alone_when_only_the_provider_is_new() -> None:
 def test_an_edit_names_the_services_that_differ() -> None:
     view = View(
         record(target=target("web", "old", revision="rev1")), observed(container()), present(),
-        rendered(service("web", "h2"), service("new", "h3")), providers={},
+        rendered(service("web", "h2"), service("new", "h3")), providers={}, differences={"web": ""},
     )  # fmt: skip
     assert printed(view) == block("""
         compose_up     web - service web: config hash differs; service new: new; service old: no longer there
@@ -122,13 +122,6 @@ def test_what_an_edit_changes_of_a_service_is_told_where_it_is_known() -> None:
         differences={"web": "image a:1 becomes a:2", "other": "command"},
     )  # fmt: skip
     assert printed(view) == "compose_up     web - service web: config hash differs (image a:1 becomes a:2)"
-
-
-def test_a_model_of_which_no_hash_was_asked_for_is_not_said_to_differ_in_it() -> None:
-    view = View(
-        record(target=target("web", "old", revision="rev1")), observed(container()), present(), rendered(service("web", "")),
-    )  # fmt: skip
-    assert printed(view) == "compose_up     web - service old: no longer there"
 
 
 def test_behind_a_block_only_the_target_is_repaired() -> None:

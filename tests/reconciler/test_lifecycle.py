@@ -752,7 +752,7 @@ def test_a_suspended_app_says_in_what_it_differs(world: World) -> None:
     world.until_quiet(limit=60)
     suspended = world.record("web").condition("Suspended")
     assert suspended is not None
-    assert suspended.message.endswith("; drift: service main: config hash differs")
+    assert suspended.message.endswith("; drift: service main: config hash differs (hash)")
     assert world.engine.container("web", "main").config_hash == "h-old"
 
 

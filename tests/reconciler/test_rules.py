@@ -49,7 +49,7 @@ def test_a_look_that_finds_nothing_new_writes_nothing_and_says_nothing(world: Wo
     ) == before
 
 
-def test_a_first_start_asks_for_no_hashes_and_its_status_has_those_that_it_gave(world: World) -> None:
+def test_an_edit_takes_two_children_and_the_status_has_the_hashes_that_the_second_gave(world: World) -> None:
     folder = world.put("web")
     world.until_quiet()
     assert world.engine.children == 2, "the files are read, and their model is applied"
@@ -61,6 +61,12 @@ def test_a_first_start_asks_for_no_hashes_and_its_status_has_those_that_it_gave(
         world.until_quiet()
         assert (world.record("web").version, world.record("web").desired_services) == ("1.0.1", given)
         assert target_of(world.record("web")) == world.record("web").revision
+    before = world.engine.children
+    world.put("web", Service("main", "h2", "image:2"))
+    world.until_quiet()
+    assert world.engine.children == before + 2
+    given = {"main": {"configHash": world.engine.container("web", "main").config_hash, "image": "image:2"}}
+    assert world.record("web").desired_services == given
 
 
 def scribble(world: World, folder: Folder, seconds: float) -> None:
