@@ -11,6 +11,7 @@ import pytest
 from controller.clock import SystemClock
 from controller.model import effects as fx
 from controller.model.effects import Host, Run, ask
+from controller.model.observed import ExecResult
 from controller.model.plan import Result
 from controller.status.store import SqliteStore
 from controller.worker import Crew
@@ -70,6 +71,30 @@ def test_a_result_that_asks_for_it_is_looked_at_again_after_its_time(shop: Shop)
     shop.results.get(timeout=10)
     shop.results.get(timeout=10)
     assert seen[1] - seen[0] >= 0.05
+
+
+def test_what_a_worker_is_at_can_be_seen_as_long_as_it_is(shop: Shop) -> None:
+    class Slow(fx.RunHook):
+        def perform(self, host: Host) -> ExecResult:
+            entered.set()
+            goes_on.wait(10)
+            return ExecResult(0, b"")
+
+    def hook(key: str) -> Run[Result]:
+        yield from ask(Slow("c1", b"", {}, 30.0, "on_start"))
+        return Result("Ready")
+
+    entered, goes_on = threading.Event(), threading.Event()
+    shop.open(hook)
+    shop.queue.add("web")
+    assert entered.wait(10)
+    assert shop.crew is not None
+    (busy,) = shop.crew.busy()
+    assert (busy.key, busy.effect, busy.longest, busy.seconds < 10) == ("web", "Slow", 30.0, True)
+    goes_on.set()
+    shop.results.get(timeout=10)
+    assert shop.crew.busy() == ()
+    assert shop.crew.missing() == 0
 
 
 @pytest.mark.fault("E07")

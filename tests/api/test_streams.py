@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -160,6 +161,19 @@ def test_a_stream_in_which_nothing_happens_shows_that_it_is_alive(
     monkeypatch.setattr("controller.api.application.HEARTBEAT", 0.05)
     with served(service, socket_of(tmp_path)), following(socket_of(tmp_path)) as stream:
         assert [stream.line() for _ in range(3)] == [":", ":", ":"]
+
+
+def test_a_stream_in_which_nothing_happens_looks_for_nothing(
+    service: Asked, server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+    look = service.store.events
+    monkeypatch.setattr(service.store, "events", lambda *given: looks.append(given) or look(*given))
+    with following(socket_of(tmp_path)) as stream:
+        tell(service, server, "the only one")
+        stream.event()
+        time.sleep(0.3)
+    assert len(looks) <= 3
 
 
 @pytest.mark.usefixtures("server")

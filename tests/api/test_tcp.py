@@ -74,6 +74,12 @@ def test_another_name_for_this_machine_is_refused(address: tuple[str, int], host
         assert ask(address, "GET", path, headers={"Host": host}).status == 403
 
 
+def test_no_host_is_refused(address: tuple[str, int]) -> None:
+    with connect(address) as connection:
+        connection.sendall(b"GET /status HTTP/1.0\r\n\r\n")
+        assert connection.recv(1000).split()[1] == b"403"
+
+
 def test_a_second_host_is_refused(address: tuple[str, int]) -> None:
     with connect(address) as connection:
         connection.sendall(b"GET /status HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n")

@@ -46,6 +46,7 @@ def test_one_missing_worker_is_unhealthy() -> None:
         (0.0, LONGEST_STEP + 1, False),
         (330.0, LONGEST_STEP + 1, False),
         (7200.0, LONGEST_STEP + 1, True),  # an app that says that it takes two hours to become healthy
+        (7200.0, 10000.0, True),
         (7200.0, 14401.0, False),
     ],
 )
