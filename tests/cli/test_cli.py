@@ -356,6 +356,25 @@ def test_validate_says_what_compose_finds_wrong(homeport: Homeport, tmp_path: Pa
     assert homeport("validate", str(folder)).exit_code == 0
 
 
+def test_validate_takes_a_manifest_for_its_folder(homeport: Homeport, apps: Path) -> None:
+    manifest(apps / "web")
+    assert homeport("validate", str(apps / "web" / "manifest.json")).stdout == "web: fine\n"
+    result = homeport("validate", str(apps / "web" / "docker-compose.yaml"))
+    assert (result.exit_code, "neither an app's folder nor its manifest.json" in result.stderr) == (2, True)
+
+
+def test_validate_warns_of_volumes_that_nobody_uses_or_makes(homeport: Homeport, apps: Path) -> None:
+    manifest(apps / "web", volumes=["data", "spare"])
+    compose = "services: {main: {image: x, volumes: ['furtka_web_data:/d', 'other:/o']}}\n"
+    volumes = "volumes: {furtka_web_data: {external: true}, other: {external: true}}\n"
+    (apps / "web" / "docker-compose.yaml").write_text(compose + volumes)
+    result = homeport("validate")
+    lines = result.stdout.splitlines()
+    assert (result.exit_code, lines[0], len(lines)) == (0, "web: fine", 3)
+    assert lines[1].startswith("web: warning: manifest.json: volumes: spare: no compose file names it")
+    assert lines[2].startswith("web: warning: docker-compose.yaml: volumes: other is external")
+
+
 def test_validate_of_no_folder_is_2(homeport: Homeport, tmp_path: Path) -> None:
     assert homeport("validate", str(tmp_path / "nothing")).exit_code == 2
 
