@@ -29,8 +29,10 @@ Look = Callable[[], Sequence[Mapping[str, Any]]]
 """The apps as the status document has them, with what is being done for each."""
 EVERY = 0.25
 """Seconds between two looks."""
-AT_REST = ("Ready", "Suspended", "Stopped", "Orphaned", "Held", "RemovalBlocked")
-"""Words of apps that need not be looked at while others are on their way."""
+AT_REST = (
+    "Ready", "Suspended", "Stopped", "Orphaned", "Held", "RemovalBlocked", "Invalid", "NeedsConfiguration", "RolledBack",
+)  # fmt: skip
+"""Words of apps that come no further by themselves; what they are is told at the end."""
 
 
 def of_service(client: ApiClient) -> Look:

@@ -80,10 +80,10 @@ def status(options: Common, names: tuple[str, ...], form: str, watch: bool) -> i
     if form != "json" and watch:
 
         def look() -> dict[str, Any]:
-            return _status_document(settings, names)
+            return _status_document(settings, names, page=form == "table")
 
         def lines(document: Mapping[str, Any], now: datetime, page: Page) -> list[str]:
-            return _status_lines(settings, document, now, form, names, page)
+            return _status_lines(document, now, form, names, page)
 
         with suppress(KeyboardInterrupt):
             if sys.stdout.isatty():
@@ -93,10 +93,10 @@ def status(options: Common, names: tuple[str, ...], form: str, watch: bool) -> i
         return FINE
     before = None
     for turn in _ticks(watch):
-        document = _status_document(settings, names)
+        document = _status_document(settings, names, page=form == "table")
         if form != "json":
             now = SystemClock().now()
-            printing.show(_status_lines(settings, document, now, form, names, printing.page()))
+            printing.show(_status_lines(document, now, form, names, printing.page()))
         elif document != before:
             document.pop("words", None)
             if not turn and not document["service"].get("running"):
@@ -106,9 +106,10 @@ def status(options: Common, names: tuple[str, ...], form: str, watch: bool) -> i
     return FINE
 
 
-def _status_document(settings: Where, names: tuple[str, ...]) -> dict[str, Any]:
-    """The status of these apps, or of all. Raises `UnknownApp`."""
-    from controller.cli import offline
+def _status_document(settings: Where, names: tuple[str, ...], *, page: bool) -> dict[str, Any]:
+    """The status of these apps, or of all; with the last events for the `page` of one. Raises `UnknownApp`."""
+    from controller.cli import offline, screens
+    from controller.control.queries import events_list
     from controller.control.verbs import check_among
 
     document = offline.status_now(settings, names)
@@ -120,26 +121,21 @@ def _status_document(settings: Where, names: tuple[str, ...]) -> dict[str, Any]:
         found = {*document["left"], *(entry["name"] for entry in document["apps"])}
         known = {*document["left"], *(entry["name"] for entry in document["words"])}
         check_among([name for name in names if name not in found], known)
+    if page and len(names) == 1 and document["apps"]:
+        with offline.looking(settings) as store:
+            document["events"] = events_list(store, names[0])[-screens.LAST_EVENTS :]
     return document
 
 
 def _status_lines(
-    settings: Where,
-    document: Mapping[str, Any],
-    now: datetime,
-    form: str,
-    names: tuple[str, ...],
-    page: Page,
+    document: Mapping[str, Any], now: datetime, form: str, names: tuple[str, ...], page: Page
 ) -> list[str]:
-    from controller.cli import offline, screens
-    from controller.control.queries import events_list
+    from controller.cli import screens
 
     gone = [name for name in document["left"] if name in names]
     lines = [line for app in gone for line in page.wrap(screens.left_volumes(app, document["left"][app]))]
-    if len(names) == 1 and document["apps"] and form == "table":
-        with offline.looking(settings) as store:
-            events = events_list(store, names[0])[-screens.LAST_EVENTS :]
-        return lines + screens.app_page(document["apps"][0], document, events, now, page)
+    if "events" in document:
+        return lines + screens.app_page(document["apps"][0], document, document["events"], now, page)
     if document["apps"] or not gone:
         lines += screens.status(document, now, page, wide=form == "wide")
     return lines
