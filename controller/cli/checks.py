@@ -96,16 +96,16 @@ def _validated(
 
 
 def _show_validated(result: Mapping[str, Any]) -> None:
+    from controller.cli import printing
 
+    page = printing.page()
     name = clean(result["name"])
     for problem in result["problems"]:
-        click.echo(f"{name}: {clean(problem['text'])}", err=True)
-    if result["valid"]:
-        click.echo(f"{name}: fine")
-    for text in result["toConfigure"]:
-        click.echo(f"{name}: to be configured: {clean(text)}")
-    for text in result["warnings"]:
-        click.echo(f"{name}: warning: {clean(text)}")
+        printing.note(f"{name}: {problem['text']}")
+    lines = [f"{name}: fine"] if result["valid"] else []
+    lines += [f"{name}: to be configured: {clean(text)}" for text in result["toConfigure"]]
+    lines += [f"{name}: warning: {clean(text)}" for text in result["warnings"]]
+    printing.show(shown for line in lines for shown in page.wrap(line, "", "  "))
 
 
 @click.command()
@@ -126,7 +126,7 @@ def version(options: Common, form: str) -> int:
         info = serve.engine_info(options.settings())
         compose, engine = info.compose, info.version
     except EngineUnreachable as problem:
-        click.echo(clean(f"homeport: {problem}"), err=True)
+        printing.note(f"homeport: {problem}")
     if form == "json":
         printing.as_json({"homeport": __version__, "compose": compose or None, "engine": engine})
     else:

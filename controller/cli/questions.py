@@ -152,7 +152,7 @@ def wait(options: Common, app: str, wanted: str, timeout: str) -> int:
     \b
     Example: homeport wait zigbee2mqtt --for Ready,Degraded --timeout 10m
     """
-    from controller.cli import offline
+    from controller.cli import offline, printing
     from controller.clock import SystemClock
 
     settings = options.places()
@@ -169,10 +169,10 @@ def wait(options: Common, app: str, wanted: str, timeout: str) -> int:
             return FINE
         text = clean(f"{app} is {word}" + (f": {message}" if message else ""))
         if clock.monotonic() >= deadline:
-            click.echo(f"homeport: not {wanted} in {timeout}: {text}", err=True)
+            printing.note(f"homeport: not {wanted} in {timeout}: {text}")
             return APP_WRONG
         if text != told:
-            click.echo(text, err=True)
+            printing.note(text)
         told = text
     return APP_WRONG
 
