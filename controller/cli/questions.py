@@ -73,11 +73,12 @@ def status(options: Common, names: tuple[str, ...], form: str, watch: bool) -> i
     \b
     Example: homeport status -o wide
     """
-    from controller.cli import printing, watching
+    from controller.cli import printing
     from controller.clock import SystemClock
 
     settings = options.places()
     if form != "json" and watch:
+        from controller.cli import watching
 
         def look() -> dict[str, Any]:
             return _status_document(settings, names, page=form == "table")
@@ -108,20 +109,24 @@ def status(options: Common, names: tuple[str, ...], form: str, watch: bool) -> i
 
 def _status_document(settings: Where, names: tuple[str, ...], *, page: bool) -> dict[str, Any]:
     """The status of these apps, or of all; with the last events for the `page` of one. Raises `UnknownApp`."""
-    from controller.cli import offline, screens
-    from controller.control.queries import events_list
-    from controller.control.verbs import check_among
+    from controller.cli import standing
 
-    document = offline.status_now(settings, names)
-    if names:
-        # What the others are is told beside what one of them requires.
-        document["words"] = [{"name": a["name"], "summary": a["summary"]} for a in document["apps"]]
-        document["apps"] = [entry for entry in document["apps"] if entry["name"] in names]
-        document["left"] = {name: left for name, left in document["left"].items() if name in names}
-        found = {*document["left"], *(entry["name"] for entry in document["apps"])}
-        known = {*document["left"], *(entry["name"] for entry in document["words"])}
-        check_among([name for name in names if name not in found], known)
+    document = standing.status_now(settings, names)
+    if not names:
+        return document
+    # What the others are is told beside what one of them requires.
+    document["words"] = [{"name": a["name"], "summary": a["summary"]} for a in document["apps"]]
+    document["apps"] = [entry for entry in document["apps"] if entry["name"] in names]
+    document["left"] = {name: left for name, left in document["left"].items() if name in names}
+    found = {*document["left"], *(entry["name"] for entry in document["apps"])}
+    if not found.issuperset(names):
+        from controller.control.verbs import check_among
+
+        check_among(names, {*found, *(entry["name"] for entry in document["words"])})
     if page and len(names) == 1 and document["apps"]:
+        from controller.cli import offline, screens
+        from controller.control.queries import events_list
+
         with offline.looking(settings) as store:
             document["events"] = events_list(store, names[0])[-screens.LAST_EVENTS :]
     return document
@@ -266,7 +271,7 @@ def _show_events(found: list[dict[str, Any]], form: str, *, follow: bool) -> Non
 
 def since_time(text: str, now: datetime) -> datetime:
     """`1h`, `30m`, or a time of day with a date. Raises `click.BadParameter`."""
-    from controller.control.queries import parse_time
+    from controller.control.reading import parse_time
 
     ago = _span(text)
     if ago is not None:

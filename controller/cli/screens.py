@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from controller.cli.layout import INDENT, Column, Page, age, beside, clock, fields, span, table
 from controller.cli.plain import clean
-from controller.control.history import short
-from controller.control.queries import parse_time
+from controller.control.reading import parse_time, short
 
 if TYPE_CHECKING:
     from controller.control.why import Why

@@ -76,6 +76,20 @@ def test_a_question_loads_neither_pydantic_nor_rich(arguments: Sequence[str]) ->
     assert result.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.usefixtures("homeport", "service")
+def test_the_status_of_a_service_is_shown_without_a_record_being_read() -> None:
+    code = (
+        "import atexit, sys; from controller.cli.main import cli;"
+        "atexit.register(lambda: print([m for m in ('sqlite3', 'controller.model.record') if m in sys.modules]));"
+        "cli(['status'], standalone_mode=False)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert "Unknown (was Ready)" in result.stdout
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
 def test_run_has_every_setting_with_its_default() -> None:
     others = {"apps", "state", "config", "catalog", "prune"}
     for name, default, _ in SWITCHES:
