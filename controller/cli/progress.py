@@ -143,12 +143,16 @@ def _live(names: Sequence[str], look: Look, over: threading.Event, console: Cons
     from controller.model.errors import HomeportError
 
     clock = SystemClock()
+    pause = EVERY
     with Live(console=console, auto_refresh=False, transient=True) as live:
-        while not over.wait(EVERY):
+        while not over.wait(pause):
+            began = clock.monotonic()
             try:
                 apps = look()
             except HomeportError:
                 continue
+            # Of many apps an answer takes a while; who makes it has something else to do meanwhile.
+            pause = max(EVERY, 5 * (clock.monotonic() - began))
             page = Page(console.width - 1, colour=not console.no_color)
             told = [
                 line
