@@ -11,7 +11,8 @@ from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 from controller.control.health import Facts, Health
-from controller.control.queries import parse_time, summary_of
+from controller.control.queries import summary_of
+from controller.control.reading import parse_time
 from controller.control.verbs import held
 from controller.model.effects import Effect, Host, RunHook
 from controller.model.errors import InputInvalid, Interrupted, Superseded

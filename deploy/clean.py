@@ -1,8 +1,8 @@
 """What `make clean` does: takes away what `make run` made, on the engine and below var/.
 
 Containers and networks of the compose projects that live in var/apps; the volumes that Homeport made for those
-apps (var/apps is a scratch tree: this is the one place where volumes are removed without being named); var/state;
-var/apps. A tree that differs from the samples is not deleted but moved to var/removed/.
+apps, and for those that were removed from it (var/apps is a scratch tree: this is the one place where volumes are removed
+without being named); var/state; var/apps. A tree that differs from the samples is not deleted but moved to var/removed/.
 
     .venv/bin/python deploy/clean.py
 """
@@ -23,6 +23,10 @@ from typing import Any
 import docker
 import docker.errors
 import requests
+
+from controller.control.volumes import left
+from controller.model.errors import HomeportError
+from controller.status.store import SqliteStore
 
 ROOT = Path(__file__).resolve().parent.parent
 APPS = ROOT / "var" / "apps"
@@ -83,13 +87,25 @@ def _clean_engine(api: Any) -> None:
             print(f"clean: removed network {network['Name']}")
 
     names = {f"{app}_{volume}" for app in projects for volume in _volumes(app)}
+    on_record = _volumes_on_record()
     for volume in api.volumes()["Volumes"] or []:
         made_by_us = any(label == "io.homeport.managed" for label in volume["Labels"] or {})
-        if made_by_us and volume["Name"].partition("_")[2] in names:
+        if made_by_us and (volume["Name"].partition("_")[2] in names or volume["Name"] in on_record):
             api.remove_volume(volume["Name"])
             print(f"clean: removed volume {volume['Name']} with its data")
         elif (volume["Labels"] or {}).get(PROJECT) in projects:
             print(f"clean: left volume {volume['Name']}: made by a compose file, not by Homeport")
+
+
+def _volumes_on_record() -> set[str]:
+    """Full names of the volumes of all apps that the state knows, those that are removed since among them."""
+    try:
+        with SqliteStore.open_readonly(STATE) as store:
+            volumes = {volume for record in store.records() for volume in record.volumes}
+            return volumes.union(*left(store).values())
+    except HomeportError as error:
+        print(f"clean: volumes of removed apps stay: {error}", file=sys.stderr)
+        return set()
 
 
 def _volumes(app: str) -> list[str]:

@@ -75,7 +75,7 @@ def test_a_terminal_gets_colours_and_anything_else_json(monkeypatch: pytest.Monk
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     text = told(event(level="error"), "auto", Terminal())
-    assert "\x1b[31m" in text
+    assert "\x1b[38;5;160m" in text
     assert told(event(), "auto").startswith("{")
 
 

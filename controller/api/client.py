@@ -10,13 +10,15 @@ import json
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from controller.api.address import short_path
 from controller.control.errors import Refused, UnknownApp
-from controller.control.verbs import Wish
 from controller.model.errors import EngineUnreachable, HomeportError
+
+if TYPE_CHECKING:
+    from controller.control.verbs import Wish
 
 _KINDS: Mapping[str, type[HomeportError]] = {
     kind.__name__: kind for kind in (EngineUnreachable, UnknownApp, Refused)

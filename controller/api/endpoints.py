@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Any, Final, Literal
 
 from controller.control import health, queries, verbs, why
-from controller.control.history import SHOWN
+from controller.control.reading import SHOWN
 from controller.control.service import RunningService, Wanted
 from controller.model.errors import HomeportError
 from controller.model.record import Record

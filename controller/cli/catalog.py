@@ -126,6 +126,7 @@ def install(
 def _refusals() -> Iterator[list[str]]:
     """Tell a refusal line by line; the list is not empty afterwards when there was one. Wrong use is click's."""
     from controller.catalog.errors import Refused, WrongUse
+    from controller.cli import printing
 
     lines: list[str] = []
     try:
@@ -135,7 +136,7 @@ def _refusals() -> Iterator[list[str]]:
     except Refused as error:
         lines += error.lines
         for line in lines:
-            click.echo(f"homeport: {clean(line)}", err=True)
+            printing.note(f"homeport: {line}")
 
 
 def _show(prepared: Installation) -> None:

@@ -20,9 +20,19 @@ if TYPE_CHECKING:
     from controller.settings import Settings
 
 
+def _folders(
+    _context: click.Context, _parameter: click.Parameter, paths: tuple[Path, ...]
+) -> tuple[Path, ...]:
+    """The folders that are meant: of a manifest, the one that it is in."""
+    for path in paths:
+        if not path.is_dir() and path.name != "manifest.json":
+            raise click.BadParameter(f"{path} is neither an app's folder nor its manifest.json")
+    return tuple(path if path.is_dir() else path.absolute().parent for path in paths)
+
+
 @click.command()
 @click.argument(
-    "paths", metavar="[PATH]...", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path)
+    "paths", metavar="[PATH]...", nargs=-1, type=click.Path(exists=True, path_type=Path), callback=_folders
 )
 @output("text", "json")
 @common
@@ -33,6 +43,7 @@ def validate(options: Common, paths: tuple[Path, ...], form: str) -> int:
     Example: homeport validate ./zigbee2mqtt
     """
     from controller.cli import offline, printing, serve
+    from controller.model.desired import Present
 
     settings = options.settings()
     wanted = [path.absolute() for path in paths or offline.folders(Path(settings.apps))]
@@ -40,7 +51,10 @@ def validate(options: Common, paths: tuple[Path, ...], form: str) -> int:
     for path in wanted:
         app = serve.load_folder(path, settings)
         strangers = serve.strangers(path) if settings.check_rights else ()
-        results.append(_validated(path, app, _model_problem(app, settings), strangers))
+        result = _validated(path, app, _model_problem(app, settings), strangers)
+        if isinstance(app, Present):
+            result["warnings"] += serve.volume_warnings(path, app, settings)
+        results.append(result)
     if form == "json":
         printing.as_json({"apps": results})
     else:
@@ -82,16 +96,16 @@ def _validated(
 
 
 def _show_validated(result: Mapping[str, Any]) -> None:
+    from controller.cli import printing
 
+    page = printing.page()
     name = clean(result["name"])
     for problem in result["problems"]:
-        click.echo(f"{name}: {clean(problem['text'])}", err=True)
-    if result["valid"]:
-        click.echo(f"{name}: fine")
-    for text in result["toConfigure"]:
-        click.echo(f"{name}: to be configured: {clean(text)}")
-    for text in result["warnings"]:
-        click.echo(f"{name}: warning: {clean(text)}")
+        printing.note(f"{name}: {problem['text']}")
+    lines = [f"{name}: fine"] if result["valid"] else []
+    lines += [f"{name}: to be configured: {clean(text)}" for text in result["toConfigure"]]
+    lines += [f"{name}: warning: {clean(text)}" for text in result["warnings"]]
+    printing.show(shown for line in lines for shown in page.wrap(line, "", "  "))
 
 
 @click.command()
@@ -112,7 +126,7 @@ def version(options: Common, form: str) -> int:
         info = serve.engine_info(options.settings())
         compose, engine = info.compose, info.version
     except EngineUnreachable as problem:
-        click.echo(clean(f"homeport: {problem}"), err=True)
+        printing.note(f"homeport: {problem}")
     if form == "json":
         printing.as_json({"homeport": __version__, "compose": compose or None, "engine": engine})
     else:

@@ -18,7 +18,7 @@ from controller.cli import serve
 from controller.cli.offline import folders, looking
 from controller.cli.screens import left_volumes
 from controller.clock import SystemClock
-from controller.control.queries import parse_time
+from controller.control.reading import parse_time
 from controller.control.volumes import left
 from controller.model.errors import HomeportError
 from controller.model.facts import LAST_RESYNC

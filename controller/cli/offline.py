@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from controller import __version__
 from controller.api.client import ApiClient, ServiceUnreachable
 from controller.clock import SystemClock
-from controller.control.queries import action_document, status_document, unseen_app
+from controller.control.queries import action_document, status_document
 from controller.control.service import Wanted, always
 from controller.control.verbs import check_among
 from controller.control.volumes import choose, left
@@ -53,16 +53,6 @@ def known_names(settings: Where, store: Store) -> set[str]:
     except HomeportError:
         return names
     return names
-
-
-def new_apps(settings: Where) -> set[str]:
-    """Folders of the tree that say they are apps, as far as it can be read."""
-    try:
-        return {
-            folder.name for folder in folders(Path(settings.apps)) if (folder / "manifest.json").is_file()
-        }
-    except HomeportError:
-        return set()
 
 
 def check_known(settings: Where, names: Iterable[str]) -> None:
@@ -182,22 +172,8 @@ def looked_at_now(settings: Where) -> dict[str, Any]:
         return status_document(store, describe(settings, store, running=True), SystemClock().now(), None)
 
 
-def status_now(settings: Where, names: Sequence[str] = ()) -> dict[str, Any]:
-    """The status document: the service's own when it answers, else of what the store and the lock tell.
-
-    Folders that are apps and were never looked at are in it, and those that are named whatever is in them.
-    """
-    unseen = {name for name in names if (Path(settings.apps) / name).is_dir()} or new_apps(settings)
-    try:
-        client = running(settings)
-        document = client.status() if client is not None else None
-    except HomeportError:
-        document = None  # no right to the socket, or no answer: the store knows enough
-    if document is None:
-        with looking(settings) as store:
-            service = describe(settings, store, running=StateLock(Path(settings.state)).holder() is not None)
-            return status_document(store, service, SystemClock().now(), 2 * settings.resync, unseen)
-    known = {app["name"] for app in document["apps"]}
-    document["apps"] += [unseen_app(name) for name in unseen - known]
-    document["apps"].sort(key=lambda app: str(app["name"]))
-    return document
+def status_recorded(settings: Where, unseen: Iterable[str]) -> dict[str, Any]:
+    """The status document of what the store and the lock tell; `unseen` as in `status_document`."""
+    with looking(settings) as store:
+        service = describe(settings, store, running=StateLock(Path(settings.state)).holder() is not None)
+        return status_document(store, service, SystemClock().now(), 2 * settings.resync, unseen)

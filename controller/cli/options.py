@@ -122,10 +122,10 @@ def common(function: Command) -> Callable[..., None]:
         except Exception as problem:  # the last place where anything can be told to a person
             if debug:
                 traceback.print_exc()
-            from controller.cli.plain import clean
+            from controller.cli.printing import note
 
             for line in f"homeport: {_told(problem)}".split("\n"):
-                click.echo(clean(line), err=True)
+                note(line)
             code = code_of(problem)
         sys.exit(code or FINE)
 

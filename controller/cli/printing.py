@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 import click
 
-from controller.cli.layout import Page
+from controller.cli.layout import INDENT, Page
 from controller.cli.plain import clean
 
 
@@ -38,7 +38,8 @@ def show(lines: Iterable[str]) -> None:
 
 def note(text: str) -> None:
     """A line for the person and not for the program that reads standard output."""
-    click.echo(clean(text), err=True)
+    page = Page(shutil.get_terminal_size().columns if sys.stderr.isatty() else None)
+    click.echo("\n".join(page.wrap(clean(text), "", INDENT)), err=True)
 
 
 def as_json(document: object) -> None:

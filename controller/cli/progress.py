@@ -29,8 +29,10 @@ Look = Callable[[], Sequence[Mapping[str, Any]]]
 """The apps as the status document has them, with what is being done for each."""
 EVERY = 0.25
 """Seconds between two looks."""
-AT_REST = ("Ready", "Suspended", "Stopped", "Orphaned", "Held", "RemovalBlocked")
-"""Words of apps that need not be looked at while others are on their way."""
+AT_REST = (
+    "Ready", "Suspended", "Stopped", "Orphaned", "Held", "RemovalBlocked", "Invalid", "NeedsConfiguration", "RolledBack",
+)  # fmt: skip
+"""Words of apps that come no further by themselves; what they are is told at the end."""
 
 
 def of_service(client: ApiClient) -> Look:
@@ -141,12 +143,16 @@ def _live(names: Sequence[str], look: Look, over: threading.Event, console: Cons
     from controller.model.errors import HomeportError
 
     clock = SystemClock()
+    pause = EVERY
     with Live(console=console, auto_refresh=False, transient=True) as live:
-        while not over.wait(EVERY):
+        while not over.wait(pause):
+            began = clock.monotonic()
             try:
                 apps = look()
             except HomeportError:
                 continue
+            # Of many apps an answer takes a while; who makes it has something else to do meanwhile.
+            pause = max(EVERY, 5 * (clock.monotonic() - began))
             page = Page(console.width - 1, colour=not console.no_color)
             told = [
                 line

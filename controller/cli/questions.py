@@ -71,17 +71,18 @@ def status(options: Common, names: tuple[str, ...], form: str, watch: bool) -> i
     \b
     Example: homeport status -o wide
     """
-    from controller.cli import printing, watching
+    from controller.cli import printing
     from controller.clock import SystemClock
 
     settings = options.places()
     if form != "json" and watch:
+        from controller.cli import watching
 
         def look() -> dict[str, Any]:
-            return _status_document(settings, names)
+            return _status_document(settings, names, page=form == "table")
 
         def lines(document: Mapping[str, Any], now: datetime, page: Page) -> list[str]:
-            return _status_lines(settings, document, now, form, names, page)
+            return _status_lines(document, now, form, names, page)
 
         with suppress(KeyboardInterrupt):
             if sys.stdout.isatty():
@@ -91,10 +92,10 @@ def status(options: Common, names: tuple[str, ...], form: str, watch: bool) -> i
         return FINE
     before = None
     for turn in _ticks(watch):
-        document = _status_document(settings, names)
+        document = _status_document(settings, names, page=form == "table")
         if form != "json":
             now = SystemClock().now()
-            printing.show(_status_lines(settings, document, now, form, names, printing.page()))
+            printing.show(_status_lines(document, now, form, names, printing.page()))
         elif document != before:
             document.pop("words", None)
             if not turn and not document["service"].get("running"):
@@ -104,40 +105,40 @@ def status(options: Common, names: tuple[str, ...], form: str, watch: bool) -> i
     return FINE
 
 
-def _status_document(settings: Where, names: tuple[str, ...]) -> dict[str, Any]:
-    """The status of these apps, or of all. Raises `UnknownApp`."""
-    from controller.cli import offline
-    from controller.control.verbs import check_among
+def _status_document(settings: Where, names: tuple[str, ...], *, page: bool) -> dict[str, Any]:
+    """The status of these apps, or of all; with the last events for the `page` of one. Raises `UnknownApp`."""
+    from controller.cli import standing
 
-    document = offline.status_now(settings, names)
-    if names:
-        # What the others are is told beside what one of them requires.
-        document["words"] = [{"name": a["name"], "summary": a["summary"]} for a in document["apps"]]
-        document["apps"] = [entry for entry in document["apps"] if entry["name"] in names]
-        document["left"] = {name: left for name, left in document["left"].items() if name in names}
-        found = {*document["left"], *(entry["name"] for entry in document["apps"])}
-        known = {*document["left"], *(entry["name"] for entry in document["words"])}
-        check_among([name for name in names if name not in found], known)
+    document = standing.status_now(settings, names)
+    if not names:
+        return document
+    # What the others are is told beside what one of them requires.
+    document["words"] = [{"name": a["name"], "summary": a["summary"]} for a in document["apps"]]
+    document["apps"] = [entry for entry in document["apps"] if entry["name"] in names]
+    document["left"] = {name: left for name, left in document["left"].items() if name in names}
+    found = {*document["left"], *(entry["name"] for entry in document["apps"])}
+    if not found.issuperset(names):
+        from controller.control.verbs import check_among
+
+        check_among(names, {*found, *(entry["name"] for entry in document["words"])})
+    if page and len(names) == 1 and document["apps"]:
+        from controller.cli import offline, screens
+        from controller.control.queries import events_list
+
+        with offline.looking(settings) as store:
+            document["events"] = events_list(store, names[0])[-screens.LAST_EVENTS :]
     return document
 
 
 def _status_lines(
-    settings: Where,
-    document: Mapping[str, Any],
-    now: datetime,
-    form: str,
-    names: tuple[str, ...],
-    page: Page,
+    document: Mapping[str, Any], now: datetime, form: str, names: tuple[str, ...], page: Page
 ) -> list[str]:
-    from controller.cli import offline, screens
-    from controller.control.queries import events_list
+    from controller.cli import screens
 
     gone = [name for name in document["left"] if name in names]
     lines = [line for app in gone for line in page.wrap(screens.left_volumes(app, document["left"][app]))]
-    if len(names) == 1 and document["apps"] and form == "table":
-        with offline.looking(settings) as store:
-            events = events_list(store, names[0])[-screens.LAST_EVENTS :]
-        return lines + screens.app_page(document["apps"][0], document, events, now, page)
+    if "events" in document:
+        return lines + screens.app_page(document["apps"][0], document, document["events"], now, page)
     if document["apps"] or not gone:
         lines += screens.status(document, now, page, wide=form == "wide")
     return lines
@@ -154,7 +155,7 @@ def wait(options: Common, app: str, wanted: str, timeout: str) -> int:
     \b
     Example: homeport wait zigbee2mqtt --for Ready,Degraded --timeout 10m
     """
-    from controller.cli import offline
+    from controller.cli import offline, printing
     from controller.clock import SystemClock
 
     settings = options.places()
@@ -171,10 +172,10 @@ def wait(options: Common, app: str, wanted: str, timeout: str) -> int:
             return FINE
         text = clean(f"{app} is {word}" + (f": {message}" if message else ""))
         if clock.monotonic() >= deadline:
-            click.echo(f"homeport: not {wanted} in {timeout}: {text}", err=True)
+            printing.note(f"homeport: not {wanted} in {timeout}: {text}")
             return APP_WRONG
         if text != told:
-            click.echo(text, err=True)
+            printing.note(text)
         told = text
     return APP_WRONG
 

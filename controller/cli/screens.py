@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from controller.cli.layout import INDENT, Column, Page, age, beside, clock, fields, span, table
 from controller.cli.plain import clean
-from controller.control.history import short
-from controller.control.queries import parse_time
+from controller.control.reading import parse_time, short
 
 if TYPE_CHECKING:
     from controller.control.why import Why
@@ -184,13 +183,13 @@ def app_page(
     title = " - ".join(part for part in (app["name"], clean(app["displayName"])) if part)
     head = f"{title} {clean(app['version'])}".rstrip()
     told = word(app)
-    when = f" since {clock(began, now)}, {age(began, now)} ago" if began is not None else ""
+    when = f" since {_moment(began, now, page)}, {age(began, now)} ago" if began is not None else ""
     status_line = f"{'Status':>{_TITLES}}: {page.paint(told)}{when}"
     facts = [
         ("Message", message(app, now, live=live)),
         ("Now", step_line(app, now)),
         ("Last error", _last_error(app)),
-        ("Tries", _tries(app, now)),
+        ("Tries", _tries(app, now, page)),
         ("Kept out", _kept_out(app)),
         ("Files", f"generation {_generation(app)}{_in_folder(app)}" if app["generation"] else ""),
         ("Runs", _runs(app)),
@@ -220,11 +219,13 @@ def _last_error(app: Document) -> str:
     return error if app["retries"] and app["summary"] != "Ready" and not (said and said in error) else ""
 
 
-def _tries(app: Document, now: datetime) -> str:
+def _tries(app: Document, now: datetime, page: Page) -> str:
     next_try = parse_time(app["nextTryTime"])
     if not app["retries"] or app["summary"] == "Ready":
         return ""
-    return str(app["retries"]) + (f", the next at {clock(next_try, now)}" if next_try is not None else "")
+    return str(app["retries"]) + (
+        f", the next at {_moment(next_try, now, page)}" if next_try is not None else ""
+    )
 
 
 def _kept_out(app: Document) -> str:
@@ -268,7 +269,13 @@ def _conditions(app: Document, now: datetime, page: Page) -> list[str]:
         Column("TYPE"), Column("STATUS"), Column("REASON"), Column("SINCE"), Column("MESSAGE", least=100),
     )  # fmt: skip
     rows = [
-        [c["type"], c["status"], c["reason"], clock(parse_time(c["lastTransitionTime"]), now), c["message"]]
+        [
+            c["type"],
+            c["status"],
+            c["reason"],
+            _moment(parse_time(c["lastTransitionTime"]), now, page),
+            c["message"],
+        ]
         for c in app["conditions"]
     ]
     return table(columns, rows, _narrower(page), TOLD) if rows else []

@@ -136,6 +136,33 @@ def load_folder(path: Path, settings: Settings | None = None) -> Present | Inval
     return load(path, settings.trust if settings else LEAST_TRUST)
 
 
+def volume_warnings(folder: Path, app: Present, settings: Settings) -> list[str]:
+    """Volumes of the manifest that no compose file names, and external ones that nobody makes."""
+    from controller.source import files
+    from controller.source.sketch import Sketch, sketch
+
+    try:
+        found = sketch(folder)
+    except files.Unreadable:
+        return []
+    if not isinstance(found, Sketch) or found.unknown:
+        return []  # what is included or comes from elsewhere may name them
+    made = {f"{settings.volume_prefix}_{app.name}_{short}": short for short in app.manifest.volumes}
+    unused = [
+        f"manifest.json: volumes: {short}: no compose file names it; it is made and stays empty. "
+        f"Name it there as an external volume, {full}"
+        for full, short in made.items()
+        if full not in found.external_volumes
+    ]
+    unmade = [
+        f"{Path(app.compose_files[0]).name}: volumes: {full} is external and not among the volumes of manifest.json: "
+        "Homeport does not make it, it has to be there"
+        for full in found.external_volumes
+        if full not in made
+    ]
+    return unused + unmade
+
+
 def strangers(folder: Path) -> tuple[Problem, ...]:
     """What of the files that say what is done as root others can write, each with what to do."""
     from controller.source import rights

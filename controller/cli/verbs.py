@@ -111,8 +111,8 @@ def _show_actions(actions: Sequence[Mapping[str, Any]], form: str) -> int:
     if form == "json":
         printing.as_json({"actions": actions})
     else:
-        for action in actions:
-            click.echo(clean(action["line"]))
+        page = printing.page()
+        printing.show(row for action in actions for row in page.wrap(clean(action["line"]), "", " " * 15))
     return APP_WRONG if any(action["kind"] == "error" for action in actions) else FINE
 
 
@@ -342,7 +342,8 @@ def _act(options: Common, wish: Wish, form: str) -> int:
 def _show_outcome(settings: Settings, app: str, actions: Sequence[Mapping[str, Any]], form: str) -> int:
     """What was done, and what the app is now: a person who reads nothing does not know whether nothing was to be done."""
     code = _show_actions(actions, form)
-    if form == "text":
+    told = actions and actions[-1]["kind"] in ("skip", "wait", "error")
+    if form == "text" and not told:
         say_words(settings, (app,))
     return code
 

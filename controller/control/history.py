@@ -8,17 +8,11 @@ from __future__ import annotations
 import re
 
 from controller.control.errors import Refused
+from controller.control.reading import short
 from controller.model.record import Record, Target
 from controller.status import history
 
 _PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{4,64})")
-SHOWN = 12
-"""Hexadecimal digits of a revision that people see."""
-
-
-def short(revision: str) -> str:
-    """A revision as people see it."""
-    return revision.removeprefix("sha256:")[:SHOWN]
 
 
 def find_revision(record: Record, wanted: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from controller.control.reading import parse_time
 from controller.control.verbs import held_among
 from controller.control.volumes import left
 from controller.model.activity import Step
@@ -120,17 +121,6 @@ def history_document(record: Record) -> dict[str, Any]:
         ],
         "quarantine": _quarantine(record),
     }
-
-
-def parse_time(value: object) -> datetime | None:
-    """A time as the store and the API write it; None for anything else."""
-    if not isinstance(value, str):
-        return None
-    try:
-        parsed = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 def parse_span(text: str) -> timedelta | None:

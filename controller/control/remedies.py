@@ -40,6 +40,7 @@ REMEDIES = {
         "goes on as soon as only people you trust can write there",
         (
             "say the command above, after a look at whether what is in {folder} is still what you put there",
+            "then `homeport reconcile {app}`; without it the next scan of the tree finds it",
             "where modes mean nothing (a disk without them, a share): run the service with --no-check-rights",
         ),
     ),
@@ -126,6 +127,9 @@ REMEDIES = {
         ),
     ),
     # What runs is not well.
+    "ContainerExited": Remedy(
+        "", ("`homeport logs {app}` shows why it ended", "mend it in {folder}: an edit is tried at once")
+    ),
     "CrashLooping": Remedy(
         "leaves the restarts to the engine; Ready comes back once it stays up",
         (

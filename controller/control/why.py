@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from controller.control.queries import as_seen, engine_answers, forgets, parse_time, rfc3339
+from controller.control.queries import as_seen, engine_answers, forgets, rfc3339
+from controller.control.reading import parse_time
 from controller.control.remedies import OTHER, REMEDIES, START, WENT_BACK, Remedy
 from controller.model.record import Record
 from controller.status.summary import DEPENDENCY_REASONS, last_word, summarize

@@ -68,7 +68,7 @@ def judge(
             Verdict("Degraded", "DependencyNotReady", f"{closed}; meanwhile {causes or 'it runs on'}")
         )
     if kinds & {"missing", "down", "failed", "changed", "network", "owner", "surplus"}:
-        reason = "CrashLooping" if kinds & {"down", "failed"} else "ApplyFailed"
+        reason = exit_reason(record) if kinds & {"down", "failed"} else "ApplyFailed"
         given_up = not target.good and record.retries >= 1
         return Judgement(Verdict("Failed", reason, causes), failed=True, given_up=given_up)
     if "paused" in kinds:
@@ -110,6 +110,11 @@ def _crash_loop(
     looks = [quiet_left, *([] if target.good else [health_left])]
     after = min((left + _MARGIN for left in looks if left > 0), default=None)
     return Judgement(Verdict("Degraded", "CrashLooping", causes), after, given_up=given_up)
+
+
+def exit_reason(record: Record) -> str:
+    """How the end of a container is called: a first one is no loop yet."""
+    return "CrashLooping" if record.retries else "ContainerExited"
 
 
 def crash_loops(record: Record, observed: Observed) -> str:

@@ -71,10 +71,12 @@ def plan(view: View) -> Plan:
     if view.wishes.pull and view.apply:
         actions.append(Action("pull", view.record.name, cause=_ASKED, app=view.record.name))
     starts = plan_start(view, changes_inputs)
-    if view.app is not None and view.back_to is None and (view.apply or starts):
+    restarts = plan_restart(view, starts)
+    starting = bool(starts) or any(action.asked for action in restarts)
+    if view.app is not None and view.back_to is None and (view.apply or starting):
         # What is gone back to may need other hooks than the files of now name.
-        actions += plan_on_start(view.app, view.record, view.providers, starting=bool(starts))
-    return Plan(tuple(actions + starts + plan_restart(view, starts)))
+        actions += plan_on_start(view.app, view.record, view.providers, starting=starting)
+    return Plan(tuple(actions + starts + restarts))
 
 
 def plan_stop(record: Record, observed: Observed) -> Plan:

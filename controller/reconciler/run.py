@@ -22,7 +22,7 @@ from controller.model.plan import Action, Plan, Result
 from controller.model.record import Record, Rest, Target, Verdict
 from controller.planner.gates import find_closed
 from controller.planner.health import Fault, incarnation_of
-from controller.planner.judge import Judgement, Times, crash_loops, died_young, judge
+from controller.planner.judge import Judgement, Times, crash_loops, died_young, exit_reason, judge
 from controller.planner.plan import View, plan, plan_stop
 from controller.reconciler import looking, recovery, wishes
 from controller.reconciler.looking import Providers
@@ -322,7 +322,7 @@ class Reconciler:
                     # An update that runs for a moment and ends, again and again, is to be given up, too.
                     return (yield from self._judge(work, blocked, rendered, providers))
                 message = "; ".join(fault.cause for fault in faults) + ", soon after its start"
-                verdict = Verdict("Failed", "CrashLooping", message)
+                verdict = Verdict("Failed", exit_reason(work.record), message)
                 if not blocked.pending:
                     # What holds the files up is for a person; what was applied before them is tried again beside it.
                     verdict = Verdict(blocked.word, blocked.reason, f"{blocked.message}; and now: {message}")

@@ -30,7 +30,11 @@ _FOR_MACHINES = frozenset({"reconcile_id", "kind", "target", "reason", "revision
 """Fields that a person reads in the message already, or never: the console leaves them out."""
 PATIENCE = 1.0
 """Seconds that a reader of the log may keep everybody waiting, once."""
-_COLOURS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "31"}
+_GREY = "38;5;244"
+"""Of the 256 colours, as those of the levels: they can be read on black and on white, which yellow and faint text cannot."""
+_COLOURS = {
+    "debug": _GREY, "info": "38;5;28", "warning": "38;5;130", "error": "38;5;160", "critical": "38;5;160",
+}  # fmt: skip
 
 
 _Render = Callable[[Any, str, MutableMapping[str, Any]], str]
@@ -225,21 +229,18 @@ class console_line:  # noqa: N801 - a structlog processor, used like a function
         trace = str(fields.pop("exception", ""))
         rest = " ".join(f"{key}={_shown(fields[key])}" for key in fields if key not in _FOR_MACHINES)
         parts = [
-            self._dim(time),
+            self._paint(time, _GREY),
             self._paint(f"{level:<7}", _COLOURS.get(level, "0")),
             self._paint(f"{name:<20}", "1"),
             f"{app:<16}",
             message,
-            self._dim(rest) if rest else "",
+            self._paint(rest, _GREY) if rest else "",
         ]
         line = " ".join(part for part in parts if part).rstrip()
         return "\n    ".join([line, *(escape(row) for row in trace.splitlines())])
 
     def _paint(self, text: str, code: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self._colours else text
-
-    def _dim(self, text: str) -> str:
-        return self._paint(text, "2")
 
 
 def _fitted(render: Callable[[dict[str, Any]], str], fields: dict[str, Any]) -> str:

@@ -77,6 +77,20 @@ def test_a_question_loads_neither_pydantic_nor_rich(arguments: Sequence[str]) ->
     assert result.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.usefixtures("homeport", "service")
+def test_the_status_of_a_service_is_shown_without_a_record_being_read() -> None:
+    code = (
+        "import atexit, sys; from controller.cli.main import cli;"
+        "atexit.register(lambda: print([m for m in ('sqlite3', 'controller.model.record') if m in sys.modules]));"
+        "cli(['status'], standalone_mode=False)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert "Unknown (was Ready)" in result.stdout
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
 def test_run_has_every_setting_with_its_default() -> None:
     others = {"apps", "state", "config", "catalog", "notify", "prune"}
     for name, default, _ in SWITCHES:
@@ -355,6 +369,25 @@ def test_validate_says_what_compose_finds_wrong(homeport: Homeport, tmp_path: Pa
     assert "innit" in result.stderr
     (folder / "docker-compose.yaml").write_text("services: {web: {image: x, init: true}}\n")
     assert homeport("validate", str(folder)).exit_code == 0
+
+
+def test_validate_takes_a_manifest_for_its_folder(homeport: Homeport, apps: Path) -> None:
+    manifest(apps / "web")
+    assert homeport("validate", str(apps / "web" / "manifest.json")).stdout == "web: fine\n"
+    result = homeport("validate", str(apps / "web" / "docker-compose.yaml"))
+    assert (result.exit_code, "neither an app's folder nor its manifest.json" in result.stderr) == (2, True)
+
+
+def test_validate_warns_of_volumes_that_nobody_uses_or_makes(homeport: Homeport, apps: Path) -> None:
+    manifest(apps / "web", volumes=["data", "spare"])
+    compose = "services: {main: {image: x, volumes: ['furtka_web_data:/d', 'other:/o']}}\n"
+    volumes = "volumes: {furtka_web_data: {external: true}, other: {external: true}}\n"
+    (apps / "web" / "docker-compose.yaml").write_text(compose + volumes)
+    result = homeport("validate")
+    lines = result.stdout.splitlines()
+    assert (result.exit_code, lines[0], len(lines)) == (0, "web: fine", 3)
+    assert lines[1].startswith("web: warning: manifest.json: volumes: spare: no compose file names it")
+    assert lines[2].startswith("web: warning: docker-compose.yaml: volumes: other is external")
 
 
 def test_validate_of_no_folder_is_2(homeport: Homeport, tmp_path: Path) -> None:

@@ -100,6 +100,14 @@ def test_a_real_terminal_of_80_columns_is_enough() -> None:
         assert broken == [], command
 
 
+@pytest.mark.usefixtures("homeport", "recorded")
+def test_an_error_ends_its_lines_between_words() -> None:
+    shown = terminal.run("status", "nobody-has-an-app-of-this-name-that-is-quite-long", columns=60)
+    assert len(shown.lines) > 1
+    assert all(len(row) <= 60 for row in click.unstyle(shown.raw.decode()).split("\r\n"))
+    assert "homeport: no app is named" in shown.lines[0]
+
+
 def test_times_are_of_the_clock_for_today_and_with_the_date_before() -> None:
     from datetime import UTC
 

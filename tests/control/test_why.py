@@ -105,6 +105,7 @@ CASES: dict[str, tuple[Record, str]] = {
         Runs:  generation 1 (rev2), while the files are at generation 2: web running
         Next:  goes on as soon as only people you trust can write there
         To do: say the command above, after a look at whether what is in /apps/web is still what you put there
+               then `homeport reconcile web`; without it the next scan of the tree finds it
                where modes mean nothing (a disk without them, a share): run the service with --no-check-rights
         """,
     ),
@@ -287,6 +288,23 @@ CASES: dict[str, tuple[Record, str]] = {
         Next:  tries again now
         To do: see what fills the disk: `df -h`, `docker system df`
                make room: `docker builder prune`, `docker image prune`; never `docker volume prune`, it deletes data
+               `homeport reconcile web` tries again now
+        """,
+    ),
+    "ContainerExited": (
+        failed(
+            "ContainerExited",
+            "service web: container exited (1)",
+            tries=1,
+            observed_services={"web": {"state": "exited", "restarts": 0}},
+        ),
+        """
+        web is Failed: service web: container exited (1); tried once [ContainerExited]
+        Since: 2026-01-01 12:00 UTC (12 min)
+        Runs:  web exited
+        Next:  tries again in 38 s, at once when its files change
+        To do: `homeport logs web` shows why it ended
+               mend it in /apps/web: an edit is tried at once
                `homeport reconcile web` tries again now
         """,
     ),

@@ -306,6 +306,17 @@ def test_on_update_runs_when_the_version_changed_and_once_for_each_version() -> 
     assert "on_update" not in printed(first)
 
 
+def test_a_restart_that_a_person_asks_for_is_a_start_for_on_start_hooks() -> None:
+    view = View(
+        record(target=target(), on_start={"db": "i1"}, on_install={"db": ledger()}), observed(container()),
+        present(requires=HOOKED), rendered(), providers={"db": provider()}, wishes=Wishes(restart="now"),
+    )  # fmt: skip
+    assert printed(view) == block("""
+        hook           web:db:on_start (scripts/s.sh) - before the start
+        restart        web (web) - a person asks for it
+    """)
+
+
 def test_a_consumer_that_follows_its_provider_is_restarted_after_its_on_start_hook() -> None:
     follows = [{"app": "db", "on_start": "scripts/s.sh", "restart": True}]
     view = View(

@@ -914,6 +914,17 @@ def test_a_crash_loop_is_told_with_its_exit_code_and_last_lines_once(world: Worl
     assert len(world.events) == told
 
 
+def test_a_first_end_is_no_loop_and_a_second_one_is(world: World) -> None:
+    world.engine.behaviour["web", "main"] = "crash"
+    world.put("web", OLD)
+    world.rest()
+    assert world.word("web") == "Failed"
+    assert world.message("web").startswith("ContainerExited: service main: container exited (3)")
+    while world.record("web").retries < 2:
+        world.until_quiet(limit=2)
+    assert world.message("web").startswith("CrashLooping: service main: container exited (3)")
+
+
 def test_a_container_that_looped_and_then_stays_is_ready_again(world: World) -> None:
     good(world, replace(OLD, restart="always"))
     for _ in range(4):

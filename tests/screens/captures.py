@@ -10,10 +10,11 @@ from typing import Any
 
 import pyte
 
-from controller.cli import screens
+from controller.cli import progress, screens
 from controller.cli.layout import Page
-from controller.control.queries import events_list, history_document, status_document
+from controller.control.queries import action_document, events_list, history_document, status_document
 from controller.control.why import explain
+from controller.model.plan import Action
 from controller.status.store import SqliteStore
 from screens.fleet import NOW, SERVICE, fleet
 
@@ -53,6 +54,24 @@ def _status(*, wide: bool) -> Show:
     return lambda store, page: screens.status(_document(store), NOW, page, wide=wide)
 
 
+def _plan(_store: SqliteStore, page: Page) -> list[str]:
+    change = "service main: config hash differs (environment LOG_LEVEL changed; image zigbee2mqtt:2.0 becomes zigbee2mqtt:2.1)"
+    actions = (
+        Action("hook", "zigbee2mqtt:mosquitto:on_start", "scripts/ensure-client.sh", "before the start"),
+        Action("compose_up", "zigbee2mqtt", cause=change),
+    )
+    waiting = Action("wait", "reports", "waits for invoices: it is Failed")
+    documents = [
+        {"app": "reports", "actions": [action_document(waiting)]},
+        {"app": "zigbee2mqtt", "actions": [action_document(action) for action in actions]},
+    ]
+    return screens.plans(documents, page)
+
+
+def _live(store: SqliteStore, page: Page) -> list[str]:
+    return [line for app in _document(store)["apps"] for line in progress.rows(app, NOW, page)]
+
+
 SCREENS: Mapping[str, Show] = {
     "status": _status(wide=False),
     "status -o wide": _status(wide=True),
@@ -63,6 +82,8 @@ SCREENS: Mapping[str, Show] = {
     "why guestbook": _why("guestbook"),
     "events": lambda store, page: screens.event_lines(events_list(store), NOW, page),
     "history paperless": _history,
+    "plan": _plan,
+    "reconcile   (live, while it runs)": _live,
 }
 """What is typed after `homeport`, and what is shown then."""
 

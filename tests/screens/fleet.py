@@ -15,6 +15,10 @@ ROOT = "/var/lib/homeport/apps"
 SERVICE: Mapping[str, Any] = {
     "running": True, "version": "0.1.0", "engine": {"reachable": True, "version": "28.5.1"}, "appsRoot": ROOT,
     "lastResync": "2026-03-14T12:29:10Z",
+    "activity": {"photos": {
+        "what": "pull ghcr.io/example/photos:1.4, docker.io/library/postgres:16", "detail": "5 of 12 layers, 61.3 of 212.9 MB",
+        "sinceTime": "2026-03-14T12:29:19Z",
+    }},
 }  # fmt: skip
 
 

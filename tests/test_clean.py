@@ -1,0 +1,45 @@
+"""`make clean` knows the volumes of all apps that the state knows."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.model.facts import LEFT
+from controller.status.store import SqliteStore
+from fakes.build import record
+
+SCRIPT = Path(__file__).parents[1] / "deploy" / "clean.py"
+
+
+@pytest.fixture
+def clean() -> Any:
+    spec = importlib.util.spec_from_file_location("homeport_clean", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_volumes_of_apps_that_were_removed_before_are_known(
+    clean: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clean, "STATE", tmp_path / "state")
+    assert clean._volumes_on_record() == set()
+    with SqliteStore(tmp_path / "state") as store:
+        store.save(record("web", volumes=("furtka_web_data",), own_volumes=("web_cache",)))
+        store.put(LEFT + "gone", '["furtka_gone_data"]')
+    assert clean._volumes_on_record() == {"furtka_web_data", "furtka_gone_data"}
+
+
+def test_a_state_that_cannot_be_read_keeps_nothing_else_from_being_cleaned(
+    clean: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(clean, "STATE", tmp_path)
+    (tmp_path / "homeport.db").write_text("rubbish " * 1000)
+    assert clean._volumes_on_record() == set()
+    assert "volumes of removed apps stay" in capsys.readouterr().err
