@@ -47,6 +47,7 @@ exec >/said 2>&1
 cd {ROOT}
 show() {{ systemctl show homeport -p "$1" --value; }}
 deploy/install.sh >/dev/null; echo "install $?"
+first=$(show MainPID); deploy/install.sh >/dev/null; echo "again $([ "$first" = "$(show MainPID)" ] && echo untouched)"
 echo "ready $(show ActiveState) $(show StatusText)"
 systemctl stop homeport; echo "stop $(show Result) $(show ExecMainStatus)"
 mkdir -p /etc/systemd/system/homeport.service.d
@@ -87,6 +88,7 @@ def test_it_is_installed_started_watched_and_taken_away_by_a_real_systemd(tmp_pa
         missing(f"no system can be booted in a container here: {(done.stdout + done.stderr)[-500:]}")
     assert said["install"] == "0", done.stdout
     assert said["ready"].startswith("active 0 apps; the engine cannot be reached")
+    assert said["again"] == "untouched", "installing again what is there does not even restart the service"
     assert said["stop"] == "success 0"
     assert said["fed"] == "0", "a service that is well is left alone"
     assert said["stuck"] == "1 active", "one that is stuck is started anew"
