@@ -255,7 +255,9 @@ class Manager:
             self.watcher = TreeWatcher(self.tree.folders, self._tree_event, self.tree.is_input)
             self.tree.on_other_paths = self.watcher.sync
             self.api = ApiServer(self, settings.socket, settings.tcp)
-        self.supervisor = Supervisor(lambda: self.health().healthy, self.words, os.environ if service else {})
+        self.supervisor = Supervisor(
+            lambda: self.health().healthy, self.words, self.tell, os.environ if service else {}
+        )
 
     # -- life -----------------------------------------------------------------------------------------
 

@@ -24,10 +24,12 @@ class Supervisor:
         self,
         healthy: Callable[[], bool],
         words: Callable[[], str],
+        tell: Callable[[str, str, str], None],
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         """`healthy`: whether the service does its work; while it does not, the watchdog is not fed. `words`: one line of
-        how it is, shown by `systemctl status`."""
+        how it is, shown by `systemctl status`. `tell`: called with event name, message and level."""
+        self._tell = tell
         self._healthy, self._words = healthy, words
         self._address = environment.get("NOTIFY_SOCKET", "")
         self._beat = _beat(environment) if self._address else 0.0
@@ -62,10 +64,8 @@ class Supervisor:
             if healthy:
                 self._send("WATCHDOG=1", self._status())
             elif not unwell:
-                log.error(
-                    "service.unwell",
-                    message="a part of the service has ended; who started it may start it anew",
-                )
+                message = "a part of the service has ended; who started it may start it anew"
+                self._tell("service.unwell", message, "error")
             unwell = not healthy
             with self._changed:
                 if self._changed.wait_for(lambda: self._stopping, self._beat):

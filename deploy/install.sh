@@ -16,7 +16,7 @@ umask 022
 
 here=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3}
-root='' dry=false start=true extra=''
+root='' dry=false start=true extra='' changed=false
 
 say() { printf 'install: %s\n' "$*"; }
 give_up() {
@@ -114,6 +114,7 @@ if ! $dry && [ "$(readlink "$opt/current" 2>/dev/null)" != "releases/${release##
     before=$(readlink "$opt/current" 2>/dev/null || true)
     ln -sfn "releases/${release##*/}" "$opt/current.new"
     mv -T "$opt/current.new" "$opt/current"
+    changed=true
     for old in "$opt"/releases/*; do
         case releases/${old##*/} in "releases/${release##*/}" | "$before") ;; *) rm -rf "$old" ;; esac
     done
@@ -122,7 +123,6 @@ fi
 # ---- what lies around it ----
 
 # place SOURCE TARGET MODE: copies it when it is another one.
-changed=false
 place() {
     if cmp -s "$1" "$2"; then return; fi
     run install -D -m "$3" "$1" "$2"
@@ -153,8 +153,7 @@ elif [ -d /run/systemd/system ]; then
     if $changed; then run systemctl daemon-reload; fi
     if $start; then
         run systemctl --quiet enable homeport.service
-        # Also when nothing has changed: it may have been stopped, or be an earlier release.
-        run systemctl restart homeport.service
+        if $changed || ! systemctl --quiet is-active homeport.service; then run systemctl restart homeport.service; fi
     fi
 else
     say "there is no systemd here: start it with \`homeport run\`, by whatever starts services on this machine"

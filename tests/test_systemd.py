@@ -51,12 +51,16 @@ def listener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Listene
     heard.socket.close()
 
 
+def silent(_name: str, _message: str, _level: str) -> None:
+    """Nobody hears it."""
+
+
 def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name == "homeport-watchdog"]
 
 
 def test_it_says_that_it_is_ready_and_that_it_stops(listener: Listener) -> None:
-    supervisor = Supervisor(lambda: True, lambda: WORDS, {"NOTIFY_SOCKET": listener.address})
+    supervisor = Supervisor(lambda: True, lambda: WORDS, silent, {"NOTIFY_SOCKET": listener.address})
     supervisor.ready()
     assert listener.next() == ["READY=1", f"STATUS={WORDS}"]
     assert threads() == [], "without a watchdog there is no thread"
@@ -69,10 +73,11 @@ def test_it_says_that_it_is_ready_and_that_it_stops(listener: Listener) -> None:
 def test_a_watchdog_is_fed_twice_in_its_time_while_the_service_is_well_and_not_else(
     listener: Listener,
 ) -> None:
-    well = True
+    well, told = True, list[tuple[str, str]]()
     supervisor = Supervisor(
         lambda: well,
         lambda: WORDS,
+        lambda name, _message, level: told.append((name, level)),
         {"NOTIFY_SOCKET": listener.address, "WATCHDOG_USEC": "400000", "WATCHDOG_PID": str(os.getpid())},
     )
     supervisor.ready()
@@ -82,6 +87,7 @@ def test_a_watchdog_is_fed_twice_in_its_time_while_the_service_is_well_and_not_e
     well = False
     while not listener.waits(0.5):
         pass
+    assert told == [("service.unwell", "error")], "once, however long it lasts"
     well = True
     assert listener.next() == ["WATCHDOG=1", f"STATUS={WORDS}"]
     supervisor.stopping()
@@ -95,7 +101,7 @@ def test_who_cannot_tell_whether_the_service_is_well_feeds_no_watchdog(tmp_path:
         raise RuntimeError("a fault of ours")
 
     supervisor = Supervisor(
-        fails, lambda: WORDS, {"NOTIFY_SOCKET": listener.address, "WATCHDOG_USEC": "200000"}
+        fails, lambda: WORDS, silent, {"NOTIFY_SOCKET": listener.address, "WATCHDOG_USEC": "200000"}
     )
     supervisor.ready()
     assert listener.next()[0] == "READY=1"
@@ -111,7 +117,7 @@ def test_a_watchdog_that_waits_for_another_process_or_makes_no_sense_is_left_alo
 ) -> None:
     listener = Listener(str(tmp_path / "notify"))
     environment = {"NOTIFY_SOCKET": listener.address, "WATCHDOG_USEC": "100000"}
-    supervisor = Supervisor(lambda: True, lambda: WORDS, environment | other)
+    supervisor = Supervisor(lambda: True, lambda: WORDS, silent, environment | other)
     supervisor.ready()
     assert threads() == []
     supervisor.stopping()
@@ -123,10 +129,10 @@ def test_nobody_who_listens_is_no_trouble(tmp_path: Path) -> None:
         raise AssertionError("nobody asked")
 
     for environment in ({}, {"NOTIFY_SOCKET": ""}):
-        silent = Supervisor(lambda: True, words, environment)
-        silent.ready()
-        silent.stopping()
-    gone = Supervisor(lambda: True, words, {"NOTIFY_SOCKET": str(tmp_path / "gone")})
+        alone = Supervisor(lambda: True, words, silent, environment)
+        alone.ready()
+        alone.stopping()
+    gone = Supervisor(lambda: True, words, silent, {"NOTIFY_SOCKET": str(tmp_path / "gone")})
     gone.ready()
     gone.stopping()
 

@@ -195,6 +195,7 @@ class Reconciler:
             return Result()
         work = Work(name, moment, known or Record(name), replace(known or Record(name), rest=None), desired)
         yield from self._take_in(work, dry_run)
+        yield from work.observe()
         yield from self._finish(work, Verdict("Invalid", "OwnProject", _ITSELF))
         return Result("Invalid", (told,))
 

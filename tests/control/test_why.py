@@ -166,6 +166,17 @@ CASES: dict[str, tuple[Record, str]] = {
                if not: stop it, or rename this app (its folder, and `name` in /apps/web/manifest.json)
         """,
     ),
+    "OwnProject": (
+        new("Invalid", "OwnProject", "Homeport itself runs in the compose project of this name"),
+        """
+        web is Invalid: Homeport itself runs in the compose project of this name [OwnProject]
+        Since: 2026-01-01 12:00 UTC (12 min)
+        Runs:  nothing of web, it was never started
+        Next:  leaves it alone: it would end itself
+        To do: take the folder of Homeport's own compose file out of /apps; `docker compose up -d` in it is how it is changed
+               or, if this is another app, rename it (its folder, and `name` in /apps/web/manifest.json)
+        """,
+    ),
     "NeedsConfiguration": (
         new("NeedsConfiguration", "", ".env: PASSWORD: is required and empty. Edit /apps/web/.env"),
         """

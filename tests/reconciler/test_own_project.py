@@ -76,6 +76,9 @@ def test_a_container_of_its_own_that_is_edited_is_not_made_anew(world: World) ->
     world.resync()
     world.until_quiet()
     assert world.engine.mutations == []
+    assert world.record("web").observed_services["main"]["state"] == "running", (
+        "what runs is shown all the same"
+    )
 
 
 def test_a_look_that_finds_it_as_it_was_writes_nothing(world: World) -> None:
