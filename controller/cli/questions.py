@@ -90,18 +90,20 @@ def status(options: Common, names: tuple[str, ...], form: str, watch: bool) -> i
             else:
                 watching.in_lines(settings, look)
         return FINE
-    before = None
-    for turn in _ticks(watch):
+    if form != "json":
         document = _status_document(settings, names, page=form == "table")
-        if form != "json":
-            now = SystemClock().now()
-            printing.show(_status_lines(document, now, form, names, printing.page()))
-        elif document != before:
+        printing.show(_status_lines(document, SystemClock().now(), form, names, printing.page()))
+        return FINE
+    before = None
+    with suppress(KeyboardInterrupt):
+        for turn in _ticks(watch):
+            document = _status_document(settings, names, page=False)
             document.pop("words", None)
             if not turn and not document["service"].get("running"):
                 printing.note("The service is not running; this is what it last recorded.")
-            printing.as_json(document)
-        before = document
+            if document != before:
+                printing.as_json(document)
+            before = document
     return FINE
 
 
@@ -234,24 +236,25 @@ def events(options: Common, app: str | None, follow: bool, since: str | None, fo
     \b
     Example: homeport events zigbee2mqtt --since 1h -f
     """
-    from controller.cli import offline
+    from controller.cli import offline, printing
     from controller.clock import SystemClock
     from controller.control.queries import events_list
     from controller.control.verbs import check_among
+    from controller.status.lock import StateLock
 
     settings = options.places()
     start = since_time(since, SystemClock().now()) if since else None
     last = 0
-    for turn in _ticks(follow):
-        with offline.looking(settings) as store:
-            found = events_list(store, app, start, last)
-            if turn == 0:
-                if app is not None and not found:
+    with suppress(KeyboardInterrupt):
+        for turn in _ticks(follow):
+            with offline.looking(settings) as store:
+                found = events_list(store, app, start, last)
+                if turn == 0 and app is not None and not found:
                     check_among((app,), offline.known_names(settings, store))
-                if not offline.service_now(settings, store)["running"]:
-                    click.echo("The service is not running; this is what it last recorded.", err=True)
-        last = max([last, *(event["id"] for event in found)])
-        _show_events(found, form, follow=follow)
+            if turn == 0 and StateLock(Path(settings.state)).holder() is None:
+                printing.note("The service is not running; this is what it last recorded.")
+            last = max([last, *(event["id"] for event in found)])
+            _show_events(found, form, follow=follow)
     return FINE
 
 

@@ -114,6 +114,24 @@ def test_elsewhere_a_watched_status_is_a_line_for_each_change(recorded: Path) ->
     assert (rest, child.returncode) == ("", 0)
 
 
+@pytest.mark.usefixtures("homeport")
+def test_a_watched_status_as_json_is_a_document_for_each_change_and_no_more(recorded: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "controller", "status", "web", "--watch", "-o", "json"],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    ) as child:  # fmt: skip
+        assert child.stdout is not None
+        first = "".join(iter(child.stdout.readline, "}\n"))
+        assert '"Ready"' in first
+        threading.Event().wait(2.5)  # in which looks are made that find nothing new
+        change(recorded, "web", "Progressing", "compose_up web: first start")
+        second = "".join(iter(child.stdout.readline, "}\n"))
+        child.send_signal(signal.SIGINT)
+        rest = child.stdout.read()
+    assert "compose_up web: first start" in second
+    assert (rest, child.returncode) == ("", 0)
+
+
 # -- while a command waits ------------------------------------------------------------------------------------
 
 
