@@ -140,17 +140,6 @@ CASES: dict[str, tuple[Record, str]] = {
         To do: take one of these apps out of `requires` in the manifest.json of the one before it
         """,
     ),
-    "OwnProject": (
-        new("Invalid", "OwnProject", "this is the compose project that Homeport itself runs in"),
-        """
-        web is Invalid: this is the compose project that Homeport itself runs in [OwnProject]
-        Since: 2026-01-01 12:00 UTC (12 min)
-        Runs:  nothing of web, it was never started
-        Next:  leaves it alone: it would end itself
-        To do: take the folder of Homeport's own compose file out of /apps; `docker compose up -d` in it is how it is changed
-               or, if this is another app, rename it (its folder, and `name` in /apps/web/manifest.json)
-        """,
-    ),
     "NameConflict": (
         new(
             "Invalid",
