@@ -9,7 +9,8 @@ import pytest
 from rig.receiver import SECRET, Receiver
 from rig.service import SLEEPER, Home
 
-pytestmark = pytest.mark.engine
+# Slow for the minute between two messages.
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
 BROKEN = SLEEPER.replace("homeport/sample:1", "homeport/there-is-none:1")
 
 
