@@ -130,14 +130,17 @@ class Digest:
             self._note(app, False, at)
 
     def _note(self, key: str, bad: bool, at: float) -> None:
-        if bad and key not in self._bad:
+        news = bad != (key in self._bad)
+        if bad and news:
             self._bad.add(key)
             self._falls.setdefault(key, deque(maxlen=_FALLS_KEPT)).append(at)
         elif not bad:
             self._bad.discard(key)
+        # One more failed try is no news: it puts nothing off.
         if key in self._flaps:
-            self._flaps[key] = at
-        elif bad or key in self.told or key in self._dirty:
+            if news:
+                self._flaps[key] = at
+        elif (bad or key in self.told or key in self._dirty) and (news or key not in self._dirty):
             self._touch(key, at)
 
     def _touch(self, key: str, at: float) -> None:

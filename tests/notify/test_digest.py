@@ -82,6 +82,14 @@ def test_what_mends_itself_in_the_quiet_time_is_not_told_and_neither_is_its_end(
     assert story.said() == ""
 
 
+def test_one_that_is_tried_again_and_again_is_told_after_the_same_quiet_time() -> None:
+    story = Story()
+    for number in range(20):
+        story.becomes("web", "Failed", f"try {number}")
+        story.wait(QUIET / 10)
+    assert story.times == [QUIET]
+
+
 def test_a_provider_and_ten_consumers_are_one_message() -> None:
     story = Story()
     story.becomes("db", "Failed", "no such image")
@@ -243,7 +251,9 @@ def test_one_that_flapped_and_stays_in_trouble_is_told_as_such() -> None:
         story.becomes("web", "Failed", "crash")
         story.wait(30)
     story.said()
-    story.wait(STEADY)
+    for _ in range(int(STEADY) // 100 + 1):  # tried again all the time: that is no change
+        story.becomes("web", "Failed", "crash")
+        story.wait(100)
     assert story.said() == "[failure] web is Failed\nweb is Failed: crash"
 
 

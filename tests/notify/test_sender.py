@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-import queue
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,44 +20,11 @@ from controller.notify import digest, sender
 from controller.notify.digest import Message
 from controller.notify.sender import Notifier, NotifyUnusable, open_addresses
 from controller.notify.sight import Sight
+from rig.receiver import SECRET, Receiver
 from rig.waiting import wait_until
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-SECRET = "pa55w0rd"
 FAILED = {"web": Sight("Failed", "ApplyFailed", "crash", trouble=True)}
-
-
-class Receiver:
-    """A service that takes messages: what was sent to it, and how it answers."""
-
-    def __init__(self) -> None:
-        self.got: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        self.answers: list[int] = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                code = receiver.answers.pop(0) if receiver.answers else 200
-                if code == 200:
-                    receiver.got.put(json.loads(body))
-                self.send_response(code)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None: ...
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"json://user:{SECRET}@127.0.0.1:{self.server.server_port}/hook"
-        self._thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05})
-        self._thread.start()
-
-    def next(self) -> dict[str, Any]:
-        return self.got.get(timeout=20)
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self._thread.join()
 
 
 @pytest.fixture
