@@ -87,7 +87,8 @@ def test_only_root_reads_the_state_and_the_settings(machine: Path) -> None:
 
 
 def test_the_sample_settings_are_settings(machine: Path) -> None:
-    from controller.settings import Settings, read_file
+    from controller.places import read_file
+    from controller.settings import Settings
 
     sample = (machine / "etc/homeport/homeport.toml").read_text()
     said = [
@@ -96,7 +97,7 @@ def test_the_sample_settings_are_settings(machine: Path) -> None:
     assert len(said) > 3
     file = machine.parent / "sample.toml"
     file.write_text("\n".join(said))
-    Settings(**read_file(file, Settings.model_fields.keys()))
+    Settings(**read_file(file))
 
 
 def test_installing_again_changes_nothing(machine: Path) -> None:

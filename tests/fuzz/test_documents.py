@@ -82,7 +82,7 @@ def work_with(document: str) -> None:
     pinned = documents.redirected(
         document, {"a": "sha256:x", "b": ""}, {"/host/path": "/copy", "x": "/y"}, build=True
     )
-    again = documents.parse("web", "rev1", pinned, {})
+    again = documents.parse("web", "rev1", pinned)
     assert "/host/path" not in {bind.source for service in again.services for bind in service.binds}
     documents.images(pinned)
     documents.built(pinned)
@@ -94,7 +94,7 @@ def work_with(document: str) -> None:
 @fuzz(1.5, model=MODELS)
 def test_a_model_as_compose_prints_it_is_understood(model: dict[str, Any]) -> None:
     document = documents.complete(json.dumps(model), {"KEY": "v"})
-    rendered = documents.parse("web", "rev1", document, {"a": "h1"})
+    rendered = documents.parse("web", "rev1", document)
     assert [service.name for service in rendered.services] == sorted(model.get("services", {}))
     for service in rendered.services:
         assert all(0 < number <= 65535 for _, number, _ in service.ports)
@@ -124,4 +124,4 @@ def test_a_model_as_compose_prints_it_is_understood(model: dict[str, Any]) -> No
 )
 def test_a_model_that_is_none_is_refused_in_a_way_that_is_known(text: str) -> None:
     with contextlib.suppress(*NOT_UNDERSTOOD):
-        documents.parse("web", "rev1", documents.complete(text, {}), {})
+        documents.parse("web", "rev1", documents.complete(text, {}))
