@@ -120,7 +120,8 @@ def test_an_api_whose_loop_hangs_is_unhealthy(manager: Manager) -> None:
     api, goes_on = manager.api, threading.Event()
     assert api is not None
     assert api._serving is not None
-    api._serving._call(lambda: goes_on.wait(30))
+    assert manager.health().healthy
+    assert api._serving._call(lambda: goes_on.wait(30))
     try:
         assert not manager.health().healthy
     finally:
