@@ -107,6 +107,9 @@ def test_a_model_as_compose_prints_it_is_understood(model: dict[str, Any]) -> No
         }
         for name, other in model["services"].items():
             public |= {name, str(other.get("image", "")), str(other.get("container_name", ""))}
+        for kind in ("networks", "volumes", "secrets", "configs"):
+            for name, entry in (model.get(kind) or {}).items():
+                public |= {name, str((entry or {}).get("name", ""))}
         assert given - public <= set(documents.secret_values(document, {}))
     assert documents.complete(document, {"KEY": "v"}) == document
     work_with(document)
