@@ -283,11 +283,11 @@ class Manager:
 
     def _say_what_is_there(self) -> None:
         names, queued = self.names(), len(self.queue)
-        message = f"{len(names)} apps on disk or on record; "
+        message = f"{len(names)} app{'' if len(names) == 1 else 's'} on disk or on record; "
         if (trouble := self.known_engine.trouble) is not None:
             message += f"nothing is done: {trouble}"
         elif queued:
-            message += f"{queued} of them are looked at, the others are as they were"
+            message += f"{queued} to be looked at, the others are as they were"
         else:
             message += "all are as they were"
         self.tell("service.watching", message, apps=len(names), queued=queued)

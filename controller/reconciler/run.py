@@ -83,7 +83,8 @@ class Reconciler:
             # The service stops; the record is as the last finished step left it.
             return Result("Progressing", pending=True)
         if not dry_run:
-            self.memory.note_told(name)
+            if result.word:  # else it is gone, and nothing of it is to be remembered
+                self.memory.note_told(name)
             if not result.pending:
                 self.memory.note_run(name)
         return result

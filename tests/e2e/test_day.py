@@ -77,7 +77,7 @@ def test_the_story_of_a_day_can_be_told_from_the_console_log_alone(
         in_order(
             told,
             "service.started Homeport ",
-            "service.watching 1 apps on disk or on record; 1 of them are looked at",
+            "service.watching 1 app on disk or on record; 1 to be looked at",
             "app.discovered d-app new app folder",
             "app.waiting d-app waits for d-db",
         )
