@@ -10,12 +10,10 @@ import contextlib
 import gc
 import os
 import random
-import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from controller import __version__
@@ -26,30 +24,29 @@ from controller.control.health import Facts, Health, Step, judge
 from controller.control.queries import activity_document
 from controller.control.service import Wanted, always
 from controller.control.volumes import forget_left
-from controller.engine.docker_engine import DockerEngine
-from controller.engine.endpoint import resolve_endpoint
+from controller.dryrun import plans
 from controller.heap import share_heap
 from controller.known_engine import KnownEngine
 from controller.model.activity import Activity
-from controller.model.desired import Census, Present
+from controller.model.desired import Census
 from controller.model.effects import Host, drive, perform
 from controller.model.errors import EngineUnreachable, StateLocked, StateUnusable
-from controller.model.facts import ALL_SEEN, LAST_RESYNC, NOTIFIED, ROOT_ID
-from controller.model.observed import EngineInfo, Observed
+from controller.model.facts import ALL_SEEN, LAST_RESYNC, NOTIFIED
 from controller.model.plan import Action, Plan, Result
-from controller.model.ports import Clock, Engine, Listener
+from controller.model.ports import Clock, Listener
 from controller.model.record import Event
 from controller.notify.sender import Address, Notifier, open_addresses
 from controller.notify.sight import see
-from controller.planner.gates import order
-from controller.reconciler import Memory, Policy, Reconciler
+from controller.parts import engine_of, in_order, policy_of, tree_of
+from controller.reconciler import Memory, Reconciler
+from controller.signals import stopped_by_signals
 from controller.source.lock import TreeLock
-from controller.source.tree import AppsTree
 from controller.source.watcher import TreeWatcher
 from controller.sources import EngineEvents, Task, Ticker
 from controller.status.lock import StateLock
 from controller.status.store import SqliteStore
 from controller.status.summary import WORDS, last_word
+from controller.sweeps import Progress, still_true
 from controller.systemd import Supervisor
 from controller.telemetry.logging import LogListener
 from controller.worker import Crew
@@ -69,94 +66,6 @@ LOST_RESCAN = 2.0
 
 _STATE_LOST = "Until it can, nothing is begun; what runs goes on running"
 _STATE_BACK = "what happens can be remembered again; everything is looked at afresh"
-
-
-def policy_of(settings: Settings) -> Policy:
-    """The settings that a reconcile needs."""
-    return Policy(
-        settle=settings.settle,
-        settle_new=settings.settle_new,
-        removal_settle=settings.removal_settle,
-        stable_after=settings.stable_after,
-        health_timeout=settings.health_timeout,
-        install_timeout=settings.install_timeout,
-        start_timeout=settings.start_timeout,
-        remove_timeout=settings.remove_timeout,
-        rollback=settings.rollback,
-        volume_prefix=settings.volume_prefix,
-        prune=settings.prune,
-    )
-
-
-class Progress:
-    """What the runs of each app come to while a sweep is under way, so that it can wait until everything is at rest.
-
-    `_changed` guards all fields. Workers report; sweeps wait.
-    """
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._last: dict[str, Result] = {}
-        self._log: list[tuple[str, Result]] = []
-        """Every run since the first of the sweeps that are under way began."""
-        self._sweeps = 0
-
-    def report(self, app: str, result: Result) -> None:
-        """A run of this app has ended."""
-        with self._changed:
-            if not self._sweeps:
-                return  # nobody waits for it, and apps may come and go for ever
-            self._last[app] = result
-            self._log.append((app, result))
-            self._changed.notify_all()
-
-    def begin(self, apps: Sequence[str]) -> int:
-        """A sweep over these apps begins: what they came to before no longer counts. Answers with its mark."""
-        with self._changed:
-            if not self._sweeps:
-                self._last.clear()
-            self._sweeps += 1
-            for app in apps:
-                self._last.pop(app, None)
-            return len(self._log)
-
-    def since(self, mark: int) -> set[str]:
-        """The apps of which a run has ended since that mark."""
-        with self._changed:
-            return {app for app, _ in self._log[mark:]}
-
-    def end(self, mark: int) -> list[tuple[str, Result]]:
-        """The sweep is over; all runs since its mark."""
-        with self._changed:
-            runs = self._log[mark:]
-            self._sweeps -= 1
-            if not self._sweeps:
-                self._log.clear()
-            return runs
-
-    def wait(self, apps: Sequence[str], timeout: float) -> bool:
-        """Wait until each of these apps has ended a run and none will move on by itself; answers whether so."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._pending(apps), timeout)
-
-    def _pending(self, apps: Sequence[str]) -> bool:
-        results = [self._last.get(app) for app in apps]
-        return any(result is None or result.pending for result in results)
-
-    def words(self) -> Mapping[str, str]:
-        """The word that each app ended with in the last sweep."""
-        with self._changed:
-            return {app: result.word for app, result in self._last.items() if result.word}
-
-
-def _still_true(runs: Sequence[tuple[str, Result]]) -> list[Action]:
-    last = {app: index for index, (app, _) in enumerate(runs)}
-    return [
-        action
-        for index, (app, result) in enumerate(runs)
-        for action in result.actions
-        if last[app] == index or action.asked or action.kind not in ("wait", "skip", "error")
-    ]
 
 
 class Manager:
@@ -517,12 +426,12 @@ class Manager:
         finally:
             runs = self.progress.end(mark)
         asked = set(names)
-        return tuple(_still_true([run for run in runs if not apps or run[0] in asked]))
+        return tuple(still_true([run for run in runs if not apps or run[0] in asked]))
 
     def plans(self, apps: tuple[str, ...]) -> tuple[tuple[str, Plan], ...]:
         """What would be done and why, app by app; touches nothing. Raises `EngineUnreachable`."""
         self.engine.version()
-        wanted = apps or _in_order(self.tree, self.store, reread=False)
+        wanted = apps or in_order(self.tree, self.store, reread=False)
         return tuple(
             (name, Plan(drive(self.reconciler.run(name, dry_run=True), self.host).actions)) for name in wanted
         )
@@ -597,27 +506,6 @@ class Manager:
         }
 
 
-def tree_of(settings: Settings, store: SqliteStore, clock: Clock, lock: TreeLock | None) -> AppsTree:
-    """The apps tree that this state belongs to. Without its lock it is only looked at: its root is not marked as ours."""
-    return AppsTree(
-        settings.apps,
-        clock,
-        settings.state,
-        # A record without a generation is of a folder that was not taken in yet, or of none.
-        known=lambda: {record.name for record in store.records() if record.generation},
-        root_id=lambda: store.get(ROOT_ID),
-        recall=lambda app: record.rest.stamp if (record := store.record(app)) and record.rest else None,
-        remember_root_id=(lambda value: store.put(ROOT_ID, value)) if lock else None,
-        trust=settings.trust,
-        lock=lock,
-    )
-
-
-def engine_of(settings: Settings, clock: Clock) -> DockerEngine:
-    """The engine that `DOCKER_HOST` or the context names. Raises `EngineUnreachable` when that makes no sense."""
-    return DockerEngine(resolve_endpoint(), settings.state / "compose", clock, trust=settings.trust)
-
-
 # -- the ways in --------------------------------------------------------------------------------------------
 
 
@@ -629,7 +517,7 @@ def serve(settings: Settings, once: bool, activity: Activity | None = None) -> i
     share_heap()
     addresses = () if once else open_addresses(settings.notify)
     manager = Manager(settings, service=not once, activity=activity, addresses=addresses)
-    with contextlib.closing(manager), _stopped_by_signals(manager.stopped):
+    with contextlib.closing(manager), stopped_by_signals(manager.stopped):
         if manager.store.notice:
             manager.tell("state.rebuilt", manager.store.notice, "error")
         manager.tell(
@@ -652,42 +540,6 @@ def serve(settings: Settings, once: bool, activity: Activity | None = None) -> i
         manager.tell("service.stopped", "stopped")
         words = manager.progress.words()
         return 1 if once and any(word != "Ready" for word in words.values()) else 0
-
-
-@contextlib.contextmanager
-def _stopped_by_signals(stopped: threading.Event) -> Iterator[None]:
-    """Within this block SIGTERM and SIGINT set the event; a second one ends the process at once.
-
-    What counts is the byte that the interpreter writes the moment the signal arrives. A handler of ours would not do:
-    it may run in the middle of anything, and when another thread than the main one took the signal it is not run
-    at all for as long as the main one waits.
-    """
-    told, tell = os.pipe()
-    os.set_blocking(tell, False)
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        pass
-
-    def listen() -> None:
-        while (number := os.read(told, 1)) not in (b"", b"\0"):
-            if stopped.is_set():
-                os._exit(128 + number[0])
-            stopped.set()
-
-    listener = threading.Thread(target=listen, name="homeport-signals", daemon=True)
-    listener.start()
-    woken = signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(woken)
-        for number, old in before.items():
-            signal.signal(number, old)
-        os.write(tell, b"\0")
-        listener.join()
-        os.close(tell)
-        os.close(told)
 
 
 def sweep(
@@ -731,83 +583,3 @@ def sweep_once(apps_root: str | Path, *, dry_run: bool, state: str | Path | None
     if state is not None:
         overrides["state"] = Path(state)
     return sweep(Settings.load(overrides), (), dry_run, listen=lambda _event: None)
-
-
-def plans(
-    settings: Settings, apps: tuple[str, ...], note: Callable[[str], None] | None = None
-) -> list[tuple[str, Plan]]:
-    """What a sweep would do, without a service and without touching anything.
-
-    Where no engine answers: what an empty host would need, and `note` is told so.
-    """
-    clock = SystemClock()
-    store = SqliteStore.open_readonly(settings.state)
-    engine = engine_of(settings, clock)
-    try:
-        tree = tree_of(settings, store, clock, None)
-        look: Engine = engine
-        memory = Memory()
-        try:
-            engine.version()
-            memory.own_project = engine.own_project()
-        except EngineUnreachable as error:
-            look = _EmptyHost(engine)
-            if note is not None:
-                note(f"no engine answers ({error}); this is what an empty host would need")
-        host = Host(tree, look, store, clock, _NoQueue(), lambda _event: None)
-        reconciler = Reconciler(policy_of(settings), memory)
-        names = apps or _in_order(tree, store, reread=True)
-        return [(name, Plan(drive(reconciler.run(name, dry_run=True), host).actions)) for name in names]
-    finally:
-        engine.close()
-        store.close()
-
-
-def _in_order(tree: AppsTree, store: SqliteStore, *, reread: bool) -> tuple[str, ...]:
-    """All apps on disk or on record, providers first. `reread`: what they require is taken from disk, not from
-    the records; a service asks often, and its records are as good as new."""
-    requires: dict[str, tuple[str, ...]] = {record.name: record.requires for record in store.records()}
-    for name in tree.census().names:
-        if name in requires and not reread:
-            continue
-        desired = tree.load(name)
-        if isinstance(desired, Present):
-            requires[name] = tuple(r.app for r in desired.manifest.requires)
-        else:
-            requires.setdefault(name, ())
-    return order(requires)
-
-
-class _EmptyHost:
-    """The engine of a dry run where none answers: it can say what files mean, and has nothing."""
-
-    def __init__(self, engine: DockerEngine) -> None:
-        self._engine = engine
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
-
-    def observe(self, app: str, folders: Sequence[str], volumes: Sequence[str]) -> Observed:
-        return Observed()
-
-
-class _NoQueue:
-    """A dry run queues nothing."""
-
-    def add(self, app: str) -> None:
-        raise AssertionError(f"a dry run queued {app}")
-
-    def forget(self, app: str) -> None:
-        raise AssertionError(f"a dry run forgot the failures of {app}")
-
-    def backoff(self, app: str) -> float:
-        raise AssertionError(f"a dry run recorded a failure of {app}")
-
-
-def engine_info(settings: Settings) -> EngineInfo:
-    """Which engine answers. Raises `EngineUnreachable`."""
-    engine = engine_of(settings, SystemClock())
-    try:
-        return engine.info()
-    finally:
-        engine.close()

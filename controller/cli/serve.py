@@ -62,16 +62,16 @@ def sweep(
 
 def plans(settings: Settings, apps: tuple[str, ...]) -> list[tuple[str, Plan]]:
     """What a sweep by ourselves would do."""
-    from controller import manager
+    from controller import dryrun
 
-    return manager.plans(settings, apps, note=_note)
+    return dryrun.plans(settings, apps, note=_note)
 
 
 def engine_info(settings: Settings) -> EngineInfo:
     """Which engine answers. Raises `EngineUnreachable`."""
-    from controller import manager
+    from controller import dryrun
 
-    return manager.engine_info(settings)
+    return dryrun.engine_info(settings)
 
 
 def purge(settings: Settings, app: str, volumes: tuple[str, ...]) -> tuple[str, ...]:
@@ -89,8 +89,8 @@ def set_env(settings: Settings, app: str, values: Mapping[str, str]) -> tuple[st
     Raises `HomeportError` when the folder is no valid app or a value breaks the rule of its setting.
     """
     from controller.clock import SystemClock
-    from controller.manager import tree_of
     from controller.model.desired import Present
+    from controller.parts import tree_of
     from controller.source import environment
     from controller.status.store import SqliteStore
 
