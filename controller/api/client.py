@@ -67,6 +67,11 @@ class ApiClient:
         """The status document."""
         return self._ask("GET", "/status", None, ANSWER)
 
+    def health(self) -> tuple[bool, dict[str, Any]]:
+        """Whether the service is healthy, and the document of `/readyz`, which has all checks."""
+        healthy = self._ask("GET", "/healthz", None, ANSWER, fine=(200, 503))
+        return healthy.get("status") == "healthy", self._ask("GET", "/readyz", None, ANSWER, fine=(200, 503))
+
     def prune(self, *, approve: bool = False) -> list[str]:
         """The held removals; let go when approved."""
         held = self._ask("POST", "/prune", {"approve": approve}, ANSWER).get("held", [])
@@ -90,7 +95,14 @@ class ApiClient:
         answer = self._ask("POST", _of(app, "purge"), {"volumes": list(volumes)}, None)
         return [str(name) for name in answer.get("purged", [])]
 
-    def _ask(self, method: str, path: str, body: object | None, timeout: float | None) -> dict[str, Any]:
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: object | None,
+        timeout: float | None,
+        fine: tuple[int, ...] = (200,),
+    ) -> dict[str, Any]:
         connection = _Connection(self._path)
         try:
             connection.connect()
@@ -109,7 +121,7 @@ class ApiClient:
             answer = None
         if not isinstance(answer, dict):
             raise HomeportError(f"{path} of {self._path} answered {status} with something that is not ours")
-        if status >= 400:
+        if status not in fine or "error" in answer:
             message = str(answer.get("error", f"the service answered {status}"))
             raise _KINDS.get(str(answer.get("kind")), HomeportError)(message)
         return answer

@@ -192,4 +192,30 @@ def notify(options: Common, test: bool, notify: tuple[str, ...] | None) -> int:
     return code
 
 
-COMMANDS = (validate, version, doctor, notify)
+@click.command()
+@output("text", "json")
+@common
+def health(options: Common, form: str) -> int:
+    """Ask the running service whether all of its parts do their work. 1: one does not, and a restart helps.
+
+    \b
+    Example: homeport health
+    """
+    from controller.api.client import ApiClient
+    from controller.cli import printing
+
+    healthy, found = ApiClient(options.places().socket).health()
+    if form == "json":
+        printing.as_json({"healthy": healthy, **found})
+        return FINE if healthy else APP_WRONG
+    page = printing.page()
+    for check in found["checks"]:
+        level = "ok" if check["ok"] else "fail"
+        to_do = f". To mend it: {check['toDo']}" if check["toDo"] else ""
+        text = clean(f"{check['name']}: {check['message'].rstrip('.') or 'fine'}{to_do}")
+        first, *more = page.wrap(text, " " * 5, " " * 5)
+        printing.show([page.paint(f"{level:<5}", level) + first[5:], *more])
+    return FINE if healthy else APP_WRONG
+
+
+COMMANDS = (validate, version, doctor, health, notify)
