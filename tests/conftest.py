@@ -15,6 +15,7 @@ Without an engine the tests marked `engine` are skipped, said in one line at the
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +48,9 @@ hypothesis.settings.load_profile("homeport")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # So a shell starts what runs in the background, and so would every child of ours: Ctrl-C would end none.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput") or not _runs_engine_tests(config):
         return
     os.environ.pop(HOST, None)

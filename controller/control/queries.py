@@ -41,7 +41,7 @@ def status_document(
     records = [known.get(name) or Record(name) for name in sorted({*known, *unseen})]
     required_by: dict[str, list[str]] = {}
     for record in records:
-        for provider in record.requires:
+        for provider in sorted(record.holds):
             required_by.setdefault(provider, []).append(record.name)
     activity = service.get("activity") or {}
     apps = [

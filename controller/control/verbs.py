@@ -240,7 +240,7 @@ def _check_adoptable(store: Store, app: str) -> None:
 
 
 def _check_not_required(store: Store, app: str) -> None:
-    consumers = sorted(r.name for r in store.records() if app in r.requires and r.name != app)
+    consumers = sorted(r.name for r in store.records() if app in r.holds and r.name != app)
     if consumers:
         raise Refused(f"{app} is required by {', '.join(consumers)}; remove them first")
 

@@ -308,6 +308,8 @@ def differences(document: str, before: str) -> dict[str, str]:
 
 
 def _difference(key: str, was: Any, now: Any) -> str:
+    if key == "deploy":
+        was, now = _without_replicas(was), _without_replicas(now)
     if was == now:
         return ""
     if key == "image" and was and now:
@@ -319,8 +321,21 @@ def _difference(key: str, was: Any, now: Any) -> str:
     return str(key).replace("_", " ")
 
 
+def _without_replicas(deploy: Any) -> Any:
+    """How many there are is no part of what one is, as with `scale`."""
+    rest = (
+        {key: value for key, value in deploy.items() if key != "replicas"}
+        if isinstance(deploy, dict)
+        else deploy
+    )
+    return rest or None
+
+
 def _ports_in_words(ports: Any) -> str:
-    shown = [f"{port.get('published', '')}:{port.get('target', '')}" for port in ports or ()]
+    shown = [
+        ":".join(str(port[part]) for part in ("host_ip", "published", "target") if port.get(part))
+        for port in ports or ()
+    ]
     return ", ".join(shown) or "none"
 
 

@@ -33,8 +33,8 @@ class Action:
     force: bool = False
     """For compose_up: re-create even if the configuration is the same."""
 
-    revives: bool = False
-    """For compose_up: its containers are there and have only ended; to start them is all that there is to do."""
+    revives: tuple[str, ...] = ()
+    """For compose_up: ids of containers that are there and have only ended; to start these is all that there is to do."""
     mends: bool = False
     """For compose_up: what was applied is made whole again; it is no edit."""
     asked: bool = False

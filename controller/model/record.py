@@ -213,10 +213,14 @@ class Record:
         return ready.reason if ready is not None else ""
 
     @property
+    def holds(self) -> frozenset[str]:
+        """Providers that may not be taken away: those of the app on disk, and of what runs instead of it."""
+        return frozenset((*self.requires, *(self.quarantine.to.requires if self.quarantine else ())))
+
+    @property
     def needs(self) -> frozenset[str]:
-        """Providers of the app on disk, of what was applied, and of what is gone back to."""
-        back_to = self.quarantine.to.requires if self.quarantine else ()
-        return frozenset((*self.requires, *(self.target.requires if self.target else ()), *back_to))
+        """Providers whose state counts: those that it holds, and those of what was applied last, if it is repaired."""
+        return self.holds | frozenset(self.target.requires if self.target else ())
 
     @property
     def applied(self) -> tuple[Target, ...]:

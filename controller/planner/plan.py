@@ -240,15 +240,22 @@ def plan_repairs(name: str, faults: list[Fault], rendered: Rendered) -> list[Act
             services = tuple(sorted({fault.service for fault in some}))
             cause = "; ".join(fault.cause for fault in some)
             detail = ", ".join(services)
-            revives = all(fault.kind in _ENDED for fault in some)
             up = Action("compose_up", name, detail, cause, app=name, services=services, force=force)
-            actions.append(replace(up, revives=revives))
+            actions.append(replace(up, revives=_only_ended(some)))
     for fault in faults:
         if fault.kind in _RESTARTED and not any(fault.service in a.services for a in actions):
             services = (fault.service, *_sharers(fault.service, rendered.services))
             cause = "; ".join(f.cause for f in faults if f.service == fault.service)
             actions.append(Action("restart", name, ", ".join(services), cause, app=name, services=services))
     return actions
+
+
+def _only_ended(faults: list[Fault]) -> tuple[str, ...]:
+    """The containers that have to be started, if that is all; of several services Compose knows the order."""
+    alone = len({fault.service for fault in faults}) == 1
+    if not alone or not all(fault.kind in _ENDED and fault.container for fault in faults):
+        return ()
+    return tuple(fault.container for fault in faults)
 
 
 def _sharers(service: str, services: Iterable[Service]) -> list[str]:

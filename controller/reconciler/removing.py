@@ -111,12 +111,12 @@ def _there_before(
 def _required(work: Work, records: tuple[Record, ...], missing: Collection[str]) -> Blocked | None:
     """Consumers hold a removal; those that are being removed themselves do so until their hooks have run."""
     name = work.name
-    consumers = sorted(r.name for r in records if name in r.requires and r.name != name)
+    consumers = sorted(r.name for r in records if name in r.holds and r.name != name)
     staying = [consumer for consumer in consumers if consumer not in missing]
     if staying:
         message = f"required by {', '.join(staying)}; it runs on. Put its folder back, or remove them first"
         return Blocked("RemovalBlocked", "RemovalBlocked", message)
-    if consumers and not find_cycle(name, {r.name: r.requires for r in records}):
+    if consumers and not find_cycle(name, {r.name: tuple(sorted(r.holds)) for r in records}):
         message = f"{', '.join(consumers)} requires it and is removed first"
         return Blocked("RemovalBlocked", "RemovalBlocked", message, pending=True, after=1.0)
     return None
@@ -196,7 +196,7 @@ def _remove(
     yield from ask(fx.ResetBackoff(name))
     for other in records:
         # Its providers may have been held only for its sake; its consumers have lost it.
-        if name in other.requires or other.name in record.requires:
+        if name in other.holds or other.name in record.holds:
             yield from ask(fx.Enqueue(other.name))
     if not isinstance(work.desired, Absent):
         yield from ask(fx.Enqueue(name))  # another folder of that name may be there by now

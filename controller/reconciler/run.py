@@ -71,9 +71,8 @@ class Reconciler:
             trouble = yield from ask(fx.ReadFact(ENGINE_TROUBLE))
             if trouble is not None and not dry_run:
                 raise EngineUnreachable(trouble)
-            if name == self.memory.own_project:
-                return (yield from self._leave_itself(name, dry_run))
-            result = yield from self._run(name, dry_run)
+            itself = name == self.memory.own_project
+            result = yield from self._leave_itself(name, dry_run) if itself else self._run(name, dry_run)
         except EngineUnreachable:
             # When it is back everything is queued; this is for a single call that was lost.
             return Result("Unknown", after=ENGINE_RETRY, parked=True)
@@ -605,7 +604,7 @@ class Reconciler:
             for consumer in (yield from ask(fx.ReadRecords())):
                 if work.name in consumer.needs:
                     yield from ask(fx.Enqueue(consumer.name))
-        for provider in sorted(set(work.before.requires) - set(record.requires)):
+        for provider in sorted(work.before.holds - record.holds):
             # It may be held only for our sake.
             yield from ask(fx.Enqueue(provider))
 

@@ -376,11 +376,10 @@ def _apply(
 def _start(work: Work, action: Action, apply: fx.Apply) -> Run[tuple[str, ...]]:
     """Compose, or the engine alone where Compose would have it start what is there and has ended: that is a tenth of the
     time. What the engine cannot start by itself (another's namespaces are gone, a port is taken) is Compose's again."""
-    containers = [c for service in action.services for c in work.observed.of(service)]
-    if action.revives and not any(is_leftover(container) for container in containers):
-        ended = tuple(container.id for container in containers if container.state != "running")
+    left_over = any(is_leftover(c) for service in action.services for c in work.observed.of(service))
+    if action.revives and not left_over:
         try:
-            yield from ask(fx.Restart(work.name, ended))
+            yield from ask(fx.Restart(work.name, action.revives))
         except AppError:
             yield from work.observe()
         else:

@@ -408,6 +408,14 @@ def test_differences_are_told_in_words_and_without_values() -> None:
     assert documents.differences("", before.document) == {}
 
 
+def test_to_whom_a_port_is_open_is_part_of_what_is_told() -> None:
+    published = {"published": "80", "target": 8080}
+    before = parse({"web": {"image": "a:1", "ports": [{**published, "host_ip": "127.0.0.1"}]}})
+    after = parse({"web": {"image": "a:1", "ports": [published]}})
+    told = documents.differences(after.document, before.document)
+    assert told == {"web": "ports 127.0.0.1:80:8080 become 80:8080"}
+
+
 def test_what_makes_no_container_anew_is_no_difference_of_it() -> None:
     before = parse({"web": {"image": "a:1"}, "db": {"image": "b:1"}})
     after = parse(
@@ -417,7 +425,7 @@ def test_what_makes_no_container_anew_is_no_difference_of_it() -> None:
                 "depends_on": {"db": {"condition": "service_started"}},
                 "pull_policy": "always",
             },
-            "db": {"image": "b:1", "build": {"context": "/a"}},
+            "db": {"image": "b:1", "build": {"context": "/a"}, "deploy": {"replicas": 2}},
         }
     )
     assert documents.differences(after.document, before.document) == {}

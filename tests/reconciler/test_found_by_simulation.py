@@ -210,6 +210,8 @@ def test_what_is_gone_back_to_and_waits_for_its_provider_says_so_and_is_started_
     assert "and now: waits for db: it was stopped by `homeport stop`" in world.message("web")
     assert world.running_services("web") == []
     say(world, STOPPED + "db", None)
+    say(world, REMOVE + "db", "now")
+    assert "db" in world.tree.folders, "what runs instead of the edit needs it"
     assert world.running_services("web") == ["main"]
     assert world.word("web") == "RolledBack"
     assert "and now" not in world.message("web")

@@ -71,6 +71,30 @@ def test_what_has_ended_is_started_by_the_engine_alone_and_by_compose_where_that
         world.clock.advance(60)
 
 
+def test_who_is_paused_beside_one_that_has_ended_is_left_paused(world: World) -> None:
+    world.put("web", Service("main", "h1", "image:1", scale=2))
+    world.until_quiet()
+    world.clock.advance(60)
+    world.engine.pause("web", "main", 1)
+    world.engine.kill("web", "main", 2)
+    world.resync()
+    world.until_quiet()
+    states = [world.engine.container("web", "main", number).state for number in (1, 2)]
+    assert states == ["paused", "running"]
+
+
+def test_of_several_services_that_have_ended_compose_knows_the_order(world: World) -> None:
+    world.put("web", Service("main", "h1", "image:1"), Service("side", "h2", "image:1"))
+    world.until_quiet()
+    world.clock.advance(60)
+    for service in ("main", "side"):
+        world.engine.kill("web", service)
+    world.engine.mutations.clear()
+    world.resync()
+    world.until_quiet()
+    assert world.engine.mutations == ["apply web [main side]"]
+
+
 def test_of_what_an_interrupted_re_creation_left_compose_makes_one_again(world: World) -> None:
     world.put("web")
     world.until_quiet()
