@@ -121,14 +121,20 @@ def from_environment(names: Iterable[str]) -> dict[str, str]:
 
 
 def config_file(flags: Mapping[str, Any]) -> Path | None:
-    """The settings file to read: the one that is named, else the default one when it is there."""
+    """The settings file to read: the one that is named, else the default one when it is there and may be read: it may
+    hold addresses with passwords, and who only checks a folder needs none of it."""
     named = flags.get("config") or os.environ.get(PREFIX + "CONFIG")
     if named:
         return Path(named)
     try:
-        return DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None
+        return DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() and not is_closed(DEFAULT_CONFIG) else None
     except OSError:
         return None
+
+
+def is_closed(path: Path) -> bool:
+    """Whether it is there, and not for us to read."""
+    return path.exists() and not os.access(path, os.R_OK)
 
 
 def read_file(path: Path) -> dict[str, Any]:

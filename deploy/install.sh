@@ -130,8 +130,9 @@ place() {
 }
 
 place "$here/deploy/homeport.service" "$root/etc/systemd/system/homeport.service" 644
-place "$here/deploy/logrotate.conf" "$root/etc/logrotate.d/homeport" 644
-# Settings, the apps and the state are the machine's own: they are made once and never touched again.
+# Settings, how long logs are kept, the apps and the state are the machine's own: made once and never touched again.
+[ -e "$root/etc/logrotate.d/homeport" ] ||
+    run install -D -m 644 "$here/deploy/logrotate.conf" "$root/etc/logrotate.d/homeport"
 [ -e "$root/etc/homeport/homeport.toml" ] ||
     run install -D -m 640 "$here/deploy/homeport.toml" "$root/etc/homeport/homeport.toml"
 [ -d "$root/var/lib/homeport/apps" ] || run install -d -m 755 "$root/var/lib/homeport/apps"

@@ -177,6 +177,16 @@ def test_without_being_asked_the_api_has_no_port() -> None:
     assert Settings().tcp is None
 
 
+def test_a_default_file_that_others_alone_may_read_is_as_one_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "default.toml"
+    file.write_text("settle = 7\n")
+    assert Settings.load().settle == 7
+    monkeypatch.setattr(places, "is_closed", lambda path: path == file)  # nothing is closed to root
+    assert Settings.load().settle == Settings().settle
+
+
 # -- places: what a command needs that only asks ------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ No command belongs here. Imports stay small: `homeport --help` loads this module
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -116,6 +117,7 @@ def common(function: Command) -> Callable[..., None]:
     @functools.wraps(function)
     def wrapper(apps: Path | None, state: Path | None, config: Path | None, debug: bool, **rest: Any) -> None:
         try:
+            _say_closed(config)
             code = function(Common(apps, state, config, debug), **rest)
         except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
             raise
@@ -130,6 +132,15 @@ def common(function: Command) -> Callable[..., None]:
         sys.exit(code or FINE)
 
     return wrapper
+
+
+def _say_closed(config: Path | None) -> None:
+    from controller import places
+
+    named = config or os.environ.get(f"{places.PREFIX}CONFIG")
+    if not named and places.is_closed(places.DEFAULT_CONFIG):
+        text = f"homeport: {places.DEFAULT_CONFIG} is not for you to read; the defaults count (sudo, or --config)"
+        click.echo(text, err=True)
 
 
 def code_of(problem: Exception) -> int:

@@ -467,7 +467,7 @@ def _applied(
         kept = old if old is not None and running and old.started == running else None
         same_containers = old is not None and running and _containers(old.started) == _containers(running)
         applied[service.name] = AppliedService(
-            first.config_hash if first else service.config_hash or (old.config_hash if old else ""),
+            first.config_hash if first else old.config_hash if old else "",
             service.image,
             tuple(sorted({c.image_id for c in containers})),
             first.networks if first else (),

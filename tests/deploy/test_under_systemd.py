@@ -57,9 +57,13 @@ kill -STOP "$(show MainPID)"; sleep 9; echo "stuck $(show NRestarts) $(show Acti
 rm /etc/systemd/system/homeport.service.d/watchdog.conf
 groupadd --force docker
 useradd --system --home-dir /var/lib/homeport --no-create-home --shell /usr/sbin/nologin --groups docker homeport
-chown -R homeport: /var/lib/homeport; chgrp homeport /etc/homeport/homeport.toml
+mkdir -p /var/lib/homeport/apps/web/data; touch /var/lib/homeport/apps/web/.env
+chown 999 /var/lib/homeport/apps/web/data
+chown -R homeport: /var/lib/homeport/state; chgrp homeport /etc/homeport/homeport.toml
+chown homeport: /var/lib/homeport /var/lib/homeport/apps /var/lib/homeport/apps/*/ /var/lib/homeport/apps/*/.env
 install -D -m 644 deploy/homeport-user.conf /etc/systemd/system/homeport.service.d/user.conf
 systemctl daemon-reload; systemctl restart homeport; echo "user $(show ActiveState) $(ps -o user= -p "$(show MainPID)")"
+echo "data $(stat -c %u /var/lib/homeport/apps/web/data)"
 deploy/uninstall.sh >/dev/null; echo "uninstall $? $(show ActiveState) $(show LoadState)"
 echo "left $(ls -d /var/lib/homeport/apps /etc/homeport/homeport.toml | wc -l) $(ls -d /opt/homeport 2>/dev/null | wc -l)"
 """
@@ -93,5 +97,6 @@ def test_it_is_installed_started_watched_and_taken_away_by_a_real_systemd(tmp_pa
     assert said["fed"] == "0", "a service that is well is left alone"
     assert said["stuck"] == "1 active", "one that is stuck is started anew"
     assert said["user"] == "active homeport"
+    assert said["data"] == "999", "what an app's containers keep is theirs"
     assert said["uninstall"] == "0 inactive not-found"
     assert said["left"] == "2 0"
