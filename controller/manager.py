@@ -26,7 +26,7 @@ from controller.control.service import Wanted, always
 from controller.control.volumes import forget_left
 from controller.dryrun import plans
 from controller.heap import share_heap
-from controller.known_engine import KnownEngine
+from controller.known_engine import AWAY, NOT_SEEN, KnownEngine
 from controller.model.activity import Activity
 from controller.model.desired import Census
 from controller.model.effects import Host, drive, perform
@@ -109,6 +109,7 @@ class Manager:
                 self.clock,
                 self.store.get(NOTIFIED),
                 self._note_told,
+                wrong=self._wrong,
             )
         self._listeners = tuple(one for one in (listen or LogListener(), self.notifier) if one is not None)
         self.tree = tree_of(settings, self.store, self.clock, tree_lock)
@@ -172,8 +173,6 @@ class Manager:
 
     def start(self) -> None:
         """Start all parts; nothing is reconciled before the tree was read once and the engine was tried once."""
-        if self.notifier is not None:
-            self.notifier.start()
         self.tree.tidy()
         self.engine.tidy()
         self.queue.start()
@@ -183,6 +182,8 @@ class Manager:
         self.known_engine.expect()
         self.engine_events.start(timeout=10.0)
         self._say_what_is_there()
+        if self.notifier is not None:  # it heard all until now, and compares with what is so
+            self.notifier.start()
         self.crew.start()
         if self.ticker is not None:
             self.ticker.start()
@@ -216,11 +217,11 @@ class Manager:
         self.engine_events.stop()
         self.queue.shut_down()
         self.crew.join()
-        if self.notifier is not None:
-            self.notifier.stop()
         if (seen := self.memory.all_seen_at()) is not None:
             with contextlib.suppress(StateUnusable):
                 self.store.put(ALL_SEEN, seen.isoformat())
+        if self.notifier is not None:  # last: it waits for others than us
+            self.notifier.stop()
 
     def close(self) -> None:
         """Let go of files and of the lock."""
@@ -234,6 +235,17 @@ class Manager:
     def _note_told(self, memory: str) -> None:
         with contextlib.suppress(StateUnusable):
             self.store.put(NOTIFIED, memory or None)
+
+    def _wrong(self) -> dict[str, str]:
+        """What is wrong with the service, or may still be, by the event that says so."""
+        engine = self.known_engine.trouble or ""
+        wrong = {
+            "engine.lost": engine if engine in (AWAY, NOT_SEEN) else "",
+            "engine.strange": engine,  # one that does not answer may be it
+            "tree.lost": " ".join(self.complaints.messages("tree.lost")),
+            "state.lost": self.store.trouble,
+        }
+        return {name: message for name, message in wrong.items() if message}
 
     def tell(self, name: str, message: str, level: str = "info", /, **fields: Any) -> None:
         """Say something about the service itself, once. In the log also when it cannot be remembered."""

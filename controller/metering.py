@@ -15,7 +15,7 @@ from controller.control.queries import summary_of
 from controller.control.reading import parse_time
 from controller.control.verbs import held
 from controller.model.effects import Effect, Host, RunHook
-from controller.model.errors import InputInvalid, Interrupted, Superseded
+from controller.model.errors import EngineUnreachable, InputInvalid, Interrupted, Superseded
 from controller.model.facts import LAST_RESYNC
 from controller.model.plan import Result
 from controller.model.ports import Clock, Store
@@ -32,7 +32,8 @@ CALLS: Final = (
 
 _NO_FAULT_OF_IT: Final = (InputInvalid, Interrupted, Superseded)
 """An app's files are wrong or were edited, the service stops: the engine did what it could."""
-
+_CUT_OFF: Final = (EngineUnreachable, Interrupted)
+"""The engine went away, the service stops: how the hook would have ended is not known, and nor is how long it takes."""
 
 _BY_CHOICE: Final = ("Suspended", "Stopped")
 """Words of apps that a person does not want to be Ready."""
@@ -51,7 +52,7 @@ class Meter:
         return cast("E", _Metered(engine, self._metrics, self._clock))
 
     def perform(self, effect: Effect[Any], host: Host) -> Any:
-        """Perform one effect; a hook is timed."""
+        """Perform one effect; a hook is timed, unless it was cut off."""
         if not isinstance(effect, RunHook):
             return effect.perform(host)
         began, result = self._clock.monotonic(), "failed"
@@ -62,8 +63,12 @@ class Meter:
             elif ended.exit_code == 0 and not ended.overflow:
                 result = "done"
             return ended
+        except _CUT_OFF:
+            result = ""
+            raise
         finally:
-            self._metrics.hooked(effect.hook, result, self._clock.monotonic() - began)
+            if result:
+                self._metrics.hooked(effect.hook, result, self._clock.monotonic() - began)
 
     def ran(self, result: Result, seconds: float) -> None:
         """A run has ended."""

@@ -159,7 +159,7 @@ def test_the_calls_are_all_of_the_port() -> None:
         (ExecResult(1, b""), "failed"),
         (ExecResult(0, b"", overflow=True), "failed"),
         (ExecResult(137, b"", timed_out=True), "timeout"),
-        (EngineUnreachable("away"), "failed"),
+        (AppError("HookFailed", "it cannot be run"), "failed"),
     ],
 )
 def test_a_hook_is_timed_by_how_it_ended(
@@ -172,15 +172,7 @@ def test_a_hook_is_timed_by_how_it_ended(
                 raise ended
             return ended
 
-    host = Host(
-        FakeTree(metered.clock),
-        Runs(metered.clock),
-        metered.store,
-        metered.clock,
-        Quiet(),
-        lambda _event: None,
-    )
-    effect = RunHook("c1", b"true", {}, 30.0, "on_install")
+    host, effect = host_of(metered, Runs(metered.clock)), RunHook("c1", b"true", {}, 30.0, "on_install")
     if isinstance(ended, Exception):
         with pytest.raises(type(ended)):
             metered.meter.perform(effect, host)
@@ -189,6 +181,24 @@ def test_a_hook_is_timed_by_how_it_ended(
     labels = {"hook": "on_install", "result": result}
     assert metered.value("homeport_hook_duration_seconds_count", **labels) == 1.0
     assert metered.value("homeport_hook_duration_seconds_sum", **labels) == 3.0
+
+
+@pytest.mark.parametrize("why", [Interrupted("the service stops"), EngineUnreachable("away")])
+def test_a_hook_that_was_cut_off_did_not_fail_and_is_not_timed(metered: Metered, why: Exception) -> None:
+    class CutOff(FakeEngine):
+        def exec(self, *_arguments: Any) -> ExecResult:
+            raise why
+
+    effect = RunHook("c1", b"true", {}, 30.0, "on_install")
+    with pytest.raises(type(why)):
+        metered.meter.perform(effect, host_of(metered, CutOff(metered.clock)))
+    for result in HOOK_RESULTS:
+        labels = {"hook": "on_install", "result": result}
+        assert metered.value("homeport_hook_duration_seconds_count", **labels) == 0.0
+
+
+def host_of(metered: Metered, engine: FakeEngine) -> Host:
+    return Host(FakeTree(metered.clock), engine, metered.store, metered.clock, Quiet(), lambda _event: None)
 
 
 class Quiet:

@@ -41,28 +41,28 @@ _BAD = frozenset(
 _OTHER = frozenset({"app.ready", "app.stopped", "app.suspended", "app.removed"})
 """May end what was told."""
 _SERVICE_BAD = {
-    "engine.lost": "engine",
-    "engine.strange": "new engine",
-    "tree.lost": "tree",
-    "state.lost": "state",
+    "engine.lost": "the engine",
+    "engine.strange": "the new engine",
+    "tree.lost": "the tree",
+    "state.lost": "the state",
 }
 _SERVICE_GOOD = {
-    "engine.back": "engine",
-    "engine.known": "new engine",
-    "engine.taken": "new engine",
-    "tree.back": "tree",
-    "state.back": "state",
+    "engine.back": "the engine",
+    "engine.known": "the new engine",
+    "engine.taken": "the new engine",
+    "tree.back": "the tree",
+    "state.back": "the state",
 }
 _ONCE = frozenset({"state.rebuilt", "service.unwell"})
 HEARD = _BAD | _OTHER | _SERVICE_BAD.keys() | _SERVICE_GOOD.keys() | _ONCE
 """The events that count; no other need be passed on."""
 _PARTS = {
-    "engine": ("The engine is lost", "The engine answers again"),
-    "new engine": ("The engine has nothing of ours", "The engine is the one on record"),
-    "tree": ("The apps tree is lost", "The apps tree is back"),
-    "state": ("The state cannot be written", "The state can be written again"),
+    "the engine": ("The engine is lost", "The engine answers again"),
+    "the new engine": ("The engine has nothing of ours", "The engine is the one on record"),
+    "the tree": ("The apps tree is lost", "The apps tree is back"),
+    "the state": ("The state cannot be written", "The state can be written again"),
 }
-"""What is said of a part of the service, bad and good."""
+"""What is said of a part of the service, bad and good. No app has such a name: there is a space in it."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,8 @@ class Digest:
     told: dict[str, Told] = field(default_factory=dict)
     _parts: dict[str, str] = field(default_factory=dict)
     """Parts of the service that are in trouble, and what was said of that."""
+    _unheard: set[str] = field(default_factory=set)
+    """Parts that an earlier process told of, and of which nothing was heard since: how they are is to be looked at."""
     _dirty: set[str] = field(default_factory=set)
     _once: list[str] = field(default_factory=list)
     _bad: set[str] = field(default_factory=set)
@@ -110,6 +112,10 @@ class Digest:
     _sent: float | None = None
 
     # -- in -------------------------------------------------------------------------------------------
+
+    def begin(self, at: float) -> None:
+        """The process starts: what began or ended around that is told without an event of it."""
+        self._touch("", at)
 
     def hear(self, event: Event, at: float) -> None:
         """Something happened that may have to be told."""
@@ -130,6 +136,7 @@ class Digest:
             self._note(app, False, at)
 
     def _note(self, key: str, bad: bool, at: float) -> None:
+        self._unheard.discard(key)
         news = bad != (key in self._bad)
         if bad and news:
             self._bad.add(key)
@@ -161,9 +168,13 @@ class Digest:
 
     # -- out ------------------------------------------------------------------------------------------
 
-    def take(self, sights: Mapping[str, Sight], moment: Moment) -> Message | None:
-        """What is to be told at this moment, given how all apps are; it counts as told."""
+    def take(self, sights: Mapping[str, Sight], wrong: Mapping[str, str], moment: Moment) -> Message | None:
+        """What is to be told at this moment, given how all apps are; it counts as told.
+
+        `wrong`: what is wrong with the service, or may still be, by the event that says so.
+        """
         at = moment.monotonic
+        self._look_at_unheard(wrong)
         troubles, self._once = self._once, []
         mended: list[str] = []
         fallen = self._end_flapping(at)
@@ -177,12 +188,21 @@ class Digest:
             mended += self._tell_mended(groups, sights, moment, fallen)
         self._first = None
         self._dirty.clear()
+        if self._unheard:  # what they come to may never be heard of
+            self._touch("", at + GAP - QUIET)
         self._forget(at)
         blocks = [*troubles, *flapping, *mended]
         if not blocks:
             return None
         self._sent = at
         return Message("failure" if troubles or flapping else "success", _title(blocks), _body(blocks))
+
+    def _look_at_unheard(self, wrong: Mapping[str, str]) -> None:
+        still = {part: wrong[name] for name, part in _SERVICE_BAD.items() if name in wrong}
+        for part in self._unheard:
+            self._parts.pop(part, None)
+        self._unheard &= still.keys()
+        self._parts.update({part: still[part] for part in self._unheard})
 
     def _tell_part(self, part: str, moment: Moment, troubles: list[str], mended: list[str]) -> None:
         bad, good = _PARTS[part]
@@ -299,7 +319,7 @@ class Digest:
             }  # fmt: skip
         except (ValueError, TypeError, KeyError, AttributeError):
             told = {}
-        return cls(told)
+        return cls(told, _unheard=told.keys() & _PARTS.keys())
 
 
 # -- how it is said -------------------------------------------------------------------------------------------
@@ -357,7 +377,7 @@ def _times(falls: int | None) -> str:
 
 
 def _name(key: str) -> str:
-    return f"The {key}" if key in _PARTS else key
+    return key.capitalize() if key in _PARTS else key
 
 
 def _after(told: Told, now: datetime) -> str:

@@ -29,6 +29,8 @@ RETRIES = (5.0, 30.0, 120.0)
 """Seconds after which a message that could not be sent is tried again, each address for itself; then it is given up."""
 HELD = 1000
 """Events that wait at most; what is told is what is so at its time, so that old ones are no loss."""
+PATIENCE = 5.0
+"""Seconds for which the end waits for a message that is on its way."""
 INSTALL = "pip install 'homeport[notify]'"
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):/?/?")
 
@@ -119,9 +121,12 @@ class Notifier:
         memory: str | None = None,
         remember: Remember = lambda _memory: None,
         retries: Sequence[float] = RETRIES,
+        wrong: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        """`look`: how all apps are at this moment. `memory`: what an earlier process gave to `remember`."""
-        self._addresses, self._look, self._clock, self._retries = addresses, look, clock, retries
+        """`look`: how all apps are at this moment. `memory`: what an earlier process gave to `remember`. `wrong`: what is
+        wrong with the service at this moment, or may still be, by the event that says so."""
+        self._addresses, self._clock, self._retries = addresses, clock, retries
+        self._look, self._wrong = look, wrong
         self._digest = Digest.recall(memory)
         self._remember = remember
         self._changed = threading.Condition()
@@ -137,7 +142,8 @@ class Notifier:
                 self._changed.notify_all()
 
     def start(self) -> None:
-        """Begin."""
+        """Begin, when it is known how the service itself is: what was told and what is so are compared once."""
+        self._digest.begin(self._clock.monotonic())
         self._thread.start()
 
     def alive(self) -> bool:
@@ -145,12 +151,13 @@ class Notifier:
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """End the thread. A message that is on its way is waited for, at most some seconds; what waits is not sent."""
+        """End the thread. A message that is on its way to one address is waited for, `PATIENCE` at most, and then left to
+        end with the process; it goes to no other address. What nobody took is told by the next process, if it is still so."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(PATIENCE)
 
     def _work(self) -> None:
         while True:
@@ -178,20 +185,30 @@ class Notifier:
         due = self._digest.due()
         if due is None or due > moment.monotonic:
             return
-        message = self._digest.take(self._look(), moment)
-        if message is not None:
-            self._send(message)
-            self._remember(self._digest.memory())
+        before = dict(self._digest.told)
+        message = self._digest.take(self._look(), self._wrong(), moment)
+        if message is not None and not self._send(message):
+            self._digest.told = before  # the next event or the next process tells it
+        self._remember(self._digest.memory())
 
-    def _send(self, message: Message) -> None:
-        left = list(self._addresses)
-        for wait in (0.0, *self._retries):
-            with self._changed:
-                if self._changed.wait_for(lambda: self._stopping, wait):
-                    break
-            left = [address for address in left if not address.send(message)]
-            if not left:
-                log.info("notify.sent", message=message.title)
-                return
-        names = ", ".join(address.name for address in left)
-        log.error("notify.failed", message=f"not sent: {message.title}; address {names} did not take it")
+    def _send(self, message: Message) -> bool:
+        """Answers whether anybody took it."""
+        left = self._offer(message, self._addresses)
+        for wait in self._retries:
+            if not left or self._ends_within(wait):
+                break
+            left = self._offer(message, left)
+        if left:
+            names = ", ".join(address.name for address in left)
+            log.error("notify.failed", message=f"not sent: {message.title}; address {names} did not take it")
+        else:
+            log.info("notify.sent", message=message.title)
+        return len(left) < len(self._addresses)
+
+    def _offer(self, message: Message, addresses: Sequence[Address]) -> list[Address]:
+        """Answers with those that did not take it; none is asked once the end has begun."""
+        return [address for address in addresses if self._ends_within(0.0) or not address.send(message)]
+
+    def _ends_within(self, seconds: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self._stopping, seconds)

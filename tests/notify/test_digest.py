@@ -20,6 +20,7 @@ class Story:
     def __init__(self, memory: str | None = None) -> None:
         self.digest = Digest.recall(memory)
         self.apps: dict[str, Sight] = {}
+        self.wrong: dict[str, str] = {}
         self.at = 0.0
         self.told: list[str] = []
         self.times: list[float] = []
@@ -46,7 +47,9 @@ class Story:
         end = self.at + seconds
         while (due := self.digest.due()) is not None and due <= end:
             self.at = max(self.at, due)
-            message = self.digest.take(self.apps, Moment(self.at, NOON + timedelta(seconds=self.at)))
+            message = self.digest.take(
+                self.apps, self.wrong, Moment(self.at, NOON + timedelta(seconds=self.at))
+            )
             if message is not None:
                 self.told.append(f"[{message.kind}] {message.title}\n{message.body}")
                 self.times.append(self.at)
@@ -404,3 +407,96 @@ def test_nothing_is_kept_of_apps_that_came_and_went() -> None:
     assert {name: set(value) for name, value in kept.items() if value} == {
         "told": {"web"}, "_bad": {"web"}, "_falls": {"web"}
     }  # fmt: skip
+
+
+def restarted(before: Story, **apps: Sight) -> Story:
+    """The next process, a minute later, which finds these apps."""
+    story = Story(before.digest.memory())
+    story.at = before.at + GAP
+    story.apps = apps
+    story.digest.begin(story.at)
+    return story
+
+
+def test_trouble_that_began_just_before_a_restart_is_told_after_it() -> None:
+    story = restarted(Story(), web=Sight("Failed", message="crash", trouble=True), db=READY)
+    story.wait(QUIET)
+    assert story.said() == "[failure] web is Failed\nweb is Failed: crash"
+    story = restarted(story, **story.apps)
+    story.wait(GAP)
+    assert story.said() == "", "it was told"
+    story = restarted(story, web=READY, db=READY)
+    story.wait(QUIET)
+    assert story.said().split("\n")[1] == "web is Ready again, after 3 min"
+    assert story.digest.due() is None
+
+
+def test_a_part_of_the_service_that_is_fine_after_a_restart_is_told_as_back() -> None:
+    story = Story()
+    for part in ("engine.lost", "engine.strange", "tree.lost", "state.lost"):
+        story.hear(part, message="gone")
+    story.wait(QUIET)
+    story = restarted(story)
+    story.wait(QUIET)
+    assert [line.split(",")[0] for line in story.said().split("\n")[1:]] == [
+        "The engine answers again", "The engine is the one on record", "The apps tree is back", "The state can be written again"
+    ]  # fmt: skip
+    assert story.digest.memory() == ""
+
+
+def test_a_part_of_which_it_is_not_known_after_a_restart_is_looked_at_until_it_is() -> None:
+    story = Story()
+    story.hear("engine.lost", message="gone")
+    story.wait(QUIET)
+    story = restarted(story, web=Sight("Failed", message="crash", trouble=True))
+    story.wrong = {"engine.lost": "the engine was not looked at yet"}
+    story.wait(GAP)
+    assert story.said() == "", "neither that it is back nor how the apps are"
+    story.wrong = {}
+    story.wait(2 * GAP)
+    assert story.said().split("\n")[1:] == [
+        "web is Failed: crash",
+        "The engine answers again, after 2 min",
+    ]
+    assert story.digest.due() is None
+
+
+def test_a_part_that_is_still_lost_after_a_restart_is_not_told_again_and_its_end_is() -> None:
+    story = Story()
+    story.hear("tree.lost", message="gone")
+    story.wait(QUIET)
+    story = restarted(story)
+    story.wrong = {"tree.lost": "gone"}
+    story.hear("tree.lost", message="gone")
+    story.wait(10 * GAP)
+    assert story.said() == ""
+    assert story.digest.due() is None, "its end is heard of"
+    story.wrong = {}
+    story.hear("tree.back")
+    story.wait(QUIET)
+    assert story.said().startswith("[success] The apps tree is back")
+
+
+def test_an_app_may_be_named_like_a_part_of_the_service() -> None:
+    story = Story()
+    for app in ("engine", "tree", "state"):
+        story.becomes(app, "Failed", "crash")
+    story.wait(QUIET)
+    assert story.said().split("\n")[1:] == [
+        "engine is Failed: crash",
+        "state is Failed: crash",
+        "tree is Failed: crash",
+    ]
+    story.wait(GAP)
+    story.hear("engine.lost", message="gone")
+    story.wait(GAP)
+    assert story.said() == "[failure] The engine is lost\nThe engine is lost: gone"
+    for app in ("engine", "tree", "state"):
+        story.becomes(app, "Ready")
+    story.hear("engine.back")
+    story.wait(GAP)
+    told = sorted(line.split(",")[0] for line in story.said().split("\n")[1:])
+    assert told == [
+        "The engine answers again",
+        *(f"{app} is Ready again" for app in ("engine", "state", "tree")),
+    ]

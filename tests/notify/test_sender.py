@@ -48,14 +48,17 @@ def event(name: str, app: str = "web") -> Event:
 class Running:
     """A notifier at work."""
 
-    def __init__(self, *addresses: Any, look: Callable[[], Mapping[str, Sight]] | None = None) -> None:
+    def __init__(
+        self, *addresses: Any, look: Callable[[], Mapping[str, Sight]] | None = None, memory: str = ""
+    ) -> None:
         self.apps: Mapping[str, Sight] = FAILED
         self.memory: list[str] = []
         self.notifier = Notifier(
             addresses,
             look or (lambda: self.apps),
             SystemClock(),
-            remember=self.memory.append,
+            memory,
+            self.memory.append,
             retries=(0.05, 0.05),
         )
 
@@ -145,15 +148,20 @@ def test_nobody_waits_for_a_message_that_is_on_its_way() -> None:
         slow.may_end.set()
 
 
+class Never:
+    """An address that takes nothing."""
+
+    name = "1 (never)"
+
+    def __init__(self) -> None:
+        self.tried = threading.Event()
+
+    def send(self, _message: Message) -> bool:
+        self.tried.set()
+        return False
+
+
 def test_it_stops_while_it_waits_to_try_again() -> None:
-    class Never:
-        name = "1 (never)"
-        tried = threading.Event()
-
-        def send(self, _message: Message) -> bool:
-            self.tried.set()
-            return False
-
     never = Never()
     notifier = Notifier((never,), lambda: FAILED, SystemClock(), retries=(3600.0,))
     notifier.start()
@@ -161,6 +169,53 @@ def test_it_stops_while_it_waits_to_try_again() -> None:
     assert never.tried.wait(20)
     notifier.stop()
     assert not notifier.alive()
+
+
+def test_the_end_waits_a_while_for_one_address_and_goes_to_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender, "PATIENCE", 0.2)
+    slow, other = Slow(), Never()
+    running = Running(slow, other)
+    running.notifier.start()
+    assert slow.begun.wait(20)
+    running.notifier.stop()
+    assert running.notifier.alive(), "it is left to end with the process"
+    slow.may_end.set()
+    wait_until(lambda: not running.notifier.alive(), "it ends", 10)
+    assert not other.tried.is_set()
+    assert "web" in running.memory[-1], "somebody took it"
+
+
+def test_what_nobody_took_counts_as_not_told(receiver: Receiver) -> None:
+    receiver.answers = [500, 500, 500]
+    with Running(*open_addresses([receiver.url])) as running:
+        wait_until(lambda: bool(running.memory), "it is given up", 20)
+        assert running.memory == [""]
+        running.notifier(event("app.failed"))
+        assert receiver.next()["message"] == "web is Failed: crash"
+        wait_until(lambda: "web" in running.memory[-1], "it is remembered", 10)
+
+
+def test_what_the_end_cut_short_counts_as_not_told_and_is_told_by_the_next_process(
+    receiver: Receiver,
+) -> None:
+    never = Never()
+    running = Running(never)
+    running.notifier._retries = (3600.0,)
+    with running:
+        assert never.tried.wait(20)
+    assert running.memory == [""]
+    with Running(*open_addresses([receiver.url]), memory=running.memory[-1]):
+        assert receiver.next()["message"] == "web is Failed: crash"
+
+
+def test_an_end_without_a_word_is_remembered_too(receiver: Receiver) -> None:
+    with Running(*open_addresses([receiver.url])) as running:
+        receiver.next()
+        wait_until(lambda: bool(running.memory) and "web" in running.memory[-1], "it is told", 10)
+        running.apps = {"web": Sight("Stopped")}
+        running.notifier(event("app.stopped"))
+        wait_until(lambda: running.memory[-1] == "", "it is over", 10)
+    assert receiver.got.empty()
 
 
 def test_a_fault_while_looking_ends_nothing(receiver: Receiver) -> None:
@@ -179,7 +234,7 @@ def test_a_fault_while_looking_ends_nothing(receiver: Receiver) -> None:
 
 
 def test_events_that_tell_nothing_wake_nobody() -> None:
-    with Running(Slow()) as running:
+    with Running(Slow(), look=dict) as running:
         running.notifier(event("action.done"))
         assert not running.notifier._heard
 
