@@ -54,7 +54,7 @@ def test_a_hundred_folders_dropped_at_once_are_all_ready_and_a_look_at_them_cost
         home.start()
         assert home.run("reconcile", timeout=120).returncode == 0
         said = {line["event"] for line in home.log()[lines:]}
-        assert said == {"service.started"}, (
+        assert said == {"service.started", "service.watching"}, (
             "a start on a tree in which nothing changed has nothing else to say"
         )
         assert children_reaped(home.process.pid) == 0, "and starts no child process"

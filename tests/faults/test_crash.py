@@ -173,6 +173,8 @@ class Life:
         new.replace(self.folder(short) / file)
 
     def ask(self, wish: type[Wish], short: str) -> None:
+        # It may have ended late in the stage before, and be on its way back.
+        wait_until(self.client.answers, "somebody is there to be asked", 60)
         with contextlib.suppress(ServiceUnreachable):  # it ended over it
             self.client.act(wish(self.home.name(short)))
 

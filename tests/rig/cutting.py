@@ -30,8 +30,9 @@ READS = (
     fx.ReadClock, fx.Load, fx.TakeCensus, fx.ReadRecord, fx.ReadRecords, fx.ReadFact, fx.ReadModel, fx.FindCopies,
     fx.Render, fx.Observe, fx.FindBusyPorts, fx.FindBusyNames, fx.FindIdentities, fx.FindImageIds, fx.ReadLastLines,
     fx.FindMissingPaths, fx.FindMissingImages, fx.ReadScript, fx.ReadLastTold,
+    fx.FindDifferences,
     # What they change is gone with the process.
-    fx.Enqueue, fx.Backoff, fx.ResetBackoff,
+    fx.BeginStep, fx.Enqueue, fx.Backoff, fx.ResetBackoff,
 )  # fmt: skip
 """Every other effect is a change; one that is new is a step by itself."""
 LASTING = (fx.Apply, fx.RunHook, fx.Remove, fx.Restart, fx.Stop)
