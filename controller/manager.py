@@ -166,8 +166,9 @@ class Manager:
             self.tree.on_other_paths = self.watcher.sync
             self.api = ApiServer(self, settings.socket, settings.tcp)
         self.supervisor = Supervisor(
-            lambda: self.health().healthy, self.words, self.tell, os.environ if service else {}
-        )
+            lambda patience: self.health(patience).trouble, self.words, self.tell, self.clock.monotonic,
+            os.environ if service else {},
+        )  # fmt: skip
 
     # -- life -----------------------------------------------------------------------------------------
 
@@ -462,11 +463,11 @@ class Manager:
         """See `KnownEngine.take`."""
         self.known_engine.take()
 
-    def health(self) -> Health:
-        """Whether the service does its work, and whether it can act. Waits two seconds at most, for the API."""
-        return judge(self._facts())
+    def health(self, patience: float = 1.0) -> Health:
+        """Whether the service does its work, and whether it can act. Waits for the API alone, for about so many seconds."""
+        return judge(self._facts(patience))
 
-    def _facts(self) -> Facts:
+    def _facts(self, patience: float = 1.0) -> Facts:
         threads = {
             "queue timer": self.queue.timed(),
             "engine events": self.engine_events.alive(),
@@ -475,6 +476,7 @@ class Manager:
             **({"API": self.api.alive()} if self.api is not None else {}),
             **({"notifier": self.notifier.alive()} if self.notifier is not None else {}),
         }
+        late = threads.get("API") and self.api is not None and not self.api.comes_round(patience)
         lost = self.complaints.messages("tree.lost")
         return Facts(
             started=self._started,
@@ -487,6 +489,7 @@ class Manager:
             engine=self.known_engine.trouble or "",
             tree=lost[0] if lost else "",
             state=self.store.trouble,
+            late={"API": patience} if late else {},
         )
 
     def metrics(self) -> bytes:

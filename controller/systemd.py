@@ -16,23 +16,28 @@ import structlog
 
 log = structlog.get_logger("homeport")
 
+_LAST_LOOK = 2.0
+"""Seconds that a stop waits for a look that is under way."""
+
 
 class Supervisor:
     """The one who watches over the service from outside. A message that cannot be sent stops nothing."""
 
     def __init__(
         self,
-        healthy: Callable[[], bool],
+        trouble: Callable[[float], str],
         words: Callable[[], str],
         tell: Callable[[str, str, str], None],
+        monotonic: Callable[[], float],
         environment: Mapping[str, str] = os.environ,
     ) -> None:
-        """`healthy`: whether the service does its work; while it does not, the watchdog is not fed. `words`: one line of
-        how it is, shown by `systemctl status`. `tell`: called with event name, message and level."""
-        self._tell = tell
-        self._healthy, self._words = healthy, words
+        """`trouble`: what keeps the service from its work, or ""; it may wait for about so many seconds. While there is some
+        the watchdog is not fed. `words`: one line of how it is, shown by `systemctl status`. `tell`: called with event
+        name, message and level. `monotonic`: seconds of a clock that only goes on."""
+        self._tell, self._monotonic = tell, monotonic
+        self._trouble, self._words = trouble, words
         self._address = environment.get("NOTIFY_SOCKET", "")
-        self._beat = _beat(environment) if self._address else 0.0
+        self._beat, self._patience = beat_and_patience(environment) if self._address else (0.0, 0.0)
         self._changed = threading.Condition()
         self._stopping = False  # guarded by _changed
         self._thread: threading.Thread | None = None
@@ -54,29 +59,37 @@ class Supervisor:
             self._stopping = True
             self._changed.notify_all()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_LAST_LOOK)
         self._send("STOPPING=1")
 
     def _feed(self) -> None:
-        unwell = False
+        unwell = 0
         while True:
-            healthy = self._is_healthy()
-            if healthy:
+            began = self._monotonic()
+            trouble = self._look()
+            if self._is_over(0.0):
+                return
+            unwell = unwell + 1 if trouble else 0
+            if not trouble:
                 self._send("WATCHDOG=1", self._status())
-            elif not unwell:
-                message = "a part of the service has ended; who started it may start it anew"
+            elif unwell == 2:  # one alone may be a machine that is busy for a moment
+                message = f"the service does not do its work; who started it may start it anew: {trouble}"
                 self._tell("service.unwell", message, "error")
-            unwell = not healthy
-            with self._changed:
-                if self._changed.wait_for(lambda: self._stopping, self._beat):
-                    return
+            if self._is_over(max(0.0, began + self._beat - self._monotonic())):
+                return
 
-    def _is_healthy(self) -> bool:
+    def _is_over(self, seconds: float) -> bool:
+        """Whether the service stops, within so many seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._stopping, seconds)
+
+    def _look(self) -> str:
         try:
-            return self._healthy()
-        except Exception:  # whoever cannot tell is not well
-            log.exception("service.unwell", message="whether the service is well cannot be found out")
-            return False
+            return self._trouble(self._patience)
+        except Exception as problem:  # whoever cannot tell is not well
+            message = "whether the service is well cannot be found out"
+            log.exception("service.unwell", message=message)
+            return f"{message}: {type(problem).__name__}"
 
     def _status(self) -> str:
         if not self._address:
@@ -96,11 +109,16 @@ class Supervisor:
             out.sendto(text.encode(), address)
 
 
-def _beat(environment: Mapping[str, str]) -> float:
-    """Seconds between two signs of life, half of what systemd waits for one; 0 where it waits for none of ours."""
+def beat_and_patience(environment: Mapping[str, str]) -> tuple[float, float]:
+    """Seconds from one look to the next, and those that one may wait: a quarter and a third of the time within which
+    systemd waits for a sign of life. Two looks that find nothing good then end, and are told, within it.
+
+    0 where it waits for none of ours.
+    """
     try:
         if int(environment.get("WATCHDOG_PID") or os.getpid()) != os.getpid():
-            return 0.0
-        return max(0.0, int(environment.get("WATCHDOG_USEC") or 0) / 2e6)
+            return 0.0, 0.0
+        seconds = max(0, int(environment.get("WATCHDOG_USEC") or 0)) / 1e6
     except ValueError:
-        return 0.0
+        return 0.0, 0.0
+    return seconds / 4, seconds / 3

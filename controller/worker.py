@@ -36,7 +36,7 @@ class Busy:
     effect: str
     seconds: float
     longest: float
-    """Seconds after which the effect says that it is ended; 0: it says nothing."""
+    """See `Effect.longest`."""
 
 
 class Crew:

@@ -123,10 +123,23 @@ def test_an_api_whose_loop_hangs_is_unhealthy(manager: Manager) -> None:
     assert manager.health().healthy
     assert api._serving._call(lambda: goes_on.wait(30))
     try:
-        assert not manager.health().healthy
+        assert manager.health().trouble == "API: the API runs, but did not come round within 1 s"
     finally:
         goes_on.set()
     assert manager.health().healthy
+
+
+def test_a_watchdog_waits_longer_for_a_busy_loop_than_who_asks(manager: Manager) -> None:
+    api, goes_on = manager.api, threading.Event()
+    assert api is not None
+    assert api._serving is not None
+    assert api._serving._call(lambda: goes_on.wait(30))
+    try:
+        assert not manager.health().healthy
+        threading.Timer(0.5, goes_on.set).start()
+        assert manager.health(20.0).healthy
+    finally:
+        goes_on.set()
 
 
 def test_a_worker_that_is_stuck_is_told_with_its_app_and_step(

@@ -10,10 +10,11 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
-from controller.systemd import Supervisor
+from controller.systemd import Supervisor, beat_and_patience
 from rig.waiting import wait_until
 
 WORDS = "2 apps: 2 Ready"
@@ -55,12 +56,17 @@ def silent(_name: str, _message: str, _level: str) -> None:
     """Nobody hears it."""
 
 
+def well(_patience: float) -> str:
+    """Nothing is wrong."""
+    return ""
+
+
 def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name == "homeport-watchdog"]
 
 
 def test_it_says_that_it_is_ready_and_that_it_stops(listener: Listener) -> None:
-    supervisor = Supervisor(lambda: True, lambda: WORDS, silent, {"NOTIFY_SOCKET": listener.address})
+    supervisor = Supervisor(well, lambda: WORDS, silent, monotonic, {"NOTIFY_SOCKET": listener.address})
     supervisor.ready()
     assert listener.next() == ["READY=1", f"STATUS={WORDS}"]
     assert threads() == [], "without a watchdog there is no thread"
@@ -70,38 +76,118 @@ def test_it_says_that_it_is_ready_and_that_it_stops(listener: Listener) -> None:
     assert listener.next() == ["STOPPING=1"]
 
 
-def test_a_watchdog_is_fed_twice_in_its_time_while_the_service_is_well_and_not_else(
-    listener: Listener,
-) -> None:
-    well, told = True, list[tuple[str, str]]()
+def watched(listener: Listener, seconds: float) -> dict[str, str]:
+    return {
+        "NOTIFY_SOCKET": listener.address, "WATCHDOG_USEC": f"{seconds * 1e6:.0f}", "WATCHDOG_PID": str(os.getpid()),
+    }  # fmt: skip
+
+
+def test_a_watchdog_is_fed_while_the_service_is_well_and_not_else(listener: Listener) -> None:
+    trouble, told = "", list[tuple[str, str, str]]()
     supervisor = Supervisor(
-        lambda: well,
+        lambda _patience: trouble,
         lambda: WORDS,
-        lambda name, _message, level: told.append((name, level)),
-        {"NOTIFY_SOCKET": listener.address, "WATCHDOG_USEC": "400000", "WATCHDOG_PID": str(os.getpid())},
+        lambda *event: told.append(event),
+        monotonic,
+        watched(listener, 0.4),
     )
     supervisor.ready()
     assert listener.next()[0] == "READY=1"
     assert listener.next() == ["WATCHDOG=1", f"STATUS={WORDS}"]
-    assert not listener.waits(0.35), "at half of the time the next one"
-    well = False
+    assert not listener.waits(0.35), "within its time the next one"
+    trouble = "workers: 1 of 8 workers have ended"
     while not listener.waits(0.5):
         pass
-    assert told == [("service.unwell", "error")], "once, however long it lasts"
-    well = True
+    ((name, message, level),) = told  # once, however long it lasts
+    assert (name, level) == ("service.unwell", "error")
+    assert trouble in message
+    trouble = ""
     assert listener.next() == ["WATCHDOG=1", f"STATUS={WORDS}"]
     supervisor.stopping()
     assert threads() == []
 
 
+def test_what_is_wrong_at_one_look_alone_is_told_to_nobody(tmp_path: Path) -> None:
+    listener, told = Listener(str(tmp_path / "notify")), list[str]()
+    answers = ["", "once", "", "again", "", "twice", "twice", "twice", ""]
+
+    def look(_patience: float) -> str:
+        return answers.pop(0) if answers else ""
+
+    supervisor = Supervisor(
+        look,
+        lambda: WORDS,
+        lambda _name, message, _level: told.append(message),
+        monotonic,
+        watched(listener, 0.04),
+    )
+    supervisor.ready()
+    wait_until(lambda: not answers, "it has looked so often", 20)
+    supervisor.stopping()
+    assert ["twice" in message for message in told] == [True]
+    assert "ended" not in told[0]
+    listener.socket.close()
+
+
+def test_two_looks_that_take_all_their_time_end_before_the_watchdog_s(tmp_path: Path) -> None:
+    """Counted from the last sign of life: else nobody would hear what is wrong before the process is ended."""
+    listener, told = Listener(str(tmp_path / "notify")), threading.Event()
+    now, looks = [0.0], list[float]()
+
+    def look(patience: float) -> str:
+        looks.append(now[0])
+        now[0] += patience
+        return "slow" if len(looks) > 1 else ""
+
+    supervisor = Supervisor(
+        look, lambda: WORDS, lambda *_event: told.set(), lambda: now[0], watched(listener, 3600.0)
+    )
+    supervisor.ready()
+    assert told.wait(20), "a look that took longer than a beat is followed by the next at once"
+    supervisor.stopping()
+    listener.socket.close()
+    beat, patience = beat_and_patience({"WATCHDOG_USEC": "60000000"})
+    assert (beat, patience) == (15.0, 20.0)
+    assert beat + 2 * patience < 60.0
+
+
+def test_a_stop_does_not_wait_for_a_look_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controller.systemd._LAST_LOOK", 0.1)
+    listener, told = Listener(str(tmp_path / "notify")), list[str]()
+    entered, goes_on = threading.Event(), threading.Event()
+
+    def hang(_patience: float) -> str:
+        entered.set()
+        goes_on.wait(60)
+        return ""
+
+    supervisor = Supervisor(
+        hang, lambda: WORDS, lambda name, *_rest: told.append(name), monotonic, watched(listener, 60.0)
+    )
+    supervisor.ready()
+    assert listener.next()[0] == "READY=1"
+    assert entered.wait(10)
+    supervisor.stopping()
+    assert listener.next() == ["STOPPING=1"]
+    goes_on.set()
+    wait_until(lambda: not threads(), "its thread has ended", 10)
+    assert listener.waits(0.1), "a sign of life after the end is none"
+    assert told == []
+    listener.socket.close()
+
+
 def test_who_cannot_tell_whether_the_service_is_well_feeds_no_watchdog(tmp_path: Path) -> None:
     listener = Listener(str(tmp_path / "notify"))
 
-    def fails() -> bool:
+    def fails(_patience: float) -> str:
         raise RuntimeError("a fault of ours")
 
     supervisor = Supervisor(
-        fails, lambda: WORDS, silent, {"NOTIFY_SOCKET": listener.address, "WATCHDOG_USEC": "200000"}
+        fails,
+        lambda: WORDS,
+        silent,
+        monotonic,
+        {"NOTIFY_SOCKET": listener.address, "WATCHDOG_USEC": "200000"},
     )
     supervisor.ready()
     assert listener.next()[0] == "READY=1"
@@ -117,7 +203,7 @@ def test_a_watchdog_that_waits_for_another_process_or_makes_no_sense_is_left_alo
 ) -> None:
     listener = Listener(str(tmp_path / "notify"))
     environment = {"NOTIFY_SOCKET": listener.address, "WATCHDOG_USEC": "100000"}
-    supervisor = Supervisor(lambda: True, lambda: WORDS, silent, environment | other)
+    supervisor = Supervisor(well, lambda: WORDS, silent, monotonic, environment | other)
     supervisor.ready()
     assert threads() == []
     supervisor.stopping()
@@ -129,10 +215,10 @@ def test_nobody_who_listens_is_no_trouble(tmp_path: Path) -> None:
         raise AssertionError("nobody asked")
 
     for environment in ({}, {"NOTIFY_SOCKET": ""}):
-        alone = Supervisor(lambda: True, words, silent, environment)
+        alone = Supervisor(well, words, silent, monotonic, environment)
         alone.ready()
         alone.stopping()
-    gone = Supervisor(lambda: True, words, silent, {"NOTIFY_SOCKET": str(tmp_path / "gone")})
+    gone = Supervisor(well, words, silent, monotonic, {"NOTIFY_SOCKET": str(tmp_path / "gone")})
     gone.ready()
     gone.stopping()
 

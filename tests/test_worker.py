@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -13,9 +14,11 @@ from controller.model import effects as fx
 from controller.model.effects import Host, Run, ask
 from controller.model.observed import ExecResult
 from controller.model.plan import Result
+from controller.model.ports import PULL_DEADLINE
 from controller.status.store import SqliteStore
 from controller.worker import Crew
 from controller.workqueue import ExponentialBackoff, WorkQueue
+from fakes.build import present, rendered
 from fakes.engine import FakeEngine
 from fakes.tree import FakeTree
 
@@ -95,6 +98,14 @@ def test_what_a_worker_is_at_can_be_seen_as_long_as_it_is(shop: Shop) -> None:
     shop.results.get(timeout=10)
     assert shop.crew.busy() == ()
     assert shop.crew.missing() == 0
+
+
+def test_how_long_an_effect_may_take_is_what_ends_it() -> None:
+    assert fx.Pull(present(), rendered(), ()).longest == 2 * PULL_DEADLINE, (
+        "images are pulled, then others built"
+    )
+    for by_containers in (fx.Restart("web", ()), fx.Stop("web", ()), fx.Remove("web", ())):
+        assert by_containers.longest == math.inf, "each container is given the time that it asks for"
 
 
 @pytest.mark.fault("E07")

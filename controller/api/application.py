@@ -158,7 +158,10 @@ class Desk:
 
     def __init__(self) -> None:
         self.news = News()
-        self.helpers: Mapping[Sort, Helpers] = {sort: Helpers() for sort in SORTS}
+        # One event has every stream look at once: they take no thread from those who ask, and none is left without.
+        self.helpers: Mapping[Sort, Helpers] = {
+            sort: Helpers(STREAMS if sort == "stream" else ANSWERS) for sort in SORTS
+        }
 
     def threads(self) -> tuple[threading.Thread, ...]:
         """In which an answer is worked out just now."""
@@ -295,36 +298,54 @@ async def _events(
         raise BadRequest(
             f"the service has {STREAMS} streams of events; try again", HTTPStatus.SERVICE_UNAVAILABLE
         )
-    newest = await helpers.run(service.store.newest_event)
-    if last is not None:
-        # A database that was made anew counts from the beginning.
-        after, since = int(last) if int(last) <= newest else 0, None
-    else:
-        after = newest if since is None else 0
-    if request.method == "HEAD":
-        return Response(headers=_HEADERS, media_type=STREAM)
-    stream = _stream(service, news, helpers, sent.get("app"), since, after)
-    return StreamingResponse(stream, headers=_HEADERS, media_type=STREAM)
+    with contextlib.ExitStack() as place:
+        follower = place.enter_context(news.follow())  # before anything is waited for: the place is taken
+        newest = await helpers.run(service.store.newest_event)
+        if last is not None:
+            # A database that was made anew counts from the beginning.
+            after, since = int(last) if int(last) <= newest else 0, None
+        else:
+            after = newest if since is None else 0
+        if request.method == "HEAD":
+            return Response(headers=_HEADERS, media_type=STREAM)
+        stream = _stream(service, news, follower, helpers, sent.get("app"), since, after)
+        return _Following(stream, place.pop_all())
+
+
+class _Following(StreamingResponse):
+    """A stream that gives its place back however it ends, be it before it has begun."""
+
+    def __init__(self, stream: AsyncIterator[bytes], place: contextlib.ExitStack) -> None:
+        super().__init__(stream, headers=_HEADERS, media_type=STREAM)
+        self._place = place
+
+    async def __call__(self, *connection: Any) -> None:
+        with self._place:
+            await super().__call__(*connection)
 
 
 async def _stream(
-    service: RunningService, news: News, helpers: Helpers, app: str | None, since: datetime | None, after: int
-) -> AsyncIterator[bytes]:
-    with news.follow() as follower:
-        yield b": events of Homeport\n\n"
-        while not news.over:
-            follower.clear()
-            try:
-                batch = await helpers.run(
-                    lambda: queries.events_list(service.store, app, since, after, BATCH)  # noqa: B023
-                )
-            except HomeportError as problem:
-                yield b": " + str(problem).encode("ascii", "replace").replace(b"\n", b" ") + b"\n\n"
-                return  # the client comes back with the id of the last event that it has
-            for event in batch:
-                after = event["id"]
-                yield b"id: %d\ndata: %s\n\n" % (after, json.dumps(event).encode())
-            if len(batch) < BATCH and not await _set_within(follower, HEARTBEAT):
+    service: RunningService, news: News, follower: asyncio.Event, helpers: Helpers,
+    app: str | None, since: datetime | None, after: int,
+) -> AsyncIterator[bytes]:  # fmt: skip
+    def look() -> tuple[int, list[dict[str, Any]]]:
+        # The newest first: what is told between the two is in the batch, or found by the next look.
+        return service.store.newest_event(), queries.events_list(service.store, app, since, after, BATCH)
+
+    yield b": events of Homeport\n\n"
+    while not news.over:
+        follower.clear()
+        try:
+            newest, batch = await helpers.run(look)
+        except HomeportError as problem:
+            yield b": " + str(problem).encode("ascii", "replace").replace(b"\n", b" ") + b"\n\n"
+            return  # the client comes back with the id of the last event that it has
+        for event in batch:
+            after = event["id"]
+            yield b"id: %d\ndata: %s\n\n" % (after, json.dumps(event).encode())
+        if len(batch) < BATCH:
+            after = max(after, newest)  # all up to there was looked through
+            while not await _set_within(follower, HEARTBEAT):
                 yield b":\n\n"
 
 

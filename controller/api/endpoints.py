@@ -24,8 +24,8 @@ METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
 STREAM: Final = "text/event-stream"
 
 Kind = Literal["names", "name", "text", "flag"]
-Sort = Literal["probe", "question", "verb"]
-SORTS: Final[tuple[Sort, ...]] = ("probe", "question", "verb")
+Sort = Literal["probe", "question", "verb", "stream"]
+SORTS: Final[tuple[Sort, ...]] = ("probe", "question", "verb", "stream")
 
 
 class BadRequest(HomeportError):
@@ -100,6 +100,8 @@ class Endpoint:
         """With which others it shares what there is of threads."""
         if self.probe:
             return "probe"
+        if self.act is None:
+            return "stream"
         return "question" if self.method == "GET" else "verb"
 
 

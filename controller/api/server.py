@@ -71,9 +71,13 @@ class ApiServer:
             self._serving.tell_news()
 
     def alive(self) -> bool:
-        """Whether it answers: its thread runs, and its loop comes round. Waits two seconds at most."""
-        serving, thread = self._serving, self._thread
-        return serving is not None and thread is not None and thread.is_alive() and serving.comes_round(1.0)
+        """Whether its thread runs."""
+        return self._serving is not None and self._thread is not None and self._thread.is_alive()
+
+    def comes_round(self, patience: float) -> bool:
+        """Whether its loop does what it is called for within so many seconds."""
+        serving = self._serving
+        return serving is not None and serving.comes_round(patience)
 
     def _listen_unix(self) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

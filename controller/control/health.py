@@ -6,12 +6,15 @@ do not belong here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 LONGEST_STEP: Final = 3600.0
-"""Seconds: twice the deadline of a pull, which is the longest one. A step that says that it may take longer gets twice that."""
+"""Seconds. A step that says after how many it is ended gets twice that, where that is more."""
+LONGEST_STOP: Final = 86400.0
+"""Seconds, where only containers decide: each may be given hours to end (stop_grace_period), one after the other."""
 LONGEST_SCAN: Final = 900.0
 """Seconds that a look at the whole tree may take; 1,000 apps take a few."""
 
@@ -28,7 +31,7 @@ class Step:
     what: str
     seconds: float
     longest: float
-    """Seconds after which the step is ended by itself, where it says so; else 0."""
+    """Seconds after which the step is ended by itself, where it says so; inf where only containers decide; else 0."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Facts:
     engine: str
     tree: str
     state: str
+    late: Mapping[str, float] = field(default_factory=dict)
+    """Of the parts that run, those that did not come round, and for how many seconds that was waited for."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,11 @@ class Health:
     def healthy(self) -> bool:
         """Whether every part of the service does its work, whatever the engine and the tree do."""
         return all(check.ok for check in self.alive)
+
+    @property
+    def trouble(self) -> str:
+        """What makes it unhealthy, in one line; "" where nothing does."""
+        return "; ".join(f"{check.name}: {check.message}" for check in self.alive if not check.ok)
 
     @property
     def ready(self) -> bool:
@@ -106,14 +116,24 @@ def _alive(facts: Facts) -> Iterator[Check]:
         else Check("workers")
     )
     for name, runs in facts.threads.items():
-        yield Check(name) if runs else Check(name, f"the thread of the {name} has ended", RESTART)
-    stuck = [step for step in facts.steps if step.seconds > max(LONGEST_STEP, 2 * step.longest)]
+        if not runs:
+            yield Check(name, f"the thread of the {name} has ended", RESTART)
+        elif name in facts.late:
+            text = f"the {name} runs, but did not come round within {facts.late[name]:g} s"
+            yield Check(name, text, "see whether the machine is busy; if it stays so, " + RESTART)
+        else:
+            yield Check(name)
+    stuck = [step for step in facts.steps if step.seconds > _bound(step)]
     yield Check("steps", "; ".join(map(_stuck, stuck)), RESTART) if stuck else Check("steps")
     if facts.scan_seconds > LONGEST_SCAN:
         text = f"a look at the whole tree has been under way for {facts.scan_seconds:.0f} s"
         yield Check("scan", text, "see whether the disk with the apps tree answers; else " + RESTART)
     else:
         yield Check("scan")
+
+
+def _bound(step: Step) -> float:
+    return LONGEST_STOP if math.isinf(step.longest) else max(LONGEST_STEP, 2 * step.longest)
 
 
 def _stuck(step: Step) -> str:

@@ -31,10 +31,8 @@ from controller.model.desired import LEAST_TRUST, Present, Trust
 from controller.model.errors import AppError
 from controller.model.hostport import clash
 from controller.model.observed import EngineEvent, EngineInfo, ExecResult, Observed, Rendered
-from controller.model.ports import Clock
+from controller.model.ports import PULL_DEADLINE, Clock
 
-PULL_DEADLINE = 1800.0
-"""Seconds for the images of one app."""
 LINE_LIMIT = 200
 """Characters of one line that a container wrote."""
 _LOG_TAIL = 50  # of at most 16 KiB each; among so many there are a few that are not empty

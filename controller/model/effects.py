@@ -7,6 +7,7 @@ one-call sweep and the simulation drive the very same code; dropping the generat
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from controller.model.desired import Census, Desired, Present, Stamp
 from controller.model.errors import HomeportError
 from controller.model.facts import SAID
 from controller.model.observed import ExecResult, Observed, Rendered
-from controller.model.ports import Clock, Engine, Listener, Requeue, Store, Survey, Tree
+from controller.model.ports import PULL_DEADLINE, Clock, Engine, Listener, Requeue, Store, Survey, Tree
 from controller.model.record import Event, Record
 
 T = TypeVar("T")
@@ -47,7 +48,8 @@ class Effect(ABC, Generic[T]):
 
     @property
     def longest(self) -> float:
-        """Seconds after which it is ended, where the effect itself says so; else 0."""
+        """Seconds after which it is ended, where the effect itself says so; inf where containers are to end, each
+        within the time that its file gives it; else 0."""
         return 0.0
 
     @abstractmethod
@@ -495,6 +497,10 @@ class Pull(Effect[None]):
     rendered: Rendered
     services: tuple[str, ...]
 
+    @property
+    def longest(self) -> float:
+        return 2 * PULL_DEADLINE  # some are pulled, then others built
+
     def perform(self, host: Host) -> None:
         def tell(how_far: str) -> None:
             host.activity.detail(self.app.name, how_far)
@@ -537,6 +543,10 @@ class Restart(Effect[None]):
     app: str
     containers: tuple[str, ...]
 
+    @property
+    def longest(self) -> float:
+        return math.inf
+
     def perform(self, host: Host) -> None:
         host.engine.restart(self.app, self.containers)
 
@@ -548,6 +558,10 @@ class Stop(Effect[None]):
     mutates: ClassVar[bool] = True
     app: str
     containers: tuple[str, ...]
+
+    @property
+    def longest(self) -> float:
+        return math.inf
 
     def perform(self, host: Host) -> None:
         host.engine.stop(self.app, self.containers)
@@ -583,6 +597,10 @@ class Remove(Effect[None]):
     mutates: ClassVar[bool] = True
     app: str
     folders: tuple[str, ...]
+
+    @property
+    def longest(self) -> float:
+        return math.inf
 
     def perform(self, host: Host) -> None:
         host.engine.remove(self.app, self.folders)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from controller.model.desired import Census, Desired, Present, Stamp
 from controller.model.observed import EngineEvent, EngineInfo, ExecResult, MountedFile, Observed, Rendered
 from controller.model.record import Event, Record
+
+PULL_DEADLINE: Final = 1800.0
+"""Seconds that `Engine.pull` may take to pull images, and again to build others."""
 
 
 class Clock(Protocol):

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import socket
-import time
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from controller.api.application import ANSWERS, STREAMS
 from controller.api.server import ApiServer
 from controller.clock import SystemClock
+from controller.model.errors import StateUnusable
 from controller.model.record import Event
 from fakes.service import Asked, served
 from rig.http import ask, connect
@@ -32,6 +34,20 @@ def service() -> Iterator[Asked]:
 def server(service: Asked, tmp_path: Path) -> Iterator[ApiServer]:
     with served(service, tmp_path / "s") as server:
         yield server
+
+
+@pytest.fixture
+def looks(service: Asked, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What the store was asked for events: app, since, after, limit."""
+    found: list[tuple[Any, ...]] = []
+    look = service.store.events
+
+    def noted(*given: Any) -> Any:
+        found.append(given)
+        return look(*given)
+
+    monkeypatch.setattr(service.store, "events", noted)
+    return found
 
 
 def tell(service: Asked, server: ApiServer, message: str, app: str = "web", ago: float = 0.0) -> None:
@@ -164,16 +180,82 @@ def test_a_stream_in_which_nothing_happens_shows_that_it_is_alive(
 
 
 def test_a_stream_in_which_nothing_happens_looks_for_nothing(
-    service: Asked, server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    service: Asked,
+    server: ApiServer,
+    tmp_path: Path,
+    looks: list[tuple[Any, ...]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    looks = []
-    look = service.store.events
-    monkeypatch.setattr(service.store, "events", lambda *given: looks.append(given) or look(*given))
+    monkeypatch.setattr("controller.api.application.HEARTBEAT", 0.02)
     with following(socket_of(tmp_path)) as stream:
         tell(service, server, "the only one")
         stream.event()
-        time.sleep(0.3)
-    assert len(looks) <= 3
+        assert stream.line() == ":"
+        before = len(looks)
+        assert [stream.line() for _ in range(20)] == [":"] * 20
+        assert len(looks) == before
+
+
+@pytest.mark.parametrize("request_path", ["/events?app=web", "/events?since=1h"])
+def test_what_was_looked_through_without_a_find_is_not_looked_through_again(
+    service: Asked, server: ApiServer, tmp_path: Path, looks: list[tuple[Any, ...]], request_path: str
+) -> None:
+    with following(socket_of(tmp_path), request_path) as stream:
+        wait_until(lambda: looks, "it has looked", 10)
+        before = len(looks)
+        tell(service, server, "of another", app="db", ago=7200)
+        newest = service.store.newest_event()
+        wait_until(lambda: len(looks) > before, "it looks again", 10)
+        tell(service, server, "the one")
+        assert stream.event()[1]["message"] == "the one"
+        wait_until(lambda: looks[-1][2] >= newest, "the last look began behind the other", 10)
+
+
+def test_an_event_takes_no_thread_from_those_who_ask(
+    service: Asked, server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on, stuck, look = threading.Event(), threading.Semaphore(0), service.store.events
+
+    def hang(*given: Any) -> Any:
+        stuck.release()
+        goes_on.wait(60)
+        return look(*given)
+
+    with ExitStack() as held:
+        streams = [held.enter_context(following(socket_of(tmp_path))) for _ in range(STREAMS)]
+        monkeypatch.setattr(service.store, "events", hang)
+        try:
+            tell(service, server, "all look at once")
+            for _ in range(STREAMS):
+                assert stuck.acquire(timeout=10)
+            assert ask(socket_of(tmp_path), "GET", "/status").status == 200
+        finally:
+            goes_on.set()
+        assert {stream.event()[1]["message"] for stream in streams} == {"all look at once"}
+
+
+def test_questions_that_hang_end_no_stream(
+    service: Asked, server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on, stuck = threading.Event(), threading.Semaphore(0)
+
+    def hang(_self: Asked) -> dict[str, object]:
+        stuck.release()
+        goes_on.wait(60)
+        return {"running": True}
+
+    monkeypatch.setattr(Asked, "describe", hang)
+    with following(socket_of(tmp_path)) as stream, ExitStack() as held:
+        try:
+            for _ in range(ANSWERS):
+                held.enter_context(connect(socket_of(tmp_path))).sendall(
+                    b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n"
+                )
+                assert stuck.acquire(timeout=10)
+            tell(service, server, "meanwhile")
+            assert stream.event()[1]["message"] == "meanwhile"
+        finally:
+            goes_on.set()
 
 
 @pytest.mark.usefixtures("server")
@@ -200,6 +282,46 @@ def test_one_stream_too_many_is_refused_and_its_place_is_free_when_one_ends(
         with following(socket_of(tmp_path)):
             assert ask(socket_of(tmp_path), "GET", "/events").status == 503
         wait_until(lambda: _follows(socket_of(tmp_path)), "the place is free", 10)
+
+
+def test_who_comes_while_another_is_let_in_finds_the_place_taken(
+    service: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, goes_on, newest = threading.Event(), threading.Event(), service.store.newest_event
+
+    def slow() -> int:
+        entered.set()
+        goes_on.wait(60)
+        return newest()
+
+    with served(service, socket_of(tmp_path)):
+        monkeypatch.setattr("controller.api.application.STREAMS", 1)
+        monkeypatch.setattr(service.store, "newest_event", slow)
+        with connect(socket_of(tmp_path)) as first:
+            try:
+                first.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert entered.wait(10)
+                threading.Timer(2.0, goes_on.set).start()
+                assert ask(socket_of(tmp_path), "HEAD", "/events").status == 503
+            finally:
+                goes_on.set()
+            assert first.recv(100).split()[1] == b"200"
+
+
+def test_a_question_for_the_head_alone_and_one_that_fails_keep_no_place(
+    service: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> int:
+        raise StateUnusable("no disk")
+
+    monkeypatch.setattr("controller.api.application.STREAMS", 1)
+    with served(service, socket_of(tmp_path)):
+        assert ask(socket_of(tmp_path), "HEAD", "/events").status == 200
+        with monkeypatch.context() as broken:
+            broken.setattr(service.store, "newest_event", fails)
+            assert ask(socket_of(tmp_path), "HEAD", "/events").status == 503
+        assert ask(socket_of(tmp_path), "HEAD", "/events").status == 200
+        assert _follows(socket_of(tmp_path))
 
 
 def _follows(path: Path) -> bool:

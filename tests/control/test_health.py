@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from controller.control.health import LONGEST_SCAN, LONGEST_STEP, Facts, Health, Step, judge, to_document
+from controller.control.health import (
+    LONGEST_SCAN,
+    LONGEST_STEP,
+    LONGEST_STOP,
+    Facts,
+    Health,
+    Step,
+    judge,
+    to_document,
+)
 
 THREADS = ("queue timer", "engine events", "scanner", "watcher", "API")
 FINE = Facts(
@@ -34,6 +44,18 @@ def test_a_thread_that_has_ended_is_unhealthy_and_named(name: str) -> None:
     assert "restart" in check.to_do
 
 
+def test_a_thread_that_is_only_late_is_said_to_be_late() -> None:
+    health = judge(replace(FINE, late={"API": 20.0}))
+    assert (health.healthy, wrong(health)) == (False, ["API"])
+    assert health.trouble == "API: the API runs, but did not come round within 20 s"
+
+
+def test_what_is_wrong_is_said_in_one_line() -> None:
+    assert judge(replace(FINE, engine="it is away")).trouble == ""
+    trouble = judge(replace(FINE, workers_missing=1, threads={"scanner": False})).trouble
+    assert trouble == "workers: 1 of 8 workers have ended; scanner: the thread of the scanner has ended"
+
+
 def test_one_missing_worker_is_unhealthy() -> None:
     health = judge(replace(FINE, workers_missing=1))
     assert (health.healthy, wrong(health)) == (False, ["workers"])
@@ -48,6 +70,8 @@ def test_one_missing_worker_is_unhealthy() -> None:
         (7200.0, LONGEST_STEP + 1, True),  # an app that says that it takes two hours to become healthy
         (7200.0, 10000.0, True),
         (7200.0, 14401.0, False),
+        (math.inf, 6 * LONGEST_STEP, True),  # containers that are given hours to end
+        (math.inf, LONGEST_STOP + 1, False),
     ],
 )
 def test_a_step_far_over_every_deadline_is_unhealthy(longest: float, seconds: float, healthy: bool) -> None:
