@@ -45,21 +45,17 @@ def measures(fleet: Fleet) -> Iterator[Measure]:
         calm(fleet, service)
         time.sleep(STABLE)
         service.rest()
-        seen, repaired, changed = [], [], []
+        seen, repaired = [], []
         for short in fleet.shorts[:DEATHS]:
             name = fleet.home.name(short)
             fleet.tap.forget()
             died, container = kill(fleet, events, name)
             service.log.wait("action.done", name, PATIENCE, since=died)
             seen.append(called(fleet, name, died) - died)
-            repaired.append(called(fleet, name, died, compose=True) - died)
-            changed.append(called(fleet, container, died, changing=True) - died)
+            repaired.append(called(fleet, container, died, changing=True) - died)
         bar = [at_most(100, "p99")]
         yield Measure(f"a container died → its app is looked at, {size} apps", "ms", ms(seen))
-        yield Measure(
-            f"a container died → first call of the repair by Compose, {size} apps", "ms", ms(repaired), bar
-        )
-        yield Measure(f"a container died → first call that changes something, {size} apps", "ms", ms(changed))
+        yield Measure(f"a container died → the call that starts it, {size} apps", "ms", ms(repaired), bar)
         service.wait_words({"Ready"})
 
 
