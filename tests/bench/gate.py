@@ -45,16 +45,14 @@ def measures(fleet: Fleet) -> Iterator[Measure]:
         calm(fleet, service)
         time.sleep(STABLE)
         service.rest()
-        seen, repaired = [], []
+        repaired = []
         for short in fleet.shorts[:DEATHS]:
             name = fleet.home.name(short)
             fleet.tap.forget()
             died, container = kill(fleet, events, name)
             service.log.wait("action.done", name, PATIENCE, since=died)
-            seen.append(called(fleet, name, died) - died)
             repaired.append(called(fleet, container, died, changing=True) - died)
         bar = [at_most(100, "p99")]
-        yield Measure(f"a container died → its app is looked at, {size} apps", "ms", ms(seen))
         yield Measure(f"a container died → the call that starts it, {size} apps", "ms", ms(repaired), bar)
         service.wait_words({"Ready"})
 
