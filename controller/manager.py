@@ -79,14 +79,16 @@ class Manager:
         service: bool = True,
         activity: Activity | None = None,
         addresses: Sequence[Address] = (),
+        only: Sequence[str] = (),
     ) -> None:
         """`activity`: where it is noted what is done at this moment, for who wants to look meanwhile. `addresses`: where
-        a person is told of trouble."""
+        a person is told of trouble. `only`: a command is about these apps, and no event is a reason to look at others."""
         self.settings = settings
         self.clock: Clock = SystemClock()
         self.stopped = threading.Event()
         """Set when the service is asked to stop, or has stopped."""
         self._started = False
+        self._only = frozenset(only)
         with contextlib.ExitStack() as opened:
             # Closed in reverse by `close`, or here when one of them cannot be opened.
             self._state_lock = opened.enter_context(StateLock(settings.state))
@@ -284,7 +286,7 @@ class Manager:
         self.queue.add_after(app, self.settings.settle)
 
     def _engine_event(self, app: str) -> None:
-        if self.store.record(app) is not None:
+        if self.store.record(app) is not None and (not self._only or app in self._only):
             self.queue.add(app)
 
     def _recognize(self) -> None:
@@ -576,7 +578,7 @@ def sweep(
     if dry_run:
         return [action for _, plan in plans(settings, apps, note) for action in plan.actions]
     one_worker = settings.model_copy(update={"workers": 1})
-    manager = Manager(one_worker, listen, service=False, activity=activity)
+    manager = Manager(one_worker, listen, service=False, activity=activity, only=apps)
     try:
         manager.engine.version()
         try:
