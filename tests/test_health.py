@@ -133,6 +133,7 @@ def test_a_watchdog_waits_longer_for_a_busy_loop_than_who_asks(manager: Manager)
     api, goes_on = manager.api, threading.Event()
     assert api is not None
     assert api._serving is not None
+    assert api.comes_round(30), "it is there to be held up"
     assert api._serving._call(lambda: goes_on.wait(30))
     try:
         assert not manager.health().healthy
