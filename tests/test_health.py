@@ -38,6 +38,8 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager
     with closing(Manager(settings, lambda _event: None)) as manager:
         try:
             manager.start()
+            assert manager.api is not None
+            assert manager.api.comes_round(30), "a busy machine may need longer for it than who asks waits"
             yield manager
         finally:
             manager.stop()
@@ -126,14 +128,13 @@ def test_an_api_whose_loop_hangs_is_unhealthy(manager: Manager) -> None:
         assert manager.health().trouble == "API: the API runs, but did not come round within 1 s"
     finally:
         goes_on.set()
-    assert manager.health().healthy
+    assert manager.health(30.0).healthy
 
 
 def test_a_watchdog_waits_longer_for_a_busy_loop_than_who_asks(manager: Manager) -> None:
     api, goes_on = manager.api, threading.Event()
     assert api is not None
     assert api._serving is not None
-    assert api.comes_round(30), "it is there to be held up"
     assert api._serving._call(lambda: goes_on.wait(30))
     try:
         assert not manager.health().healthy
