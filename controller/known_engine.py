@@ -39,6 +39,7 @@ class KnownEngine:
         self._engine, self._store = engine, store
         self._complaints, self._tell = complaints, tell
         self._lock = threading.Lock()
+        self._version: str | None = None
         self._lost = 0
         """How often it did not answer: a look that began before the last time says nothing of who answers next."""
         self.trouble: str | None = NOT_SEEN
@@ -63,10 +64,12 @@ class KnownEngine:
         """It answers: nothing is done on it if all that is on record is gone, until a person says so, or something of ours
         is there again. Raises `EngineUnreachable`, also when it was lost in the middle of the look."""
         lost = self._lost
+        version = self._engine.version()
         strange = what_is_strange(self._store.records(), self._look)
         with self._lock:
             if self._lost != lost:
                 raise EngineUnreachable(AWAY)
+            self._version = version
             self._note(strange or None)
         if strange:
             self._complaints.say("engine.strange", strange)
@@ -91,15 +94,12 @@ class KnownEngine:
 
     def describe(self) -> dict[str, object]:
         """The `engine` object of the status."""
-        try:
-            version: str | None = self._engine.version()
-        except EngineUnreachable:
-            version = None
+        # Not asked now: one that hangs would hold up every question, as long as it takes to say that it is away.
         trouble = self.trouble
         return {
-            "reachable": version is not None and trouble is None,
-            "version": version,
-            "message": trouble if version is not None else None,
+            "reachable": trouble is None,
+            "version": self._version if trouble not in (AWAY, NOT_SEEN) else None,
+            "message": trouble if trouble != AWAY else None,
         }
 
     def _look(self, record: Record, volumes: Sequence[str]) -> Observed:

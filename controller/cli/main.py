@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from controller import __version__
 from controller.cli import catalog, checks, completion, questions, verbs
 from controller.cli.options import Common, common, setting_flags
 from controller.cli.why import why
@@ -24,6 +25,7 @@ def main() -> None:
 
 
 @click.group("homeport", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="homeport", message="%(prog)s %(version)s")
 def cli() -> None:
     """Keeps Docker Compose apps on this machine as their folders say.
 

@@ -375,12 +375,8 @@ def event_lines(events: Sequence[Document], now: datetime, page: Page, *, one: b
 
 
 def event_text(event: Document) -> str:
-    """What happened in words, with the files that were edited."""
-    text = clean(event["message"])
-    files = event.get("fields", {}).get("files")
-    if event["event"] == "app.changed" and isinstance(files, list | tuple) and files:
-        text += ": " + ", ".join(map(clean, files))
-    return text
+    """What happened in words."""
+    return clean(event["message"])
 
 
 def _moment(moment: datetime | None, now: datetime, page: Page) -> str:

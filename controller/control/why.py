@@ -168,6 +168,8 @@ def _link(record: Record, provider: str) -> Link:
     if condition is None:
         return Link(record.name, "Unknown", "NotReconciled", _NEVER)
     message = f"it needs {provider}" if provider else _message(record, word, condition.message)
+    if (gone := record.condition("SourceMissing")) is not None:
+        message = gone.message
     return Link(record.name, word, condition.reason, message, condition.last_transition_time)
 
 
@@ -329,7 +331,8 @@ def to_text(why: Why, tell: Callable[[datetime, datetime], str] = _in_utc) -> st
     if why.summary == "Ready":
         late = "" if why.live else ". As last recorded: the service is not running"
         since = tell(root.since, why.time) if root.since else "an unknown time"
-        return f"{why.app} is Ready since {since}: {_runs(why)}{late}"
+        gone = f"\nBut {root.message}" if root.message.startswith("its folder is gone") else ""
+        return f"{why.app} is Ready since {since}: {_runs(why)}{late}{gone}"
     told = [f"{link.app} is {link.summary}: {link.message}" for link in why.chain]
     if root.reason != root.summary:
         told[-1] += f" [{root.reason}]"

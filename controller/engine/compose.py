@@ -18,7 +18,7 @@ from typing import NoReturn
 from controller.engine import document as documents
 from controller.engine.child import Children, Limits, Outcome
 from controller.engine.endpoint import Endpoint
-from controller.engine.failures import compose_failure, hinted, last_words, reason_of
+from controller.engine.failures import compose_failure, hinted, last_words, plain, reason_of
 from controller.engine.layers import Layers
 from controller.model.errors import AppError, InputInvalid
 
@@ -226,7 +226,7 @@ class Compose:
             raise AppError("SourceInvalid", "Compose broke off over the files; its limit is 1 GiB of memory")
         if outcome.code:
             raise InputInvalid(
-                "SourceInvalid", last_words(outcome.stderr, secrets) or "Compose refuses the files"
+                "SourceInvalid", plain(last_words(outcome.stderr, secrets)) or "Compose refuses the files"
             )
         return outcome
 

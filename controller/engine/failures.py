@@ -41,6 +41,7 @@ _UNREACHABLE = re.compile(
     re.IGNORECASE,
 )
 # ` Container app-web-1  Creating`: what Compose reports of its progress, not why it failed.
+_UNKNOWN_KEY = re.compile(r"validating (?P<file>\S+): (?P<place>\S+)\.(?P<key>[\w-]+) false schema")
 _PROGRESS = re.compile(r"^\s*(Container|Network|Volume|Image|Service)\s+\S+\s+[A-Z][a-z]+(\s+[\d.]+m?s)?\s*$")
 # ` Image nginx:1 Error manifest unknown`: the only line that says which of them it was.
 _IMAGE_FAILED = re.compile(
@@ -87,6 +88,11 @@ def last_words(stderr: bytes, secrets: Iterable[str] = (), lines: int = 3) -> st
     # Compose says most failures twice: with the name of what failed, and once more at the end without.
     whole = [text for text in unique if not any(text != other and text in other for other in unique)]
     return shorten("; ".join(whole[-lines:]))
+
+
+def plain(words: str) -> str:
+    """What Compose finds wrong with a model, without the terms of its schema."""
+    return _UNKNOWN_KEY.sub(r"\g<file>: \g<place> has no key `\g<key>`", words)
 
 
 def compose_failure(

@@ -60,7 +60,8 @@ def go_back(
     yield from ask(fx.ResetBackoff(name))
     yield from ask(fx.WriteFact(UPDATE + name))
     yield from ask(fx.Enqueue(name))
-    error = Action("error", name, f"{verdict.reason}: {verdict.message}", app=name)
+    # That an earlier revision runs afterwards makes it no success of the edit.
+    error = Action("error", name, f"{verdict.reason}: {verdict.message}", app=name, asked=True)
     return Result("Progressing", (*work.done, error), pending=True)
 
 

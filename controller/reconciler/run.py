@@ -224,6 +224,7 @@ class Reconciler:
             if desired.revision != before.revision and not before.own_write:
                 generation = before.generation + 1
                 seen |= {"generation": generation, "last_change": work.moment.now, "quarantine": None}
+                seen |= {"retries": 0}  # those were tries of other files
                 told: dict[str, object] = {"generation": generation}
                 told["revision"] = desired.revision.removeprefix("sha256:")[:12]
                 if generation == 1:

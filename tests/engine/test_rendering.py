@@ -14,6 +14,7 @@ from controller.engine.compose import Compose
 from controller.engine.endpoint import Endpoint
 from controller.engine.rendering import Renderer, WorkFolder
 from controller.model.desired import Present
+from controller.model.errors import InputInvalid
 from controller.source.reading import load_folder
 from rig.service import MANIFEST, SLEEPER
 
@@ -89,3 +90,14 @@ def test_what_our_children_are_told_of_go_is_no_value_of_an_app(
     assert isinstance(present, Present), present
     environment = json.loads(renderer.render(present).document)["services"]["main"]["environment"]
     assert environment == {"A": found}
+
+
+def test_a_key_that_compose_does_not_know_is_said_in_plain_words(renderer: Renderer, tmp_path: Path) -> None:
+    edited(tmp_path, 0)
+    file = tmp_path / "web" / "compose.yaml"
+    file.write_text(SLEEPER + "    imagee: b\n")
+    present = load_folder(tmp_path / "web")
+    assert isinstance(present, Present), present
+    with pytest.raises(InputInvalid) as refused:
+        renderer.render(present)
+    assert str(refused.value) == f"{file}: services.main has no key `imagee`"

@@ -8,6 +8,8 @@ from random import Random
 
 import pytest
 
+from controller.control import why
+from controller.model.errors import AppError
 from controller.model.facts import STOPPED, SUSPENDED
 from controller.model.observed import Service
 from fakes.world import World
@@ -129,3 +131,26 @@ def test_what_was_told_and_not_saved_does_not_stay_the_last_word(world: World) -
     world.queue.add("web", world.clock.monotonic())
     world.rest()
     assert story(world, "web") == []
+
+
+def test_tries_of_the_files_before_an_edit_are_no_tries_of_the_edit(world: World) -> None:
+    world.put("web")
+    world.until_quiet()
+    world.engine.fail("apply", "web", AppError("ApplyFailed", "no"), times=50)
+    world.put("web", Service("main", "h2", "image:1"))
+    world.until_quiet(limit=10)
+    assert world.record("web").retries > 2
+    world.put("web", Service("main", "h3", "image:1"))
+    world.rest()
+    assert world.record("web").retries == 1
+
+
+def test_why_and_status_say_of_a_folder_that_is_gone_the_same(world: World) -> None:
+    for name in ("a", "b", "c"):
+        world.put(name)
+    world.until_quiet()
+    world.tree.folders.pop("a")
+    look(world)
+    records = {record.name: record for record in world.store.records()}
+    told = why.to_text(why.explain(records, "a", world.clock.now(), {"running": True}))
+    assert "But its folder is gone; if it stays so for 10 s it is removed" in told

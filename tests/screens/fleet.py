@@ -93,7 +93,7 @@ def fleet() -> SqliteStore:
         store.save(record)
     for second, name, event, level, message in (
         (90000, "zigbee2mqtt", "app.discovered", "info", "new app folder"),
-        (18030, "zigbee2mqtt", "app.changed", "info", "inputs changed"),
+        (18030, "zigbee2mqtt", "app.changed", "info", "docker-compose.yaml, .env changed"),
         (18020, "zigbee2mqtt", "app.progressing", "info",
          edit),
         (18010, "zigbee2mqtt", "action.done", "info", edit),
