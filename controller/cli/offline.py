@@ -5,6 +5,7 @@ The same verbs act on it as on the service; what they leave is found by the next
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,18 @@ def running(settings: Where) -> ApiClient | None:
     """The service, when one answers. Raises `ServiceUnreachable` when it may not be asked."""
     client = ApiClient(settings.socket)
     return client if client.answers() else None
+
+
+STARTING = 5.0
+"""Seconds for which a service that holds the state, and does not listen yet, is taken for one that starts."""
+
+
+def awaited(settings: Where) -> ApiClient | None:
+    """The service, for who has something done: one that starts is waited for. Raises as `running`."""
+    lock, deadline = StateLock(Path(settings.state)), time.monotonic() + STARTING
+    while (client := running(settings)) is None and lock.holder() is not None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return client
 
 
 def folders(apps: Path) -> tuple[Path, ...]:

@@ -41,7 +41,7 @@ def reconcile(options: Common, names: tuple[str, ...], dry_run: bool, new_engine
     from controller.cli import offline, serve
 
     settings = options.settings()
-    client = offline.running(settings)
+    client = offline.awaited(settings)
     if dry_run:
         if client is not None:
             return _show_actions(client.reconcile(names, dry_run=True), form)
@@ -130,7 +130,7 @@ def prune(options: Common, approve: bool, form: str) -> int:
     from controller.control import verbs
 
     settings = options.settings()
-    client = offline.running(settings)
+    client = offline.awaited(settings)
     if client is not None:
         held = client.prune(approve=approve)
     else:
@@ -191,7 +191,7 @@ def _either(options: Common, ask: Callable[[ApiClient], None], alone: Callable[[
     from controller.cli import offline
 
     settings = options.settings()
-    client = offline.running(settings)
+    client = offline.awaited(settings)
     if client is not None:
         ask(client)
         return
@@ -328,7 +328,7 @@ def _act(options: Common, wish: Wish, form: str) -> int:
     from controller.control.verbs import remember
 
     settings = options.settings()
-    client = offline.running(settings)
+    client = offline.awaited(settings)
     if client is not None:
         with _progress(settings, (wish.app,), client):
             actions = client.act(wish)
@@ -380,7 +380,7 @@ def purge(options: Common, app: str, volumes: tuple[str, ...], yes: bool, form: 
         if click.prompt(f"Type the name of the app ({app}) to go ahead", err=True) != app:
             click.echo("homeport: that is not its name; nothing was deleted", err=True)
             return APP_WRONG
-    client = offline.running(settings)
+    client = offline.awaited(settings)
     purged = client.purge(app, chosen) if client is not None else list(serve.purge(settings, app, chosen))
     if form == "json":
         printing.as_json({"app": app, "purged": purged})

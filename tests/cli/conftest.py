@@ -111,11 +111,17 @@ class Answering:
 
 
 @pytest.fixture
-def service(recorded: Path) -> Iterator[Answering]:
+def unserved(recorded: Path) -> Iterator[Answering]:
+    """A service that nobody can ask."""
     answering = Answering(recorded)
-    server = ApiServer(answering, recorded / "homeport.sock")
+    yield answering
+    answering.store.close()
+
+
+@pytest.fixture
+def service(recorded: Path, unserved: Answering) -> Iterator[Answering]:
+    server = ApiServer(unserved, recorded / "homeport.sock")
     with StateLock(recorded):
         server.start()
-        yield answering
+        yield unserved
         server.stop()
-        answering.store.close()

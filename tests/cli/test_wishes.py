@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +16,14 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from controller.api.server import ApiServer
 from controller.cli import serve
 from controller.control.verbs import WISHES
 from controller.engine.docker_engine import DockerEngine
 from controller.model.facts import LEFT, REMOVE, RESTART, ROLLBACK, STOPPED
 from controller.model.plan import Action
 from controller.model.record import Record
+from controller.status.lock import StateLock
 from controller.status.store import SqliteStore
 from fakes.build import record, target
 
@@ -203,3 +206,19 @@ def test_status_of_an_app_that_is_gone_says_what_it_left(homeport: Homeport) -> 
     document = json.loads(homeport("status", "gone", "-o", "json").stdout)
     assert (document["apps"], document["left"]) == ([], {"gone": ["p_gone_a", "p_gone_b"]})
     assert "homeport purge gone" in homeport("doctor").stdout
+
+
+def test_a_service_that_is_about_to_listen_is_waited_for(
+    homeport: Homeport, recorded: Path, unserved: Any
+) -> None:
+    answering = unserved
+    server = ApiServer(answering, recorded / "homeport.sock")
+    with StateLock(recorded):
+        late = threading.Timer(0.5, server.start)
+        late.start()
+        try:
+            done = homeport("reconcile", "web")
+        finally:
+            late.join()
+            server.stop()
+    assert (done.exit_code, "by the service" in done.stdout) == (0, True)

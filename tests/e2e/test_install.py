@@ -61,6 +61,7 @@ def test_what_cannot_be_installed_is_refused_with_its_chain_and_nothing_is_writt
     home.put("y", into=catalog, requires=[{"app": x}])
     home.put("z", into=catalog, requires=[{"app": "nobody-has-it"}])
     home.start()
+    wait_until(lambda: home.log("service.watching"), "the tree has its id")
     before = tree(home)
     for app, chain in ((x, f"{x} -> {y} -> {x}"), (z, f"{z} needs nobody-has-it")):
         done = home.run("install", app, "--catalog", str(catalog), "--yes")
