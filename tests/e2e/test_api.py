@@ -48,6 +48,7 @@ def test_a_script_follows_and_steers_an_app_through_the_socket(home: Home) -> No
                 words.append(event["event"])
         assert words.index("app.discovered") < words.index("action.done")
         stream.close()
+    home.wait("web", "Ready")  # told first, and then saved
     assert ask(path, "GET", f"/apps/{name}").json["summary"] == "Ready"
     stopped = ask(path, "POST", f"/apps/{name}/stop")
     assert (stopped.status, stopped.json["actions"][0]["kind"]) == (200, "stop")
