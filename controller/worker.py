@@ -73,10 +73,6 @@ class Crew:
         """Take no new key and drop running reconciles after the effect they are in. Does not wait."""
         self._stopping.set()
 
-    def alive(self) -> bool:
-        """Whether every worker works."""
-        return all(thread.is_alive() for thread in self._threads)
-
     def join(self) -> None:
         """Wait for all workers; the queue must have been shut down."""
         for thread in self._threads:

@@ -17,6 +17,7 @@ from controller.control.reading import parse_time
 from controller.control.remedies import OTHER, REMEDIES, START, WENT_BACK, Remedy
 from controller.model.record import Record
 from controller.status.summary import DEPENDENCY_REASONS, last_word, summarize
+from controller.status.transition import MISSING
 
 LONGEST = 20
 """Links after which a chain is cut."""
@@ -74,6 +75,8 @@ class Why:
     """Of the root, where a try is due."""
     advice: tuple[str, ...] = ()
     """What a person can do, one way a line."""
+    gone: str = ""
+    """That the app's folder is gone and waited for, or ""."""
 
 
 def explain(
@@ -93,7 +96,8 @@ def explain(
     summary, root = chain[0].summary, chain[-1]
     culprit = records.get(root.app) or Record(root.app)
     retry = culprit.next_try if root.summary in ("Failed", "Removing") else None
-    why = Why(app, summary, now, live, chain, _running(record), next_try=retry)
+    gone = _missing(record)
+    why = Why(app, summary, now, live, chain, _running(record), next_try=retry, gone=gone)
     if last_word(record) != summary and record.condition("Ready") is not None:
         why = replace(why, last_summary=last_word(record))
     if summary == "Ready":
@@ -168,9 +172,14 @@ def _link(record: Record, provider: str) -> Link:
     if condition is None:
         return Link(record.name, "Unknown", "NotReconciled", _NEVER)
     message = f"it needs {provider}" if provider else _message(record, word, condition.message)
-    if (gone := record.condition("SourceMissing")) is not None:
-        message = gone.message
+    message = _missing(record) or message
     return Link(record.name, word, condition.reason, message, condition.last_transition_time)
+
+
+def _missing(record: Record) -> str:
+    """That its folder is gone and waited for, or ""."""
+    condition = record.condition(MISSING)
+    return condition.message if condition is not None else ""
 
 
 def _link_to_absent(consumer: Record, provider: str) -> Link:
@@ -331,7 +340,7 @@ def to_text(why: Why, tell: Callable[[datetime, datetime], str] = _in_utc) -> st
     if why.summary == "Ready":
         late = "" if why.live else ". As last recorded: the service is not running"
         since = tell(root.since, why.time) if root.since else "an unknown time"
-        gone = f"\nBut {root.message}" if root.message.startswith("its folder is gone") else ""
+        gone = f"\nBut {why.gone}" if why.gone else ""
         return f"{why.app} is Ready since {since}: {_runs(why)}{late}{gone}"
     told = [f"{link.app} is {link.summary}: {link.message}" for link in why.chain]
     if root.reason != root.summary:

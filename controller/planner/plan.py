@@ -7,7 +7,7 @@ that does it, and the next run plans afresh; what comes after it here is what wi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from controller.model.desired import Present
 from controller.model.manifest import Requirement
@@ -240,8 +240,12 @@ def plan_repairs(name: str, faults: list[Fault], rendered: Rendered) -> list[Act
             services = tuple(sorted({fault.service for fault in some}))
             cause = "; ".join(fault.cause for fault in some)
             detail = ", ".join(services)
-            up = Action("compose_up", name, detail, cause, app=name, services=services, force=force)
-            actions.append(replace(up, revives=_only_ended(some)))
+            ended = _only_ended(some)
+            actions.append(
+                Action(
+                    "compose_up", name, detail, cause, app=name, services=services, force=force, revives=ended
+                )
+            )
     for fault in faults:
         if fault.kind in _RESTARTED and not any(fault.service in a.services for a in actions):
             services = (fault.service, *_sharers(fault.service, rendered.services))

@@ -280,7 +280,7 @@ def _run_hooks(work: Work, policy: Policy) -> Run[None]:
             yield from work.tell("app.warning", message, "warning")
         else:
             work.done.append(action)
-            yield from work.tell("hook.done", f"{who_runs(action)}", kind="hook", target=action.target)
+            yield from work.tell("hook.done", who_runs(action), kind="hook", target=action.target)
         yield from _note_hook(work, action)
 
 
