@@ -81,7 +81,7 @@ def fleet() -> SqliteStore:
         app("reports", "False", "DependencyNotReady", "invoices is not available", ago(minutes=25), **none,
             requires=("invoices",), version="0.9.2"),
         app("broken-manifest", "False", "SourceInvalid",
-            "manifest.json: line 7: ports: must be a list of objects with `host` and `container`", ago(hours=2), **none,
+            "manifest.json: line 7: ports.0: must be a whole number from 1 to 65535", ago(hours=2), **none,
             conditions=(condition("Stalled", "SourceInvalid", "manifest.json", ago(hours=2)),)),
         app("paperless", "False", "RolledBack", "generation 4 failed (HealthCheckFailed): service main: health check fails",
             ago(days=1), generation=4, observed_generation=4,
