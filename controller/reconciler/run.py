@@ -153,7 +153,8 @@ class Reconciler:
     def _wait_until_settled(self, work: Work, left: float, *, told: bool) -> Run[Result]:
         if told:
             yield from self.wanted.say_still_changing(work)
-        return Result(last_word(work.record), after=min(left, 1.0) + 0.005, pending=True)
+        soon = yield from self.wanted.render_ahead(work)
+        return Result(last_word(work.record), after=min(left, soon) + 0.005, pending=True)
 
     def _note_back(self, work: Work, dry_run: bool) -> Run[None]:
         """Its folder is there: that somebody let its removal go is of no use any more."""

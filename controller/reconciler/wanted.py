@@ -6,6 +6,7 @@ about it is planned and executed in `run`.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 from controller.model import effects as fx
@@ -28,6 +29,8 @@ STILL_CHANGING = 5.0
 """Seconds beyond the quiet period after which it is said that files do not come to rest."""
 SETTLE_CAP = 10.0
 """Seconds after which an edit is acted on although its files still change."""
+RENDER_AHEAD = 0.1
+"""Seconds of quiet after which what is there is most likely all of the edit."""
 
 
 class Wanted:
@@ -93,6 +96,22 @@ class Wanted:
             self.memory.unsettled.pop(name, None)
             return 0.0
         return left
+
+    def render_ahead(self, work: Work) -> Run[float]:
+        """Files that wait out their quiet period are rendered meanwhile: the engine port knows them then, and the run
+        that acts on them starts no child first. Files that change all the time are not rendered for each change.
+
+        Answers with the seconds after which to look again at the latest.
+        """
+        desired, before = work.desired, work.before
+        if not isinstance(desired, Present) or desired.seeds or desired.unset or before.stopped:
+            return 1.0
+        if desired.quiet < RENDER_AHEAD:
+            return RENDER_AHEAD - desired.quiet
+        # What is wrong with them is said when they have come to rest.
+        with suppress(AppError):
+            yield from self._render(work)
+        return 1.0
 
     def say_still_changing(self, work: Work) -> Run[None]:
         """Files that never come to rest are waited for, and a person is told which ones: once, in the log and in the status."""

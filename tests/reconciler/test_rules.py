@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from controller.model.errors import AppError
+from controller.model.errors import AppError, InputInvalid
 from controller.model.facts import APPROVED, SUSPENDED
 from controller.model.observed import Service
 from controller.model.record import Record
@@ -126,6 +126,42 @@ def test_a_new_folder_is_left_alone_until_it_has_been_quiet(world: World) -> Non
     assert not world.engine.mutations
     world.until_quiet()
     assert world.word("web") == "Ready"
+
+
+def test_an_edit_is_rendered_while_it_waits_out_its_quiet_period(world: World) -> None:
+    folder = world.put("web")
+    world.until_quiet()
+    world.engine.mutations.clear()
+    before = world.engine.children
+    scribble(world, folder, 0.1)
+    world.clock.advance(0.01)
+    world.rest()
+    assert (world.engine.children - before, world.engine.mutations) == (1, [])
+    world.until_quiet()
+    assert world.word("web") == "Ready"
+    assert world.engine.children - before == 1, "an edit that changes no model starts no other child"
+
+
+def test_files_that_change_all_the_time_are_not_rendered_for_each_change(world: World) -> None:
+    folder = world.put("web")
+    world.until_quiet()
+    before = world.engine.children
+    scribble(world, folder, 5)
+    assert world.engine.children == before
+
+
+def test_files_that_mean_nothing_yet_are_said_to_be_wrong_only_when_they_have_come_to_rest(
+    world: World,
+) -> None:
+    folder = world.put("web")
+    world.until_quiet()
+    world.engine.models["web"] = InputInvalid("SourceInvalid", "half a file")
+    scribble(world, folder, 0.1)
+    world.clock.advance(0.01)
+    world.rest()
+    assert world.word("web") == "Ready"
+    world.until_quiet()
+    assert world.word("web") == "Invalid"
 
 
 def test_an_invalid_edit_keeps_what_runs_and_heals_it(world: World) -> None:
