@@ -29,7 +29,7 @@ STILL_CHANGING = 5.0
 """Seconds beyond the quiet period after which it is said that files do not come to rest."""
 SETTLE_CAP = 10.0
 """Seconds after which an edit is acted on although its files still change."""
-RENDER_AHEAD = 0.1
+RENDER_AHEAD = 0.15
 """Seconds of quiet after which what is there is most likely all of the edit."""
 
 

@@ -134,7 +134,7 @@ def test_an_edit_is_rendered_while_it_waits_out_its_quiet_period(world: World) -
     world.engine.mutations.clear()
     before = world.engine.children
     scribble(world, folder, 0.1)
-    world.clock.advance(0.01)
+    world.clock.advance(0.06)
     world.rest()
     assert (world.engine.children - before, world.engine.mutations) == (1, [])
     world.until_quiet()
@@ -157,7 +157,7 @@ def test_files_that_mean_nothing_yet_are_said_to_be_wrong_only_when_they_have_co
     world.until_quiet()
     world.engine.models["web"] = InputInvalid("SourceInvalid", "half a file")
     scribble(world, folder, 0.1)
-    world.clock.advance(0.01)
+    world.clock.advance(0.06)
     world.rest()
     assert world.word("web") == "Ready"
     world.until_quiet()
