@@ -38,12 +38,15 @@ class Clients:
     def borrow(self, what: str, reason: str | None = None, *, missing: bool = False) -> Iterator[Any]:
         """A client for this thread alone. Failures inside are translated (see `failures.translated`)."""
         with translated(what, reason, self._endpoint.host, missing=missing):
+            # Knock first: the SDK leaks a socket for each connection that it cannot make. Questions make their own.
+            connect(self._endpoint, TIMEOUT).close()
             client = self._take()
             try:
                 yield client
             except BaseException:
                 client.close()  # its connection may be half-read
                 raise
+            client.close()  # it can be used again; what it keeps for each of the addresses it asked is gone
             self._give(client)
 
     def read(self, what: str, call: Callable[[Any], T], *, missing: bool = False) -> T:
@@ -89,8 +92,6 @@ class Clients:
             client.close()
 
     def _take(self) -> Any:
-        # Knock first: the SDK leaks a socket for each connection that it cannot make.
-        connect(self._endpoint, TIMEOUT).close()
         with self._lock:
             if self._idle:
                 return self._idle.pop()
@@ -101,7 +102,6 @@ class Clients:
         return client
 
     def _give(self, client: Any) -> None:
-        client.close()  # it can be used again; what it keeps for each of the addresses it asked is gone
         with self._lock:
             if not self._closed:
                 self._idle.append(client)
@@ -112,15 +112,19 @@ class Clients:
         client.close()
 
     def _connect(self, version: str | None) -> Any:
-        import docker
         from docker.tls import TLSConfig
+
+        from controller.engine.sdk import Client
 
         tls: Any = False
         if self._endpoint.cert_path:
             ca, cert, key = self._endpoint.tls_files()
             verify = self._endpoint.tls_verify
             tls = TLSConfig(client_cert=(cert, key), ca_cert=ca if verify else None, verify=verify)
-        client = docker.APIClient(self._endpoint.host, version=version or "auto", timeout=TIMEOUT, tls=tls)
+        connect(
+            self._endpoint, TIMEOUT
+        ).close()  # why it cannot be had, before the SDK wraps that in words of its own
+        client = Client(self._endpoint, version=version or "auto", timeout=TIMEOUT, tls=tls)
         # No connection is kept: the SDK keeps one for each address it ever asked, 25 a client, and after the
         # engine's restart each of them would fail once. A new one on a Unix socket costs microseconds.
         client.headers["Connection"] = "close"
@@ -143,6 +147,8 @@ def _is_broken_connection(error: BaseException) -> bool:
         return False
     if isinstance(error, ConnectionError | FileNotFoundError):
         return True
+    if isinstance(error, requests.exceptions.JSONDecodeError):
+        return True  # cut off in its head, an answer has no body
     if isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
         return "timed out" not in str(error).lower()  # requests files some read time-outs under connections
     return isinstance(error, docker.errors.DockerException) and "timed out" not in str(error).lower()

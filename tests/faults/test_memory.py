@@ -7,6 +7,7 @@ import re
 import shutil
 import weakref
 from collections.abc import Collection, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +95,14 @@ def test_what_is_left_in_circles_is_taken_away_at_each_resync(home: Home) -> Non
 
 
 def heaps_of_threads(pid: int) -> int:
-    """How many threads have a heap of their own."""
-    starts = re.findall(
-        r"^([0-9a-f]+)-\S+ rw-p 00000000 00:00 0 *$", Path(f"/proc/{pid}/maps").read_text(), re.MULTILINE
+    """How many threads have a heap of their own: memory at such a multiple, and what of it is set aside behind it. Any
+    other memory may begin at one by chance."""
+    maps = re.findall(r"^([0-9a-f]+)-([0-9a-f]+) (\S+)", Path(f"/proc/{pid}/maps").read_text(), re.MULTILINE)
+    areas = [(int(start, 16), int(end, 16), rights) for start, end, rights in maps]
+    return sum(
+        start % HEAP == 0 and (rights, behind) == ("rw-p", "---p") and (rest, end) == (middle, start + HEAP)
+        for (start, middle, rights), (rest, end, behind) in pairwise(areas)
     )
-    return sum(int(start, 16) % HEAP == 0 for start in starts)
 
 
 def test_all_threads_of_the_service_share_one_heap(home: Home) -> None:
