@@ -12,7 +12,7 @@ import hashlib
 import os
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -182,11 +182,15 @@ def stat_of(path: Path | str) -> os.stat_result | None:
         return None
 
 
-def parents_of(path: str) -> Iterator[str]:
-    """All folders that lead to it, the nearest first."""
-    while (parent := os.path.dirname(path)) != path:  # noqa: PTH120 - as above
-        yield parent
-        path = parent
+def leading_to(paths: Iterable[str]) -> set[str]:
+    """All folders that lead to any of these."""
+    found: set[str] = set()
+    for path in paths:
+        # What leads to a folder that was found is in it already: most paths share all but their last part.
+        while (parent := os.path.dirname(path)) not in found and parent != path:  # noqa: PTH120 - as above
+            found.add(parent)
+            path = parent
+    return found
 
 
 def signature(path: Path, *, follow: bool = True) -> Signature | None:

@@ -490,7 +490,7 @@ def _absolute(folder: Path, named: str) -> Path:
 
 def _relative(path: Path, folder: Path) -> str:
     """The name under which an input counts: a moved tree keeps its revisions."""
-    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
+    return str(path).removeprefix(f"{folder}{os.sep}")
 
 
 def _shortened(problems: list[Problem]) -> tuple[Problem, ...]:

@@ -42,14 +42,9 @@ class Reach:
     def of(cls, folder: Path, paths: Iterable[Path], root: Path | None = None) -> Reach:
         """Of these files of an app."""
         own, read = str(folder), {str(path) for path in paths}
-        inside = {
-            parent for path in read for parent in files.parents_of(path) if parent.startswith(own + os.sep)
-        }
+        inside = {folder for folder in files.leading_to(read) if folder.startswith(own + os.sep)}
         elsewhere = {path for path in read if not path.startswith(own + os.sep)}
-        outside = {parent for path in elsewhere for parent in files.parents_of(path)} - {
-            own,
-            *files.parents_of(own),
-        }
+        outside = files.leading_to(elsewhere) - files.leading_to([own]) - {own}
         first = (str(root),) if root else ()
         return cls(
             own, str(root or ""), (*first, own, *sorted({*read, *inside} - {own})), tuple(sorted(outside))

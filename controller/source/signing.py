@@ -76,10 +76,7 @@ class Signer:
         self._all = tuple(range(len(self._paths)))
         self._holders = {os.path.dirname(path) for path in self._paths}  # noqa: PTH120
         # Who can write to any folder on the way can put something else there.
-        leading = {parent for path in self._paths for parent in files.parents_of(path)} - set(
-            files.parents_of(own)
-        )
-        self._folders = (own, *sorted(leading - {own}))
+        self._folders = (own, *sorted(files.leading_to(self._paths) - files.leading_to([own]) - {own}))
         self._watchable: tuple[Path, ...] | None = None
         self._last: _Last | None = None
 
