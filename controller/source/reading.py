@@ -307,13 +307,9 @@ def _after_seeding(reading: Reading, described: Manifest | None, env: _Env) -> s
 def _read_compose(reading: Reading, env: Mapping[str, str]) -> list[Path]:
     """The `-f` list: one base file and the override beside it; and all that they name and mount."""
     folder = reading.folder
-    texts: dict[Path, bytes] = {}
-    for name in (*BASES, *OVERRIDES):
-        data = reading.take(folder / name)
-        if data is not None:
-            texts[folder / name] = data
-    bases = [name for name in BASES if folder / name in texts]
-    overrides = [name for name in OVERRIDES if folder / name in texts]
+    found = {name: data for name in (*BASES, *OVERRIDES) if (data := reading.take(folder / name)) is not None}
+    bases = [name for name in BASES if name in found]
+    overrides = [name for name in OVERRIDES if name in found]
     if not bases:
         if not any(problem.file in BASES for problem in reading.problems):
             reading.missing.append(Problem(BASES[-1], "", "there is no compose file"))
@@ -327,7 +323,8 @@ def _read_compose(reading: Reading, env: Mapping[str, str]) -> list[Path]:
         reading.warnings.append(
             f"{overrides[0]} is used; {', '.join(overrides[1:])} beside it is not, as Compose does"
         )
-    chosen = [folder / name for name in (*bases, *overrides[:1])]
+    texts = {folder / name: found[name] for name in (*bases, *overrides[:1])}
+    chosen = list(texts)
     waiting = [(path, folder) for path in chosen]
     seen = set(waiting)
     while waiting:
