@@ -26,11 +26,12 @@ from controller.planner.judge import Judgement, Times, crash_loops, died_young, 
 from controller.planner.plan import View, plan, plan_stop
 from controller.reconciler import looking, recovery, wishes
 from controller.reconciler.looking import Providers
+from controller.reconciler.memory import Memory
 from controller.reconciler.removing import find_orphan, reconcile_absent
 from controller.reconciler.rest import look_at_all, rest_of
 from controller.reconciler.steps import ActionFailed, execute, health_timeout
 from controller.reconciler.wanted import Wanted
-from controller.reconciler.work import Blocked, Memory, Policy, Work
+from controller.reconciler.work import Blocked, Policy, Work
 from controller.status.conditions import same_verdict, without_condition
 from controller.status.summary import last_word
 from controller.status.transition import MISSING, transition
@@ -56,7 +57,7 @@ class Reconciler:
         self.policy = policy
         self._rules = hashlib.blake2b(f"{policy} {other_rules}".encode(), digest_size=16).hexdigest()
         self.memory = memory or Memory()
-        self.wanted = Wanted(self.policy, self.memory)
+        self.wanted = Wanted(policy, self.memory.settling)
 
     def look_at_all(self, *, reread: bool) -> Run[tuple[str, ...]]:
         """See `rest.look_at_all`."""
@@ -83,9 +84,9 @@ class Reconciler:
             return Result("Progressing", pending=True)
         if not dry_run:
             if result.word:  # else it is gone, and nothing of it is to be remembered
-                self.memory.note_told(name)
+                self.memory.endings.note(name)
             if not result.pending:
-                self.memory.note_run(name)
+                self.memory.looks.note_run(name)
         return result
 
     def _run(self, name: str, dry_run: bool) -> Run[Result]:
@@ -112,14 +113,14 @@ class Reconciler:
         awake = replace(_not_from_the_future(before, moment.now), rest=None)
         work = Work(name, moment, before, awake, desired)
         if not dry_run:
-            work.told = self.memory.take_told(name)
+            work.told = self.memory.endings.take(name)
             yield from self._note_leap(work, known)
         if held is None:
             yield from self._note_back(work, dry_run)
         if not dry_run and (left := self.wanted.unsettled(work)) > 0:
             return (yield from self._wait_until_settled(work, left, told=held is None))
-        if not dry_run and self.memory.take_forced(name):
-            self.memory.retry_now(name)
+        if not dry_run and self.memory.requests.take_try(name):
+            self.memory.retries.now(name)
         yield from self._take_in(work, dry_run)
         # What the brake holds stays held behind any other reason, until its folder is back.
         held_before = work.record.held and held is not None
@@ -172,7 +173,7 @@ class Reconciler:
             yield from ask(fx.WriteFact(APPROVED + work.name))
 
     def _note_leap(self, work: Work, known: Record | None) -> Run[None]:
-        if self.memory.take_leap(work.name, work.moment) and known is not None:
+        if self.memory.leaps.take(work.name, work.moment) and known is not None:
             work.record = _begun_anew(work.record, work.moment.now)
             # At once: an engine that is not awake yet would end the run, and the leap is noted once.
             yield from ask(fx.SaveRecord(work.record))
@@ -236,7 +237,7 @@ class Reconciler:
                 for warning in desired.warnings if isinstance(desired, Present) else ():
                     work.news.append(work.event("app.warning", warning, "warning"))
                 if not dry_run:
-                    self.memory.retry_now(name)
+                    self.memory.retries.now(name)
                     yield from ask(fx.ResetBackoff(name))
         if isinstance(desired, Present):
             manifest = desired.manifest
@@ -250,7 +251,7 @@ class Reconciler:
                 "suspended_by_manifest": manifest.suspend,
             }
         work.record = replace(work.record, **seen)
-        yield from wishes.take_in(work, self.memory, dry_run)
+        yield from wishes.take_in(work, self.memory.requests, dry_run)
 
     # -- closing the gap ------------------------------------------------------------------------------
 
@@ -329,7 +330,7 @@ class Reconciler:
                     # What holds the files up is for a person; what was applied before them is tried again beside it.
                     verdict = Verdict(blocked.word, blocked.reason, f"{blocked.message}; and now: {message}")
                 return (yield from self._retry_later(work, verdict, providers, message))
-            self.memory.retry_now(work.name)
+            self.memory.retries.now(work.name)
             try:
                 yield from execute(work, steps, rendered, providers, self.policy)
             except ActionFailed as failed:
@@ -350,19 +351,17 @@ class Reconciler:
 
     def _died_young(self, work: Work, steps: Plan, faults: tuple[Fault, ...]) -> bool:
         """Whether what is to be repaired ended soon after our last start, and no wait was made for it yet."""
-        if not _only_repairs(steps) or work.name in self.memory.not_before:
+        if not _only_repairs(steps) or work.name in self.memory.retries:
             return False
         return died_young(work.record, faults, work.moment.now, self.policy.stable_after)
 
     def _backing_off(self, work: Work, providers: Providers) -> Run[float]:
         """Seconds until the next try; at once when anything the last one failed against has changed."""
         name = work.name
-        if name in self.memory.not_before and self.memory.failed_against.get(name) != _failure_context(
-            work, providers
-        ):
-            self.memory.retry_now(name)
+        if self.memory.retries.are_outdated(name, _failure_context(work, providers)):
+            self.memory.retries.now(name)
             yield from ask(fx.ResetBackoff(name))
-        return self.memory.not_before.get(name, 0.0) - work.moment.monotonic
+        return self.memory.retries.left(name, work.moment.monotonic)
 
     def _judge(
         self, work: Work, blocked: Blocked | None, rendered: Rendered | None, providers: Providers
@@ -392,7 +391,7 @@ class Reconciler:
             dependencies=None if not work.record.requires else waits_for,
         )
         if judgement.given_up and blocked is None:
-            back = yield from recovery.go_back(work, verdict, rendered, self.policy, self.memory)
+            back = yield from recovery.go_back(work, verdict, rendered, self.policy, self.memory.retries)
             if isinstance(back, Result):
                 return back
             verdict = back
@@ -494,7 +493,7 @@ class Reconciler:
             text = f"going back to an earlier revision failed: {error.reason}: {error}"
             verdict = Verdict("Failed", "RollbackFailed", text)
         elif failed.touched and (yield from recovery.is_damaged(work)):
-            back = yield from recovery.go_back(work, verdict, rendered, self.policy, self.memory)
+            back = yield from recovery.go_back(work, verdict, rendered, self.policy, self.memory.retries)
             if isinstance(back, Result):
                 return back
             verdict = replace(back, word="Failed")
@@ -535,8 +534,8 @@ class Reconciler:
     def _retry_later(self, work: Work, verdict: Verdict, providers: Providers, said: str = "") -> Run[Result]:
         """One more failure: say so, with the time of the next try. `said`: in short, if it was told in full."""
         delay = yield from ask(fx.Backoff(work.name))
-        self.memory.not_before[work.name] = work.moment.monotonic + delay
-        self.memory.failed_against[work.name] = _failure_context(work, providers)
+        until = work.moment.monotonic + delay
+        self.memory.retries.wait(work.name, until, _failure_context(work, providers))
         failed = replace(
             work.record,
             retries=work.record.retries + 1,

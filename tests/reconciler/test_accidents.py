@@ -354,7 +354,7 @@ def test_a_person_who_asks_during_a_failing_run_is_heard(world: World) -> None:
     chance = Random(0)
     while "web" not in world.running or "Apply" not in type(world.running["web"][1]).__name__:
         world.step(chance)
-    world.memory.force("web")
+    world.memory.requests.note("web")
     world.queue.add("web", world.clock.monotonic())
     world.rest()
     assert world.word("web") == "Ready"

@@ -53,7 +53,7 @@ def look(world: World, name: str = "web", limit: float = 0.0) -> None:
 
 def wish(world: World, fact: str, name: str = "web", value: str = "1", limit: float = 0.0) -> None:
     world.store.put(fact + name, value)
-    world.memory.force(name)
+    world.memory.requests.note(name)
     look(world, name, limit)
 
 
@@ -625,7 +625,7 @@ def test_a_plan_for_an_orphan_does_not_forget_it(world: World) -> None:
     del world.tree.folders["web"]
     world.store.forget("web")
     world.boot()
-    world.memory.note_orphan("web", "/apps/web")
+    world.memory.looks.note_orphan("web", "/apps/web")
     fx.drive(world.reconciler.run("web", dry_run=True), world.host)
     look(world)
     assert world.word("web") == "Orphaned"

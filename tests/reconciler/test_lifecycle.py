@@ -44,7 +44,7 @@ def ids(world: World, name: str = "web") -> list[str]:
 
 def wish(world: World, fact: str, name: str = "web", value: str = "1") -> None:
     world.store.put(fact + name, value)
-    world.memory.force(name)
+    world.memory.requests.note(name)
     world.queue.add(name, world.clock.monotonic())
     world.until_quiet(limit=60)
 
@@ -226,7 +226,7 @@ def test_a_person_who_says_reconcile_has_it_tried_again(world: World) -> None:
     world.put("web", NEW)
     world.until_quiet(limit=60)
     world.engine.hash_behaviour.clear()
-    world.memory.force("web", lift=True)
+    world.memory.requests.note("web", lift=True)
     world.queue.add("web", world.clock.monotonic())
     world.until_quiet(limit=60)
     assert world.word("web") == "Ready"
@@ -845,7 +845,7 @@ def test_an_orphan_is_said_and_never_removed_until_a_person_does(world: World) -
     del world.tree.folders["web"]
     world.store.forget("web")
     world.boot()
-    world.memory.note_orphan("web", "/apps/web")
+    world.memory.looks.note_orphan("web", "/apps/web")
     world.queue.add("web", world.clock.monotonic())
     world.until_quiet(limit=60)
     assert world.word("web") == "Orphaned"
@@ -862,7 +862,7 @@ def test_an_orphan_is_still_one_when_the_tree_was_lost_in_between(world: World) 
     del world.tree.folders["web"]
     world.store.forget("web")
     world.boot()
-    world.memory.note_orphan("web", "/apps/web")
+    world.memory.looks.note_orphan("web", "/apps/web")
     world.queue.add("web", world.clock.monotonic())
     world.until_quiet(limit=60)
     world.tree.lost = "its disk is gone"

@@ -176,7 +176,7 @@ def test_a_container_that_keeps_dying_young_waits_longer_each_time(world: World)
     waits = []
     for _ in range(6):
         assert world.word("web") == "Failed"
-        waits.append(world.memory.not_before["web"] - world.clock.monotonic())
+        waits.append(world.memory.retries.left("web", world.clock.monotonic()))
         due = world.queue.tick(world.clock.monotonic())
         assert due is not None
         world.clock.advance(due - world.clock.monotonic() + 0.001)
