@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from controller.model import effects as fx
-from controller.model.desired import Absent, Desired, Present
+from controller.model.desired import Absent, Desired, Invalid, Present
 from controller.model.effects import Moment, Run, ask
 from controller.model.errors import AppError
 from controller.model.facts import APPROVED, LEFT, REMOVE, SUSPENDED
@@ -34,14 +34,29 @@ AWAY_TRIES = 10
 
 
 def reconcile_absent(
-    record: Record, desired: Desired, moment: Moment, policy: Policy, memory: Memory, dry_run: bool
-) -> Run[Result | Blocked]:
-    """Remove the app; or say what holds the removal: then what runs is kept running.
+    name: str,
+    known: Record | None,
+    desired: Desired,
+    moment: Moment,
+    policy: Policy,
+    memory: Memory,
+    dry_run: bool,
+) -> Run[Result | Blocked | None]:
+    """Remove the app if it is to go; or say what holds the removal: then what runs is kept running. None: it stays."""
+    by_command = (yield from ask(fx.ReadFact(REMOVE + name))) is not None
+    if not isinstance(desired, Absent) and not by_command:
+        return None
+    if known is None and isinstance(desired, Absent):
+        return (yield from _find_orphan(name, moment, memory, dry_run))
+    folder = desired.folder if isinstance(desired, Present | Invalid) else ""
+    gone = replace(known, rest=None) if known else Record(name, folder=folder)
+    work = Work(name, moment, gone, gone, desired)
+    return (yield from _remove_or_hold(work, policy, memory, dry_run))
 
-    A folder that is gone is waited for, and many at once are held. A person's command needs neither.
-    """
-    name = record.name
-    work = Work(name, moment, record, record, desired)
+
+def _remove_or_hold(work: Work, policy: Policy, memory: Memory, dry_run: bool) -> Run[Result | Blocked]:
+    """A folder that is gone is waited for, and many at once are held. A person's command needs neither."""
+    name, record, desired = work.name, work.record, work.desired
     records = yield from ask(fx.ReadRecords())
     if (yield from ask(fx.ReadFact(REMOVE + name))) is not None:
         held = _required(work, records, ())
@@ -337,7 +352,7 @@ def _retry(work: Work, error: AppError, retries: Retries) -> Run[Result]:
 # -- orphans ----------------------------------------------------------------------------------------------
 
 
-def find_orphan(name: str, moment: Moment, memory: Memory, dry_run: bool) -> Run[Result]:
+def _find_orphan(name: str, moment: Moment, memory: Memory, dry_run: bool) -> Run[Result]:
     """Containers of the apps tree of which nothing is on record and no folder is there: said, and left alone."""
     if dry_run:
         return Result()

@@ -1,7 +1,7 @@
 """Wanted: the model that an app is to converge to, or why the one on disk is not.
 
 The first reason that holds, in the order of the words; behind it the target is kept as it is. What is done
-about it is planned and executed in `run`.
+about it is told in `run` and `converging`.
 """
 
 from __future__ import annotations

@@ -155,7 +155,8 @@ def test_an_update_that_runs_for_a_moment_and_ends_again_and_again_is_taken_back
 def test_what_ends_again_and_again_is_ready_only_after_it_was_stable_however_long_the_waits_are(
     world: World,
 ) -> None:
-    world.reconciler.policy = replace(world.policy, stable_after=0.5)
+    world.policy = replace(world.policy, stable_after=0.5)
+    world.boot()
     world.put("web", OLD)
     world.rest()
     for _ in range(6):
