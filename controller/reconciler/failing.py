@@ -116,22 +116,28 @@ class Failing:
 
     def retry_later(self, work: Work, verdict: Verdict, providers: Providers, said: str = "") -> Run[Result]:
         """One more failure: say so, with the time of the next try. `said`: in short, if it was told in full."""
-        delay = yield from ask(fx.Backoff(work.name))
-        self.retries.wait(work.name, work.moment.monotonic + delay, _failure_context(work, providers))
-        failed = replace(
-            work.record,
-            retries=work.record.retries + 1,
-            next_try=work.moment.now + timedelta(seconds=delay),
-            deadline=None,
-            last_error=f"{verdict.reason}: {verdict.message}",
-        )
-        work.record = conclude(failed, work, verdict)
+        error = f"{verdict.reason}: {verdict.message}"
+        delay = yield from note_failure(work, error, self.retries, _failure_context(work, providers))
+        work.record = conclude(replace(work.record, deadline=None), work, verdict)
         message = f"{said or verdict.message}; next try in {delay:.0f} s"
         told = work.event("app.failed", message, "error", reason=verdict.reason, retry_in=round(delay, 2))
         work.news.append(told)
         yield from save_what_differs(work)
-        error = Action("error", work.name, f"{verdict.reason}: {verdict.message}", app=work.name)
-        return Result("Failed", (*work.done, error), after=delay, failed=True)
+        action = Action("error", work.name, error, app=work.name)
+        return Result("Failed", (*work.done, action), after=delay, failed=True)
+
+
+def note_failure(work: Work, error: str, retries: Retries, against: str = "") -> Run[float]:
+    """One more failure: seconds until the next try. `against`: see `Retries.wait`."""
+    delay = yield from ask(fx.Backoff(work.name))
+    retries.wait(work.name, work.moment.monotonic + delay, against)
+    work.record = replace(
+        work.record,
+        retries=work.record.retries + 1,
+        next_try=work.moment.now + timedelta(seconds=delay),
+        last_error=error,
+    )
+    return delay
 
 
 def _failure_context(work: Work, providers: Providers) -> str:

@@ -20,6 +20,7 @@ from controller.model.record import Record, Verdict
 from controller.planner import hooks
 from controller.planner.gates import Provider, find_cycle
 from controller.planner.removal import BRAKE_WINDOW, brake_holds, was_there
+from controller.reconciler.failing import note_failure
 from controller.reconciler.looking import look_at_provider
 from controller.reconciler.memory import Memory, Missing, Removals, Retries
 from controller.reconciler.steps import run_hook, who_runs
@@ -333,20 +334,12 @@ def _last_env(work: Work) -> Run[dict[str, str]]:
 
 
 def _retry(work: Work, error: AppError, retries: Retries) -> Run[Result]:
-    name, now = work.name, work.moment.now
-    delay = yield from ask(fx.Backoff(name))
-    retries.wait(name, work.moment.monotonic + delay)
-    work.record = replace(
-        transition(work.record, Verdict("Removing", "Removing", f"{error.reason}: {error}"), now),
-        retries=work.record.retries + 1,
-        next_try=now + timedelta(seconds=delay),
-        last_error=f"{error.reason}: {error}",
-    )
+    message = f"{error.reason}: {error}"
+    delay = yield from note_failure(work, message, retries)
+    work.record = transition(work.record, Verdict("Removing", "Removing", message), work.moment.now)
     yield from work.save()
     yield from work.tell("app.failed", str(error), "error", reason=error.reason, retry_in=round(delay, 2))
-    return Result(
-        "Removing", (Action("error", name, f"{error.reason}: {error}", app=name),), delay, failed=True
-    )
+    return Result("Removing", (Action("error", work.name, message, app=work.name),), delay, failed=True)
 
 
 # -- orphans ----------------------------------------------------------------------------------------------
