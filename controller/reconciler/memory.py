@@ -60,6 +60,7 @@ class Settling:
 
     def forget(self, app: str) -> None:
         self.unsettled.pop(app, None)
+        self.still_changing.pop(app, None)
         self.shrinking.pop(app, None)
 
 

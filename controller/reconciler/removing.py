@@ -67,7 +67,7 @@ def _remove_or_hold(work: Work, policy: Policy, memory: Memory, dry_run: bool) -
         cause = "a person removes it"
     else:
         if _is_orphan(record):
-            return (yield from _leave_orphan(work, dry_run))
+            return (yield from _leave_orphan(work, memory, dry_run))
         waits = yield from _wait_for_its_folder(work, records, policy, memory.missing, dry_run)
         if isinstance(waits, Result):
             return waits
@@ -356,7 +356,7 @@ def _find_orphan(name: str, moment: Moment, memory: Memory, dry_run: bool) -> Ru
     if not folder:
         return Result()
     record = Record(name, folder=folder)
-    return (yield from _leave_orphan(Work(name, moment, record, record, Absent(name)), dry_run))
+    return (yield from _leave_orphan(Work(name, moment, record, record, Absent(name)), memory, dry_run))
 
 
 def _is_orphan(record: Record) -> bool:
@@ -364,7 +364,7 @@ def _is_orphan(record: Record) -> bool:
     return record.generation == 0
 
 
-def _leave_orphan(work: Work, dry_run: bool) -> Run[Result]:
+def _leave_orphan(work: Work, memory: Memory, dry_run: bool) -> Run[Result]:
     """What runs of it is said once and left alone; when nothing runs any more it is forgotten."""
     name, was = work.name, last_word(work.before)
     yield from work.observe()
@@ -374,6 +374,7 @@ def _leave_orphan(work: Work, dry_run: bool) -> Run[Result]:
         if was == "Orphaned":
             yield from work.tell("app.removed", "its last container is gone")
         yield from ask(fx.ForgetRecord(name))
+        memory.forget(name)
         return Result()
     if was == "Orphaned":
         return Result("Orphaned")

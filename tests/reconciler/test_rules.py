@@ -105,6 +105,20 @@ def test_a_folder_that_goes_before_it_ever_rested_leaves_nothing(world: World) -
     assert not world.engine.mutations
 
 
+def test_a_folder_that_went_before_it_ever_rested_has_all_its_time_when_it_comes_back(world: World) -> None:
+    scribble(world, world.put("web", settled=False), 10)
+    assert world.told("web") == ["app.unsettled"]
+    del world.tree.folders["web"]
+    world.resync()
+    world.until_quiet()
+    world.clock.advance(600)
+    scribble(world, world.put("web", settled=False), 3)
+    assert world.word("web") == "", "three seconds are no time to speak of"
+    world.until_quiet()
+    assert world.word("web") == "Ready"
+    assert "app.settled" not in world.told("web"), "nobody was told that these do not rest"
+
+
 def test_an_app_that_runs_while_its_files_never_rest_says_so_and_is_ready_when_they_do(world: World) -> None:
     folder = world.put("web")
     world.until_quiet()
