@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -14,12 +14,6 @@ from controller.model.facts import APPROVED, REMOVE
 from controller.model.observed import Service
 from fakes.clock import SteppedClock
 from fakes.world import World
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    with World() as world:
-        yield world
 
 
 def look(world: World) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -26,12 +26,6 @@ JOB = Service("job", "h-job", "image:job", is_job=True)
 CONF = "/apps/web/nginx.conf"
 MOUNTING = replace(OLD, restart="always", binds=(Bind(CONF, "/etc/nginx.conf", True),))
 DISK = "/mnt/disk"
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    with World() as made:
-        yield made
 
 
 def good(world: World, *services: Service, **fields: Any) -> Target:

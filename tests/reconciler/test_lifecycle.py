@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -19,12 +18,6 @@ from fakes.world import World
 OLD = Service("main", "h-old", "image:1")
 NEW = Service("main", "h-new", "image:1")
 CONF = "/apps/web/nginx.conf"
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    with World() as made:
-        yield made
 
 
 def good(world: World, *services: Service, name: str = "web", **fields: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,12 +13,6 @@ from controller.model.record import Record
 from controller.planner.removal import BRAKE_COUNT
 from fakes.tree import Folder
 from fakes.world import World
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    with World() as world:
-        yield world
 
 
 def target_of(record: Record) -> str:
