@@ -220,7 +220,7 @@ class Manager:
         self.engine_events.stop()
         self.queue.shut_down()
         self.crew.join()
-        if (seen := self.memory.all_seen_at()) is not None:
+        if (seen := self.memory.looks.all_seen_at()) is not None:
             with contextlib.suppress(StateUnusable):
                 self.store.put(ALL_SEEN, seen.isoformat())
         if self.notifier is not None:  # last: it waits for others than us
@@ -409,7 +409,7 @@ class Manager:
 
     def requeue(self, app: str, *, lift: bool = False) -> None:
         """Look at this app now, whatever its backoff; with `lift` also at a generation that is kept out."""
-        self.memory.force(app, lift=lift)
+        self.memory.requests.note(app, lift=lift)
         self.queue.forget(app)
         self.queue.add(app)
 

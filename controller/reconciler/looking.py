@@ -1,6 +1,6 @@
 """Looking: what a run finds out before it decides. Providers, mounts, and what only the containers can tell.
 
-Changes the record of the run at most, never the world. What follows from what is seen is decided in `run`.
+Changes the record of the run at most, never the world. What follows from what is seen is decided in `converging`.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ from controller.model.observed import Observed, Rendered
 from controller.model.plan import Action, Result
 from controller.model.record import Quarantine, Target, Verdict
 from controller.planner.rollback import Mode, find_way_back, last_good
-from controller.reconciler.work import Memory, Policy, Work
+from controller.reconciler.memory import Retries
+from controller.reconciler.work import Policy, Work
 from controller.status.history import remember
 from controller.status.summary import last_word
 from controller.status.transition import transition
@@ -31,7 +32,7 @@ def _mode_of(work: Work, policy: Policy) -> Mode:
 
 
 def go_back(
-    work: Work, verdict: Verdict, rendered: Rendered | None, policy: Policy, memory: Memory
+    work: Work, verdict: Verdict, rendered: Rendered | None, policy: Policy, retries: Retries
 ) -> Run[Result | Verdict]:
     """Put the newest generation into quarantine, so that the next run goes back; or answer with the verdict that
     says why the app stays as it is."""
@@ -56,7 +57,7 @@ def go_back(
     work.record = replace(work.record, last_error=f"{verdict.reason}: {verdict.message}")
     yield from work.save()
     yield from work.tell("app.rolling_back", text, "error", reason=verdict.reason)
-    memory.retry_now(name)
+    retries.now(name)
     yield from ask(fx.ResetBackoff(name))
     yield from ask(fx.WriteFact(UPDATE + name))
     yield from ask(fx.Enqueue(name))

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from controller.model import effects as fx
-from controller.model.desired import Absent, Desired, Present
+from controller.model.desired import Absent, Desired, Invalid, Present
 from controller.model.effects import Moment, Run, ask
 from controller.model.errors import AppError
 from controller.model.facts import APPROVED, LEFT, REMOVE, SUSPENDED
@@ -20,9 +20,11 @@ from controller.model.record import Record, Verdict
 from controller.planner import hooks
 from controller.planner.gates import Provider, find_cycle
 from controller.planner.removal import BRAKE_WINDOW, brake_holds, was_there
+from controller.reconciler.failing import note_failure
 from controller.reconciler.looking import look_at_provider
+from controller.reconciler.memory import Memory, Missing, Removals, Retries
 from controller.reconciler.steps import run_hook, who_runs
-from controller.reconciler.work import Blocked, Memory, Policy, Work
+from controller.reconciler.work import Blocked, Policy, Work
 from controller.status.summary import last_word
 from controller.status.transition import transition, with_missing
 
@@ -33,14 +35,29 @@ AWAY_TRIES = 10
 
 
 def reconcile_absent(
-    record: Record, desired: Desired, moment: Moment, policy: Policy, memory: Memory, dry_run: bool
-) -> Run[Result | Blocked]:
-    """Remove the app; or say what holds the removal: then what runs is kept running.
+    name: str,
+    known: Record | None,
+    desired: Desired,
+    moment: Moment,
+    policy: Policy,
+    memory: Memory,
+    dry_run: bool,
+) -> Run[Result | Blocked | None]:
+    """Remove the app if it is to go; or say what holds the removal: then what runs is kept running. None: it stays."""
+    by_command = (yield from ask(fx.ReadFact(REMOVE + name))) is not None
+    if not isinstance(desired, Absent) and not by_command:
+        return None
+    if known is None and isinstance(desired, Absent):
+        return (yield from _find_orphan(name, moment, memory, dry_run))
+    folder = desired.folder if isinstance(desired, Present | Invalid) else ""
+    gone = replace(known, rest=None) if known else Record(name, folder=folder)
+    work = Work(name, moment, gone, gone, desired)
+    return (yield from _remove_or_hold(work, policy, memory, dry_run))
 
-    A folder that is gone is waited for, and many at once are held. A person's command needs neither.
-    """
-    name = record.name
-    work = Work(name, moment, record, record, desired)
+
+def _remove_or_hold(work: Work, policy: Policy, memory: Memory, dry_run: bool) -> Run[Result | Blocked]:
+    """A folder that is gone is waited for, and many at once are held. A person's command needs neither."""
+    name, record, desired = work.name, work.record, work.desired
     records = yield from ask(fx.ReadRecords())
     if (yield from ask(fx.ReadFact(REMOVE + name))) is not None:
         held = _required(work, records, ())
@@ -50,11 +67,11 @@ def reconcile_absent(
         cause = "a person removes it"
     else:
         if _is_orphan(record):
-            return (yield from _leave_orphan(work, dry_run))
-        waits = yield from _wait_for_its_folder(work, records, policy, memory, dry_run)
+            return (yield from _leave_orphan(work, memory, dry_run))
+        waits = yield from _wait_for_its_folder(work, records, policy, memory.missing, dry_run)
         if isinstance(waits, Result):
             return waits
-        held = yield from _find_hold(work, records, waits, policy, memory)
+        held = yield from _find_hold(work, records, waits, policy, memory.removals)
         cause = "its folder is gone"
     if held is not None:
         return held
@@ -65,24 +82,24 @@ def reconcile_absent(
 
 
 def _wait_for_its_folder(
-    work: Work, records: tuple[Record, ...], policy: Policy, memory: Memory, dry_run: bool
+    work: Work, records: tuple[Record, ...], policy: Policy, missing: Missing, dry_run: bool
 ) -> Run[Result | Mapping[str, float]]:
     """All apps whose folders are gone and since when, once this one's has been for the quiet period; or when to look again."""
     name, record = work.name, work.record
     census = yield from ask(fx.TakeCensus())
     if census.lost:
         # The root went between two looks: nothing is known for sure, and every quiet period starts anew.
-        memory.forget_missing()
+        missing.begin_anew()
         return Result(last_word(record))
     if name in census.names:
         return Result(last_word(record), after=policy.settle, pending=True)
     # Since when a folder is gone is not counted from the run's start: on a slow disk that was before it went.
     work.moment = moment = yield from ask(fx.ReadClock())
-    missing = (r.name for r in _with_folders(records) if r.name not in census.names)
-    since = memory.note_missing(missing, moment.monotonic)
+    gone = (r.name for r in _with_folders(records) if r.name not in census.names)
+    since = missing.note(gone, moment.monotonic)
     left = policy.removal_settle - (moment.monotonic - since.get(name, moment.monotonic))
     if left > 0 and not dry_run:
-        if memory.tell_missing(name):
+        if missing.tell(name):
             message = f"its folder is gone; if it stays so for {policy.removal_settle:g} s it is removed, unless something holds it"
             work.record = with_missing(work.record, message, moment.now)
             yield from work.tell("app.missing", message, "warning")
@@ -123,7 +140,7 @@ def _required(work: Work, records: tuple[Record, ...], missing: Collection[str])
 
 
 def _find_hold(
-    work: Work, records: tuple[Record, ...], missing: Mapping[str, float], policy: Policy, memory: Memory
+    work: Work, records: tuple[Record, ...], missing: Mapping[str, float], policy: Policy, removals: Removals
 ) -> Run[Blocked | None]:
     """Why a removal that is due does not happen."""
     name, record = work.name, work.record
@@ -140,7 +157,7 @@ def _find_hold(
     if not policy.prune:
         message = "the service runs with --no-prune; `homeport prune --approve` removes it"
         return Blocked("Held", "RemovalHeld", message)
-    lately = memory.removed_lately(work.moment.monotonic, BRAKE_WINDOW)
+    lately = removals.lately(work.moment.monotonic, BRAKE_WINDOW)
     before = _there_before(work, records, missing, policy.settle_new)
     why = brake_holds(len(missing), lately, len(before))
     if not why and record.held:
@@ -171,13 +188,13 @@ def _remove(
         except AppError as error:
             return (yield from _withdraw(work, error))
         # What failed before was another thing than this removal.
-        memory.retry_now(name)
+        memory.retries.now(name)
         yield from ask(fx.ResetBackoff(name))
         work.record = transition(work.record, Verdict("Removing", "Removing", action.cause), work.moment.now)
         work.record = replace(work.record, removed_from=(), hook_tries={}, retries=0)
         yield from work.save()
         yield from work.tell("app.removing", f"{action.cause}; its containers are removed, its volumes stay")
-    if (left := memory.not_before.get(name, 0.0) - work.moment.monotonic) > 0:
+    if (left := memory.retries.left(name, work.moment.monotonic)) > 0:
         return Result("Removing", after=left + 0.005, failed=True)
     approved = yield from ask(fx.ReadFact(APPROVED + name))
     by_command = yield from ask(fx.ReadFact(REMOVE + name))
@@ -189,9 +206,9 @@ def _remove(
         yield from ask(fx.KeepImages(name, frozenset()))
         yield from _forget(work)
     except AppError as error:
-        return (yield from _retry(work, error, memory))
+        return (yield from _retry(work, error, memory.retries))
     if approved is None and by_command is None:
-        memory.note_removed(name, work.moment.monotonic)
+        memory.removals.note(name, work.moment.monotonic)
     memory.forget(name)
     yield from ask(fx.ResetBackoff(name))
     for other in records:
@@ -316,38 +333,30 @@ def _last_env(work: Work) -> Run[dict[str, str]]:
     return dict(model.env) if model else {}
 
 
-def _retry(work: Work, error: AppError, memory: Memory) -> Run[Result]:
-    name, now = work.name, work.moment.now
-    delay = yield from ask(fx.Backoff(name))
-    memory.not_before[name] = work.moment.monotonic + delay
-    work.record = replace(
-        transition(work.record, Verdict("Removing", "Removing", f"{error.reason}: {error}"), now),
-        retries=work.record.retries + 1,
-        next_try=now + timedelta(seconds=delay),
-        last_error=f"{error.reason}: {error}",
-    )
+def _retry(work: Work, error: AppError, retries: Retries) -> Run[Result]:
+    message = f"{error.reason}: {error}"
+    delay = yield from note_failure(work, message, retries)
+    work.record = transition(work.record, Verdict("Removing", "Removing", message), work.moment.now)
     yield from work.save()
     yield from work.tell("app.failed", str(error), "error", reason=error.reason, retry_in=round(delay, 2))
-    return Result(
-        "Removing", (Action("error", name, f"{error.reason}: {error}", app=name),), delay, failed=True
-    )
+    return Result("Removing", (Action("error", work.name, message, app=work.name),), delay, failed=True)
 
 
 # -- orphans ----------------------------------------------------------------------------------------------
 
 
-def find_orphan(name: str, moment: Moment, memory: Memory, dry_run: bool) -> Run[Result]:
+def _find_orphan(name: str, moment: Moment, memory: Memory, dry_run: bool) -> Run[Result]:
     """Containers of the apps tree of which nothing is on record and no folder is there: said, and left alone."""
     if dry_run:
         return Result()
     yield from ask(fx.ForgetSaid(name))
     yield from ask(fx.ResetBackoff(name))
     memory.forget(name)
-    folder = memory.take_orphan(name)
+    folder = memory.looks.take_orphan(name)
     if not folder:
         return Result()
     record = Record(name, folder=folder)
-    return (yield from _leave_orphan(Work(name, moment, record, record, Absent(name)), dry_run))
+    return (yield from _leave_orphan(Work(name, moment, record, record, Absent(name)), memory, dry_run))
 
 
 def _is_orphan(record: Record) -> bool:
@@ -355,7 +364,7 @@ def _is_orphan(record: Record) -> bool:
     return record.generation == 0
 
 
-def _leave_orphan(work: Work, dry_run: bool) -> Run[Result]:
+def _leave_orphan(work: Work, memory: Memory, dry_run: bool) -> Run[Result]:
     """What runs of it is said once and left alone; when nothing runs any more it is forgotten."""
     name, was = work.name, last_word(work.before)
     yield from work.observe()
@@ -365,6 +374,7 @@ def _leave_orphan(work: Work, dry_run: bool) -> Run[Result]:
         if was == "Orphaned":
             yield from work.tell("app.removed", "its last container is gone")
         yield from ask(fx.ForgetRecord(name))
+        memory.forget(name)
         return Result()
     if was == "Orphaned":
         return Result("Orphaned")

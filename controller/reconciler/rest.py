@@ -23,7 +23,8 @@ from controller.planner.judge import Judgement
 from controller.planner.plan import Wishes
 from controller.reconciler import looking
 from controller.reconciler.looking import Providers
-from controller.reconciler.work import Memory, Work
+from controller.reconciler.memory import Memory
+from controller.reconciler.work import Work
 
 
 def rest_of(work: Work, judgement: Judgement, providers: Providers, rules: str) -> Rest | None:
@@ -50,7 +51,7 @@ def look_at_all(memory: Memory, rules: str, *, reread: bool) -> Run[tuple[str, .
     finds out for itself then, and is tried again.
     """
     moment = yield from ask(fx.ReadClock())
-    memory.note_time(moment)
+    memory.leaps.note_time(moment)
     records = {record.name: record for record in (yield from ask(fx.ReadRecords()))}
     census = yield from ask(fx.TakeCensus())
     names = census.names | records.keys()
@@ -60,8 +61,8 @@ def look_at_all(memory: Memory, rules: str, *, reread: bool) -> Run[tuple[str, .
         for name in sorted(names):
             yield from ask(fx.Enqueue(name))
         raise
-    memory.note_look(moment.now, restless)
-    if (seen := memory.all_seen_at()) is not None:
+    memory.looks.note(moment.now, restless)
+    if (seen := memory.looks.all_seen_at()) is not None:
         yield from ask(fx.WriteFact(ALL_SEEN, seen.isoformat()))
     yield from ask(fx.Doubt(restless))
     queued = order({name: records[name].requires if name in records else () for name in restless})
@@ -89,9 +90,9 @@ def _find_restless(
     survey = yield from ask(fx.TakeSurvey(any(resting[name].observed.volumes for name in unchanged)))
     for name, folders in survey.projects().items():
         if name not in names and _folder(census, name) in folders:
-            memory.note_orphan(name, _folder(census, name))
+            memory.looks.note_orphan(name, _folder(census, name))
             names |= {name}
-    before = memory.all_looked_at or (yield from _all_seen())
+    before = memory.looks.all_looked_at or (yield from _all_seen())
     resting = {name: resting[name] for name in unchanged}
     at_rest = {n for n, rest in resting.items() if survey.shows(n, rest.observed, max(rest.at, before))}
     return frozenset(names - at_rest)

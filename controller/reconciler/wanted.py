@@ -1,7 +1,7 @@
 """Wanted: the model that an app is to converge to, or why the one on disk is not.
 
 The first reason that holds, in the order of the words; behind it the target is kept as it is. What is done
-about it is planned and executed in `run`.
+about it is told in `run` and `converging`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from controller.planner.gates import find_closed, find_cycle
 from controller.planner.plan import View, plan
 from controller.reconciler import looking
 from controller.reconciler.looking import Providers
+from controller.reconciler.memory import Settling
 from controller.reconciler.steps import keep_inputs
-from controller.reconciler.work import Blocked, Memory, Policy, Work
+from controller.reconciler.work import Blocked, Policy, Work
 from controller.status.history import remember
 from controller.status.transition import transition
 
@@ -34,11 +35,11 @@ RENDER_AHEAD = 0.15
 
 
 class Wanted:
-    """Holds the policy and the memory; all else is asked for."""
+    """Holds the policy and what has not settled; all else is asked for."""
 
-    def __init__(self, policy: Policy, memory: Memory) -> None:
+    def __init__(self, policy: Policy, settling: Settling) -> None:
         self.policy = policy
-        self.memory = memory
+        self.settling = settling
 
     def find_model(
         self, work: Work, providers: Providers, held: Blocked | None
@@ -78,22 +79,22 @@ class Wanted:
         """Seconds for which an edit has to be quiet still; 0 when there is none or it has come to rest."""
         desired, name = work.desired, work.name
         if not isinstance(desired, Present | Invalid) or desired.revision == work.before.revision:
-            self.memory.unsettled.pop(name, None)
+            self.settling.unsettled.pop(name, None)
             self._note_settled(work)
             return 0.0
         new = work.before.target is None and (
             work.before.generation == 0 or work.before.reason == "Incomplete"
         )
-        since = self.memory.unsettled.setdefault(name, work.moment.monotonic)
+        since = self.settling.unsettled.setdefault(name, work.moment.monotonic)
         # A file that never comes to rest must not starve an app; a folder being copied may take its time.
         starved = not new and work.moment.monotonic - since > SETTLE_CAP
         left = (self.policy.settle_new if new else self.policy.settle) - desired.quiet
         if left <= 0:
             self._note_settled(work)
         else:
-            self.memory.still_changing.setdefault(name, (since, ""))
+            self.settling.still_changing.setdefault(name, (since, ""))
         if left <= 0 or starved:
-            self.memory.unsettled.pop(name, None)
+            self.settling.unsettled.pop(name, None)
             return 0.0
         return left
 
@@ -116,7 +117,7 @@ class Wanted:
     def say_still_changing(self, work: Work) -> Run[None]:
         """Files that never come to rest are waited for, and a person is told which ones: once, in the log and in the status."""
         desired = work.desired
-        since, said = self.memory.still_changing.get(work.name, (work.moment.monotonic, ""))
+        since, said = self.settling.still_changing.get(work.name, (work.moment.monotonic, ""))
         settle = self.policy.settle if work.before.generation else self.policy.settle_new
         if (
             not isinstance(desired, Present | Invalid)
@@ -127,7 +128,7 @@ class Wanted:
             said = f"its files do not come to rest ({desired.newest or 'the folder'} changed last); they are taken in when "
             said += f"nothing of them has changed for {settle:g} s"
             yield from work.tell("app.unsettled", said, "warning", file=desired.newest)
-            self.memory.still_changing[work.name] = since, said
+            self.settling.still_changing[work.name] = since, said
         if work.before.stopped or work.before.suspended or work.before.suspended_by_manifest:
             return  # it says so, and nothing of it is awaited
         record = replace(work.record, folder=work.record.folder or desired.folder)
@@ -136,7 +137,7 @@ class Wanted:
             yield from work.save()
 
     def _note_settled(self, work: Work) -> None:
-        _, said = self.memory.still_changing.pop(work.name, (0.0, ""))
+        _, said = self.settling.still_changing.pop(work.name, (0.0, ""))
         if said:
             work.news.append(work.event("app.settled", "its files have come to rest"))
 
@@ -148,12 +149,12 @@ class Wanted:
             sorted(set(target.services) - {s.name for s in rendered.services}) if target and rendered else []
         )
         if not gone or rendered is None:
-            self.memory.shrinking.pop(name, None)
+            self.settling.shrinking.pop(name, None)
             return None
-        revision, since = self.memory.shrinking.setdefault(name, (rendered.revision, now))
+        revision, since = self.settling.shrinking.setdefault(name, (rendered.revision, now))
         if revision != rendered.revision:
             since = now
-            self.memory.shrinking[name] = (rendered.revision, now)
+            self.settling.shrinking[name] = (rendered.revision, now)
         left = self.policy.removal_settle - (now - since)
         if left <= 0:
             return None

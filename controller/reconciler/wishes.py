@@ -14,14 +14,15 @@ from controller.model.facts import ADOPT, RESTART, ROLLBACK, STOPPED, SUSPENDED,
 from controller.model.observed import Rendered
 from controller.model.record import Quarantine
 from controller.planner.plan import Wishes
-from controller.reconciler.work import Memory, Work
+from controller.reconciler.memory import Requests
+from controller.reconciler.work import Work
 from controller.status.history import find_revision
 
 PULLED = "pulled"
 """Value of the fact UPDATE once the images are here."""
 
 
-def take_in(work: Work, memory: Memory, dry_run: bool) -> Run[None]:
+def take_in(work: Work, requests: Requests, dry_run: bool) -> Run[None]:
     """What a person said, into the record and the wishes of this run."""
     name, record = work.name, work.record
     suspended = yield from ask(fx.ReadFact(SUSPENDED + name))
@@ -35,7 +36,7 @@ def take_in(work: Work, memory: Memory, dry_run: bool) -> Run[None]:
     work.record = replace(record, suspended=suspended is not None, stopped=stopped is not None)
     work.wishes = Wishes(restart, pull=update not in (None, PULLED))
     if not dry_run:
-        if memory.take_lifted(name) or work.wishes.pull:
+        if requests.take_lift(name) or work.wishes.pull:
             _lift(work)
         yield from _roll_back(work)
 

@@ -26,13 +26,6 @@ from rig.waiting import wait_until
 
 
 @pytest.fixture
-def service() -> Iterator[Asked]:
-    made = Asked()
-    yield made
-    made.store.close()
-
-
-@pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "homeport.sock"
 

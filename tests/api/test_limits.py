@@ -6,7 +6,6 @@ import http.client
 import json
 import socket
 import threading
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,15 +19,6 @@ from rig.http import ask, connect
 from rig.waiting import wait_until
 
 RECONCILE = b"POST /apps/web/reconcile HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-@pytest.fixture
-def service() -> Iterator[Asked]:
-    made = Asked()
-    yield made
-    if made.gate is not None:
-        made.gate.set()
-    made.store.close()
 
 
 @pytest.fixture

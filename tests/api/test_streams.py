@@ -24,13 +24,6 @@ from rig.waiting import wait_until
 
 
 @pytest.fixture
-def service() -> Iterator[Asked]:
-    made = Asked()
-    yield made
-    made.store.close()
-
-
-@pytest.fixture
 def server(service: Asked, tmp_path: Path) -> Iterator[ApiServer]:
     with served(service, tmp_path / "s") as server:
         yield server

@@ -16,13 +16,6 @@ from rig.http import ask, connect
 from rig.service import free_port
 
 
-@pytest.fixture
-def service() -> Iterator[Asked]:
-    made = Asked()
-    yield made
-    made.store.close()
-
-
 @pytest.fixture(params=["127.0.0.1", "::1"])
 def address(request: pytest.FixtureRequest, service: Asked, tmp_path: Path) -> Iterator[tuple[str, int]]:
     host: str = request.param

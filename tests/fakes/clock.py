@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -24,3 +25,16 @@ class SteppedClock:
     def advance(self, seconds: float) -> None:
         """Let so many seconds pass."""
         self.seconds += seconds
+
+
+class WallClock:
+    """Implements the `Clock` port with real wall time, because file times are real. `ahead`: seconds that a test adds."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def monotonic(self) -> float:
+        return self.ahead
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(time.time() + self.ahead, UTC)

@@ -47,14 +47,16 @@ def test_of_an_app_that_is_gone_nothing_is_kept_in_memory(home: Home) -> None:
         name = home.name("gone")
 
         def kept() -> set[str]:
-            lately = "manager.memory._removed"  # for the brake, which counts the removals of the last minutes
+            lately = "manager.memory.removals._at"  # for the brake: it counts those of the last minutes
             return set(mentions(manager, name, "manager", set())) - {lately}
 
         home.put("stays")
         folder = home.put("gone")
         home.wait("gone", "Ready")
         (folder / "docker-compose.yaml").write_text(SLEEPER.replace("homeport/sample:1", "homeport/none:1"))
-        wait_until(lambda: {"manager.memory.not_before", "manager.store._records"} <= kept(), "it fails", 30)
+        wait_until(
+            lambda: {"manager.memory.retries._waits", "manager.store._records"} <= kept(), "it fails", 30
+        )
         shutil.rmtree(folder)
         wait_until(lambda: manager.store.record(name) is None, "it is gone", 60)
         manager.requeue(name, lift=True)  # what is said too late meets nobody, and is forgotten, too

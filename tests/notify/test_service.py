@@ -66,7 +66,7 @@ def test_what_was_seen_is_written_down_before_a_message_is_waited_for(
 ) -> None:
     with closing(Manager(settings, lambda _event: None, addresses=(Hears(),))) as manager:
         assert manager.notifier is not None
-        monkeypatch.setattr(manager.memory, "all_seen_at", lambda: datetime(2026, 1, 1, tzinfo=UTC))
+        monkeypatch.setattr(manager.memory.looks, "all_seen_at", lambda: datetime(2026, 1, 1, tzinfo=UTC))
         found: list[str | None] = []
         monkeypatch.setattr(manager.notifier, "stop", lambda: found.append(manager.store.get(ALL_SEEN)))
         manager.stop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -14,12 +14,6 @@ from controller.model.facts import APPROVED, REMOVE
 from controller.model.observed import Service
 from fakes.clock import SteppedClock
 from fakes.world import World
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    with World() as world:
-        yield world
 
 
 def look(world: World) -> None:
@@ -354,7 +348,7 @@ def test_a_person_who_asks_during_a_failing_run_is_heard(world: World) -> None:
     chance = Random(0)
     while "web" not in world.running or "Apply" not in type(world.running["web"][1]).__name__:
         world.step(chance)
-    world.memory.force("web")
+    world.memory.requests.note("web")
     world.queue.add("web", world.clock.monotonic())
     world.rest()
     assert world.word("web") == "Ready"

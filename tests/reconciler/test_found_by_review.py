@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from random import Random
-
-import pytest
 
 from controller.model import effects as fx
 from controller.model.observed import Bind, Service
 from fakes.world import World
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    with World() as made:
-        yield made
 
 
 def test_a_leap_of_the_clock_is_not_forgotten_when_the_first_look_after_it_finds_no_engine(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,12 +28,6 @@ MOUNTING = replace(OLD, restart="always", binds=(Bind(CONF, "/etc/nginx.conf", T
 DISK = "/mnt/disk"
 
 
-@pytest.fixture
-def world() -> Iterator[World]:
-    with World() as made:
-        yield made
-
-
 def good(world: World, *services: Service, **fields: Any) -> Target:
     """web is Ready for long enough that its revision is the last good one."""
     world.put("web", *services, **fields)
@@ -53,7 +47,7 @@ def look(world: World, name: str = "web", limit: float = 0.0) -> None:
 
 def wish(world: World, fact: str, name: str = "web", value: str = "1", limit: float = 0.0) -> None:
     world.store.put(fact + name, value)
-    world.memory.force(name)
+    world.memory.requests.note(name)
     look(world, name, limit)
 
 
@@ -625,7 +619,7 @@ def test_a_plan_for_an_orphan_does_not_forget_it(world: World) -> None:
     del world.tree.folders["web"]
     world.store.forget("web")
     world.boot()
-    world.memory.note_orphan("web", "/apps/web")
+    world.memory.looks.note_orphan("web", "/apps/web")
     fx.drive(world.reconciler.run("web", dry_run=True), world.host)
     look(world)
     assert world.word("web") == "Orphaned"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -19,12 +18,6 @@ from fakes.world import World
 OLD = Service("main", "h-old", "image:1")
 NEW = Service("main", "h-new", "image:1")
 CONF = "/apps/web/nginx.conf"
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    with World() as made:
-        yield made
 
 
 def good(world: World, *services: Service, name: str = "web", **fields: Any) -> None:
@@ -44,7 +37,7 @@ def ids(world: World, name: str = "web") -> list[str]:
 
 def wish(world: World, fact: str, name: str = "web", value: str = "1") -> None:
     world.store.put(fact + name, value)
-    world.memory.force(name)
+    world.memory.requests.note(name)
     world.queue.add(name, world.clock.monotonic())
     world.until_quiet(limit=60)
 
@@ -155,7 +148,8 @@ def test_an_update_that_runs_for_a_moment_and_ends_again_and_again_is_taken_back
 def test_what_ends_again_and_again_is_ready_only_after_it_was_stable_however_long_the_waits_are(
     world: World,
 ) -> None:
-    world.reconciler.policy = replace(world.policy, stable_after=0.5)
+    world.policy = replace(world.policy, stable_after=0.5)
+    world.boot()
     world.put("web", OLD)
     world.rest()
     for _ in range(6):
@@ -226,7 +220,7 @@ def test_a_person_who_says_reconcile_has_it_tried_again(world: World) -> None:
     world.put("web", NEW)
     world.until_quiet(limit=60)
     world.engine.hash_behaviour.clear()
-    world.memory.force("web", lift=True)
+    world.memory.requests.note("web", lift=True)
     world.queue.add("web", world.clock.monotonic())
     world.until_quiet(limit=60)
     assert world.word("web") == "Ready"
@@ -845,7 +839,7 @@ def test_an_orphan_is_said_and_never_removed_until_a_person_does(world: World) -
     del world.tree.folders["web"]
     world.store.forget("web")
     world.boot()
-    world.memory.note_orphan("web", "/apps/web")
+    world.memory.looks.note_orphan("web", "/apps/web")
     world.queue.add("web", world.clock.monotonic())
     world.until_quiet(limit=60)
     assert world.word("web") == "Orphaned"
@@ -862,7 +856,7 @@ def test_an_orphan_is_still_one_when_the_tree_was_lost_in_between(world: World) 
     del world.tree.folders["web"]
     world.store.forget("web")
     world.boot()
-    world.memory.note_orphan("web", "/apps/web")
+    world.memory.looks.note_orphan("web", "/apps/web")
     world.queue.add("web", world.clock.monotonic())
     world.until_quiet(limit=60)
     world.tree.lost = "its disk is gone"

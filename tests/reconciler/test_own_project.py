@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,6 @@ from controller.model.facts import REMOVE, STOPPED
 from fakes.world import World
 
 ID = "4b825dc642cb6eb9a060e54bf8d69288fbee4904f2f36ad5b3d1cd8e1a06a3f1"
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    with World() as made:
-        yield made
 
 
 def run_in_it(world: World) -> None:

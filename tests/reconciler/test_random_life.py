@@ -98,7 +98,7 @@ class Life:
     def wish(self, app: str) -> None:
         fact = self.chance.choice(WISHES)
         self.world.store.put(fact + app, "" if fact == ROLLBACK else "now")
-        self.world.memory.force(app)
+        self.world.memory.requests.note(app)
         self.world.queue.add(app, self.world.clock.monotonic())
 
     def unwish(self, app: str) -> None:

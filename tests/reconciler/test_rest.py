@@ -90,7 +90,7 @@ def test_after_a_long_time_without_a_look_words_are_not_enough_and_a_look_that_f
         (lambda world: world.engine.plant_surplus("solo", "main"), "solo"),
         (lambda world: world.engine.plant_foreign("solo", "/srv/elsewhere"), "solo"),
         (lose_volume, "hub"),
-        (lambda world: world.memory.force("solo"), "solo"),
+        (lambda world: world.memory.requests.note("solo"), "solo"),
         (say(SUSPENDED), "solo"),
         (say(RESTART), "solo"),
         (say(UPDATE), "solo"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,12 +13,6 @@ from controller.model.record import Record
 from controller.planner.removal import BRAKE_COUNT
 from fakes.tree import Folder
 from fakes.world import World
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    with World() as world:
-        yield world
 
 
 def target_of(record: Record) -> str:
@@ -103,6 +96,20 @@ def test_a_folder_that_goes_before_it_ever_rested_leaves_nothing(world: World) -
     world.until_quiet()
     assert world.store.record("web") is None
     assert not world.engine.mutations
+
+
+def test_a_folder_that_went_before_it_ever_rested_has_all_its_time_when_it_comes_back(world: World) -> None:
+    scribble(world, world.put("web", settled=False), 10)
+    assert world.told("web") == ["app.unsettled"]
+    del world.tree.folders["web"]
+    world.resync()
+    world.until_quiet()
+    world.clock.advance(600)
+    scribble(world, world.put("web", settled=False), 3)
+    assert world.word("web") == "", "three seconds are no time to speak of"
+    world.until_quiet()
+    assert world.word("web") == "Ready"
+    assert "app.settled" not in world.told("web"), "nobody was told that these do not rest"
 
 
 def test_an_app_that_runs_while_its_files_never_rest_says_so_and_is_ready_when_they_do(world: World) -> None:
@@ -212,7 +219,7 @@ def test_a_container_that_keeps_dying_young_waits_longer_each_time(world: World)
     waits = []
     for _ in range(6):
         assert world.word("web") == "Failed"
-        waits.append(world.memory.not_before["web"] - world.clock.monotonic())
+        waits.append(world.memory.retries.left("web", world.clock.monotonic()))
         due = world.queue.tick(world.clock.monotonic())
         assert due is not None
         world.clock.advance(due - world.clock.monotonic() + 0.001)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from random import Random
-
-import pytest
 
 from controller.control import why
 from controller.model.errors import AppError
@@ -15,12 +12,6 @@ from controller.model.observed import Service
 from fakes.world import World
 
 CHECKED = Service("main", "h1", "image:1", has_healthcheck=True)
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    with World() as world:
-        yield world
 
 
 def look(world: World) -> None:

@@ -234,7 +234,7 @@ class Life:
             self._asked(name)
 
     def _asked(self, name: str) -> None:
-        self.world.memory.force(name)
+        self.world.memory.requests.note(name)
         self._queue(name)
 
     # -- containers -------------------------------------------------------------------------------------------
@@ -511,7 +511,7 @@ class Life:
                 self.world.store.put(fact + record.name, None)
             if record.name not in self.world.tree.folders:
                 self.world.store.put(APPROVED + record.name, "1")
-            self.world.memory.force(record.name, lift=True)
+            self.world.memory.requests.note(record.name, lift=True)
             self.world.backoffs.forget(record.name)
         self._look_at_everything()
         with self._judge_world() as fresh:

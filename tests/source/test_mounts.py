@@ -9,9 +9,7 @@ import queue
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
@@ -23,22 +21,11 @@ from controller.source import files
 from controller.source.reading import load_folder
 from controller.source.tree import AppsTree
 from controller.source.watcher import TreeWatcher
+from fakes.clock import WallClock
 from fakes.tree import manifest
 
 SERVICE = "services:\n  main:\n    image: homeport/sample:1\n"
 CONF = "conf/app.conf"
-
-
-class WallClock:
-    """Real wall time, because file times are real; `ahead` seconds from now."""
-
-    ahead = 0.0
-
-    def monotonic(self) -> float:
-        return self.ahead
-
-    def now(self) -> datetime:
-        return datetime.fromtimestamp(time.time() + self.ahead, UTC)
 
 
 class App:

@@ -6,82 +6,17 @@ import json
 import os
 import shutil
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from controller.model.desired import Absent, Desired, Invalid, Present, Unreadable
+from controller.model.desired import Absent, Unreadable
 from controller.model.errors import AppError, WriteFailed
 from controller.source.reading import load_folder
 from controller.source.signing import Signer
-from controller.source.tree import AppsTree
 from fakes.tree import manifest
-
-COMPOSE = "services:\n  main:\n    image: homeport/sample:1\n"
-
-
-class WallClock:
-    """Real wall time (file times are real), monotonic time that a test moves."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def monotonic(self) -> float:
-        return self.ahead
-
-    def now(self) -> datetime:
-        return datetime.fromtimestamp(time.time() + self.ahead, UTC)
-
-
-class Apps:
-    """An apps tree with what it remembers."""
-
-    def __init__(self, folder: Path) -> None:
-        self.root = folder / "apps"
-        self.root.mkdir()
-        self.clock = WallClock()
-        self.known: set[str] = set()
-        self.facts: dict[str, str] = {}
-        self.tree = AppsTree(
-            self.root,
-            self.clock,
-            folder / "state",
-            known=lambda: self.known,
-            root_id=lambda: self.facts.get("id"),
-            remember_root_id=lambda value: self.facts.__setitem__("id", value),
-        )
-
-    def put(self, name: str = "web", files: dict[str, str] | None = None, **fields: Any) -> Path:
-        folder = self.root / name
-        folder.mkdir()
-        (folder / "manifest.json").write_text(json.dumps(manifest(name, **fields)))
-        for path, text in {"docker-compose.yaml": COMPOSE, **(files or {})}.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_text(text)
-        return folder
-
-    def present(self, name: str = "web") -> Present:
-        desired = self.tree.load(name)
-        assert isinstance(desired, Present), desired
-        return desired
-
-    def invalid(self, name: str = "web") -> Invalid:
-        desired = self.tree.load(name)
-        assert isinstance(desired, Invalid), desired
-        return desired
-
-    def revision(self, name: str = "web") -> str:
-        desired: Desired = self.tree.load(name)
-        assert isinstance(desired, Present | Invalid)
-        return desired.revision
-
-
-@pytest.fixture
-def apps(tmp_path: Path) -> Apps:
-    return Apps(tmp_path)
-
+from rig.apps import COMPOSE, Apps
 
 # -- what a folder asks for ---------------------------------------------------------------------------
 
@@ -89,7 +24,7 @@ def apps(tmp_path: Path) -> Apps:
 def test_each_input_is_known_by_name_and_a_part_of_its_digest_so_that_the_one_that_changes_can_be_named(
     apps: Apps,
 ) -> None:
-    folder = apps.put(files={".env": "A=1\n", "scripts/on.sh": "true\n", "notes.txt": "no input\n"})
+    folder = apps.put(more={".env": "A=1\n", "scripts/on.sh": "true\n", "notes.txt": "no input\n"})
     before = apps.present().inputs
     assert set(before) == {"manifest.json", "docker-compose.yaml", ".env", "scripts/on.sh"}
     (folder / ".env").write_text("A=2\n")
@@ -113,12 +48,12 @@ def test_compose_may_be_tuned_only_where_nothing_that_it_reads_can_name_what_tun
 def test_of_very_many_inputs_none_is_named(apps: Apps) -> None:
     names = [f"conf/{number}" for number in range(60)]
     volumes = "".join(f"      - ./{name}:/{name}:ro\n" for name in names)
-    apps.put(files={**dict.fromkeys(names, "x"), "docker-compose.yaml": f"{COMPOSE}    volumes:\n{volumes}"})
+    apps.put(more={**dict.fromkeys(names, "x"), "docker-compose.yaml": f"{COMPOSE}    volumes:\n{volumes}"})
     assert apps.present().inputs == {}
 
 
 def test_a_whole_folder_is_present(apps: Apps) -> None:
-    folder = apps.put(files={"docker-compose.override.yaml": "services: {}\n"})
+    folder = apps.put(more={"docker-compose.override.yaml": "services: {}\n"})
     app = apps.present()
     assert [Path(path).name for path in app.compose_files] == [
         "docker-compose.yaml",
@@ -204,13 +139,13 @@ def test_what_is_not_a_json_object_is_invalid(apps: Apps, text: str) -> None:
 )
 @pytest.mark.fault("B01")
 def test_a_broken_compose_file_is_invalid(apps: Apps, compose: str, expected: str) -> None:
-    apps.put(files={"docker-compose.yaml": compose})
+    apps.put(more={"docker-compose.yaml": compose})
     assert expected in apps.invalid().message
 
 
 @pytest.mark.fault("B01")
 def test_two_base_files_are_invalid_and_both_are_named(apps: Apps) -> None:
-    apps.put(files={"compose.yaml": COMPOSE})
+    apps.put(more={"compose.yaml": COMPOSE})
     assert "compose.yaml: there is also docker-compose.yaml" in apps.invalid().message
 
 
@@ -218,7 +153,7 @@ def test_two_base_files_are_invalid_and_both_are_named(apps: Apps) -> None:
 def test_a_bomb_of_aliases_is_refused_quickly_and_honest_aliases_are_not(apps: Apps) -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
-    apps.put(files={"docker-compose.yaml": "\n".join(lines) + "\n"})
+    apps.put(more={"docker-compose.yaml": "\n".join(lines) + "\n"})
     assert "too large once its aliases are expanded" in apps.invalid().message
     honest = "x-base: &base {image: i}\nservices:\n" + "".join(f"  s{n}: *base\n" for n in range(400))
     (apps.root / "web" / "docker-compose.yaml").write_text(honest)
@@ -227,7 +162,7 @@ def test_a_bomb_of_aliases_is_refused_quickly_and_honest_aliases_are_not(apps: A
 
 def test_composes_own_tags_are_no_mistake(apps: Apps) -> None:
     apps.put(
-        files={
+        more={
             "docker-compose.override.yaml": "services:\n  main:\n    ports: !reset []\n    x: !override {a: 1}\n"
         }
     )
@@ -245,7 +180,7 @@ def test_what_is_not_a_regular_file_neither_hangs_nor_is_read(apps: Apps, name: 
 
 def test_a_named_file_that_is_not_there_is_incomplete(apps: Apps) -> None:
     folder = apps.put(
-        files={"docker-compose.yaml": COMPOSE + "    env_file: [a.env, {path: b.env, required: false}]\n"}
+        more={"docker-compose.yaml": COMPOSE + "    env_file: [a.env, {path: b.env, required: false}]\n"}
     )
     desired = apps.invalid()
     assert (desired.reason, "names a.env, which is not there" in desired.message) == ("Incomplete", True)
@@ -257,7 +192,7 @@ def test_a_named_file_that_is_not_there_is_incomplete(apps: Apps) -> None:
 
 
 def test_the_revision_is_over_bytes_not_times_modes_or_droppings(apps: Apps) -> None:
-    folder = apps.put(files={".env": "A=1\n", "scripts/hook.sh": "true\n"})
+    folder = apps.put(more={".env": "A=1\n", "scripts/hook.sh": "true\n"})
     before = apps.revision()
     for name in ("manifest.json", "docker-compose.yaml", ".env", "scripts/hook.sh"):
         os.utime(folder / name, (1, 1))
@@ -285,14 +220,14 @@ def test_every_input_is_part_of_the_revision(apps: Apps, name: str) -> None:
     compose = "include: [inc.yaml]\nservices:\n  main:\n    build: .\n    env_file: x.env\nsecrets: {s: {file: ./secret.txt}}\n"
     files = dict.fromkeys(("docker-compose.override.yml", "inc.yaml"), "{}\n")
     texts = dict.fromkeys((".env", "scripts/hook.sh", "x.env", "secret.txt", "Dockerfile"), "A=1\n")
-    folder = apps.put(files={"docker-compose.yaml": compose, **files, **texts})
+    folder = apps.put(more={"docker-compose.yaml": compose, **files, **texts})
     before = apps.present().revision
     (folder / name).write_text((folder / name).read_text() + "\n")
     assert apps.revision() != before
 
 
 def test_a_moved_tree_keeps_its_revisions(apps: Apps, tmp_path: Path) -> None:
-    folder = apps.put(files={".env": "A=1\n"})
+    folder = apps.put(more={".env": "A=1\n"})
     moved = tmp_path / "else" / "web"
     shutil.copytree(folder, moved)
     assert load_folder(moved).revision == apps.revision()
@@ -307,7 +242,7 @@ def test_an_invalid_folder_has_a_revision_too(apps: Apps) -> None:
 
 
 def test_a_new_folder_is_quiet_when_its_files_are_and_at_once_after_a_rename(apps: Apps) -> None:
-    folder = apps.put(files={"html/index.html": "x"})
+    folder = apps.put(more={"html/index.html": "x"})
     assert apps.present().quiet < 1
     apps.clock.ahead = 5
     assert apps.present().quiet >= 5
@@ -335,7 +270,7 @@ def test_a_change_that_no_files_time_explains_is_timed_by_our_own_looks(
     apps: Apps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that is being truncated is empty for a moment before its times say that it changed."""
-    folder = apps.put(files={".env": "A=1\n"})
+    folder = apps.put(more={".env": "A=1\n"})
     apps.known.add("web")
     apps.clock.ahead = 5
     assert apps.present().quiet >= 5
@@ -360,7 +295,7 @@ def test_files_from_the_future_are_quiet_once_they_look_the_same_for_long_enough
 
 def test_env_is_seeded_from_the_example_and_the_settings_with_mode_0600(apps: Apps) -> None:
     settings = [{"name": "PORT", "default": "80"}, {"name": "A"}]
-    folder = apps.put(files={".env.example": "# c\nA=1\n"}, settings=settings)
+    folder = apps.put(more={".env.example": "# c\nA=1\n"}, settings=settings)
     assert apps.present().seeds == (".env",)
     assert apps.tree.seed_env(apps.present()) == ("A", "PORT")
     env = folder / ".env"
@@ -373,7 +308,7 @@ def test_env_is_seeded_from_the_example_and_the_settings_with_mode_0600(apps: Ap
 
 
 def test_a_new_setting_of_a_later_version_is_appended(apps: Apps) -> None:
-    folder = apps.put(files={".env": "# mine\nA=1"}, settings=[{"name": "B", "default": "2"}])
+    folder = apps.put(more={".env": "# mine\nA=1"}, settings=[{"name": "B", "default": "2"}])
     assert apps.present().seeds == ("B",)
     apps.tree.seed_env(apps.present())
     assert (folder / ".env").read_text() == "# mine\nA=1\nB=2\n"
@@ -381,7 +316,7 @@ def test_a_new_setting_of_a_later_version_is_appended(apps: Apps) -> None:
 
 @pytest.mark.fault("C10")
 def test_a_merge_keeps_everything_else_and_writes_nothing_when_nothing_changes(apps: Apps) -> None:
-    folder = apps.put(files={".env": "# c\nA=1\n\nB='x y'\n"})
+    folder = apps.put(more={".env": "# c\nA=1\n\nB='x y'\n"})
     assert apps.tree.merge_env(apps.present(), {"B": "x y"}) == ()
     before = (folder / ".env").stat().st_ino
     assert apps.tree.merge_env(apps.present(), {"B": "x y"}) == ()
@@ -417,7 +352,7 @@ def test_a_link_in_place_of_env_is_not_followed(apps: Apps, tmp_path: Path) -> N
 def test_a_value_that_a_person_has_to_mend_is_named_and_never_quoted(
     apps: Apps, setting: dict[str, Any], value: str, rule: str
 ) -> None:
-    apps.put(files={".env": f"KEY={value}\n"}, settings=[{"name": "KEY", **setting}])
+    apps.put(more={".env": f"KEY={value}\n"}, settings=[{"name": "KEY", **setting}])
     (problem,) = apps.present().unset
     assert (problem.field, rule in problem.rule) == ("KEY", True)
     if len(value) > 1:
@@ -427,7 +362,7 @@ def test_a_value_that_a_person_has_to_mend_is_named_and_never_quoted(
 @pytest.mark.fault("H02")
 @pytest.mark.fault("B07")
 def test_a_hook_script_may_not_leave_its_folder(apps: Apps, tmp_path: Path) -> None:
-    folder = apps.put(files={"scripts/ok.sh": "true\n"})
+    folder = apps.put(more={"scripts/ok.sh": "true\n"})
     (tmp_path / "out.sh").write_text("evil")
     (folder / "scripts" / "link.sh").symlink_to(tmp_path / "out.sh")
     assert apps.tree.read_script("web", "scripts/ok.sh") == b"true\n"
@@ -443,7 +378,7 @@ def test_a_hook_script_may_not_leave_its_folder(apps: Apps, tmp_path: Path) -> N
 def test_the_root_is_known_by_its_marker(apps: Apps) -> None:
     apps.put()
     assert apps.tree.census().names == {"web"}
-    assert (apps.root / ".homeport").read_text().strip() == apps.facts["id"]
+    assert (apps.root / ".homeport").read_text().strip() == apps.remembered[-1]
 
 
 @pytest.mark.fault("B07")
@@ -503,7 +438,7 @@ def test_signatures_change_with_an_input_and_with_nothing_else(apps: Apps) -> No
 def test_only_folders_that_hold_inputs_are_watched(apps: Apps) -> None:
     compose = COMPOSE + "    env_file: conf/a.env\n"
     folder = apps.put(
-        files={"docker-compose.yaml": compose, "conf/a.env": "A=1\n", "data/x/y": "", "scripts/h.sh": ""}
+        more={"docker-compose.yaml": compose, "conf/a.env": "A=1\n", "data/x/y": "", "scripts/h.sh": ""}
     )
     apps.present()
     assert sorted(path for path, _ in apps.tree.folders()) == [

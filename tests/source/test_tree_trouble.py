@@ -8,7 +8,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,83 +17,8 @@ from controller.model.desired import Absent, Invalid, Present, Unreadable
 from controller.model.errors import AppError, WriteFailed
 from controller.source import files
 from controller.source.reading import load_folder
-from controller.source.tree import AppsTree
 from fakes.tree import manifest
-
-COMPOSE = "services:\n  main:\n    image: homeport/sample:1\n"
-
-
-class WallClock:
-    """Real wall time, because file times are real; monotonic time that a test moves."""
-
-    ahead = 0.0
-
-    def monotonic(self) -> float:
-        return self.ahead
-
-    def now(self) -> datetime:
-        return datetime.fromtimestamp(time.time() + self.ahead, UTC)
-
-
-class Apps:
-    """An apps tree, what it remembers, and how often it asked."""
-
-    def __init__(self, folder: Path) -> None:
-        self.root = folder / "apps"
-        self.root.mkdir()
-        self.state = folder / "state"
-        self.state.mkdir()
-        self.clock = WallClock()
-        self.known: set[str] = set()
-        self.asked = 0
-        self.remembered: list[str] = []
-        self.tree = self.another()
-
-    def another(self) -> AppsTree:
-        return AppsTree(
-            self.root,
-            self.clock,
-            self.state,
-            known=self._known,
-            root_id=lambda: self.remembered[-1] if self.remembered else None,
-            remember_root_id=self.remembered.append,
-        )
-
-    def _known(self) -> set[str]:
-        self.asked += 1
-        return self.known
-
-    def put(self, name: str = "web", more: dict[str, str] | None = None, **fields: Any) -> Path:
-        folder = self.root / name
-        texts = {
-            "manifest.json": json.dumps(manifest(name, **fields)),
-            "docker-compose.yaml": COMPOSE,
-            **(more or {}),
-        }
-        for path, text in texts.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_text(text)
-        return folder
-
-    def present(self, name: str = "web") -> Present:
-        desired = self.tree.load(name)
-        assert isinstance(desired, Present), desired
-        return desired
-
-    def invalid(self, name: str = "web") -> Invalid:
-        desired = self.tree.load(name)
-        assert isinstance(desired, Invalid), desired
-        return desired
-
-    def revision(self, name: str = "web") -> str:
-        desired = self.tree.load(name)
-        assert isinstance(desired, Present | Invalid), desired
-        return desired.revision
-
-
-@pytest.fixture
-def apps(tmp_path: Path) -> Apps:
-    return Apps(tmp_path)
+from rig.apps import COMPOSE, Apps
 
 
 def failing_open(monkeypatch: pytest.MonkeyPatch, path: Path, code: int) -> None:

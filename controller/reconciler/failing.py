@@ -1,0 +1,147 @@
+"""Failing: what follows from a failure. The backoff, what is kept running meanwhile, and the way back.
+
+An app is tried again for ever, later each time; at once when anything differs from what the failed try was made
+against. How an earlier revision comes back is told in `recovery`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from controller.model import effects as fx
+from controller.model.effects import Run, ask
+from controller.model.errors import AppError, InputInvalid
+from controller.model.observed import Rendered
+from controller.model.plan import Action, Plan, Result
+from controller.model.record import Verdict
+from controller.planner.health import Fault
+from controller.planner.judge import died_young
+from controller.reconciler import looking, recovery
+from controller.reconciler.ending import conclude, save_what_differs
+from controller.reconciler.looking import Providers
+from controller.reconciler.memory import Retries
+from controller.reconciler.planning import only_repairs, plan_run
+from controller.reconciler.steps import ActionFailed, execute
+from controller.reconciler.work import Blocked, Policy, Work
+from controller.status.summary import last_word
+
+
+class Failing:
+    """Holds the policy and the retries; all else is asked for."""
+
+    def __init__(self, policy: Policy, retries: Retries) -> None:
+        self.policy = policy
+        self.retries = retries
+
+    # -- before a try ---------------------------------------------------------------------------------
+
+    def back_off(self, work: Work, providers: Providers) -> Run[float]:
+        """Seconds until the next try; at once when anything the last one failed against has changed."""
+        name = work.name
+        if self.retries.are_outdated(name, _failure_context(work, providers)):
+            self.retries.now(name)
+            yield from ask(fx.ResetBackoff(name))
+        return self.retries.left(name, work.moment.monotonic)
+
+    def died_young(self, work: Work, steps: Plan, faults: tuple[Fault, ...]) -> bool:
+        """Whether what is to be repaired ended soon after our last start, and no wait was made for it yet."""
+        if not only_repairs(steps) or work.name in self.retries:
+            return False
+        return died_young(work.record, faults, work.moment.now, self.policy.stable_after)
+
+    @staticmethod
+    def wait_on(work: Work, left: float) -> Run[Result]:
+        """Woken before its time: nothing is tried and nothing is told."""
+        if work.record != work.before:
+            yield from work.save()
+        message = f"{work.record.last_error}; next try in {left:.0f} s"
+        error = Action("error", work.name, message, app=work.name)
+        return Result(last_word(work.record), (error,), after=left + 0.005, failed=True)
+
+    # -- after a try ----------------------------------------------------------------------------------
+
+    def action_failed(
+        self, work: Work, failed: ActionFailed, providers: Providers, rendered: Rendered | None
+    ) -> Run[Result]:
+        """Told; then back to what ran before, if the action took it away, else it is kept running; and once more later."""
+        action, error = failed.action, failed.error
+        name = "hook.failed" if action.kind == "hook" else "action.failed"
+        yield from work.tell(
+            name, str(error), "error", kind=action.kind, target=action.target, reason=error.reason
+        )
+        if action.kind == "pull":
+            return (yield from self._pull_failed(work, error, providers))
+        verdict = Verdict("Failed", error.reason, str(error))
+        if action.kind == "rollback":
+            text = f"going back to an earlier revision failed: {error.reason}: {error}"
+            verdict = Verdict("Failed", "RollbackFailed", text)
+        elif failed.touched and (yield from recovery.is_damaged(work)):
+            back = yield from recovery.go_back(work, verdict, rendered, self.policy, self.retries)
+            if isinstance(back, Result):
+                return back
+            verdict = replace(back, word="Failed")
+        elif not failed.touched or recovery.is_untouched(work):
+            # Nothing of the start is to be mended: what ran before it goes on, and is healed.
+            work.record = replace(work.record, applying=work.before.applying)
+            yield from self.heal_meanwhile(work, providers)
+        said = f"{action.kind} failed: {error.reason}"
+        return (yield from self.retry_later(work, verdict, providers, said))
+
+    def _pull_failed(self, work: Work, error: AppError, providers: Providers) -> Run[Result]:
+        """The images that a person asked for cannot be had: the person is told, and the app is as it was."""
+        work.record = replace(work.record, conditions=work.before.conditions)
+        yield from self.heal_meanwhile(work, providers)
+        yield from work.save()
+        target = work.record.target
+        edited = target is None or target.revision != work.record.revision
+        told = Action("error", work.name, f"{error.reason}: {error}", app=work.name, asked=True)
+        return Result(last_word(work.record), (*work.done, told), after=1.0 if edited else None, failed=True)
+
+    def heal_meanwhile(self, work: Work, providers: Providers) -> Run[None]:
+        """The revision on disk cannot be started yet, for its hook or its pull fails: what ran before it is kept
+        running. A repair that does not hold is made again only when the app had been stable."""
+        target, told = work.record.target, work.record.conditions
+        model = (yield from ask(fx.ReadModel(work.name, target.revision))) if target is not None else None
+        repairs = plan_run(work, Blocked("Failed", "ApplyFailed", ""), model, providers)
+        faults = looking.faults_of(work, model)
+        young = died_young(work.record, faults, work.moment.now, self.policy.stable_after)
+        if model is None or not repairs or not only_repairs(repairs) or young:
+            return
+        try:
+            yield from execute(work, repairs, model, providers, self.policy)
+        except (ActionFailed, InputInvalid) as error:
+            yield from work.tell("action.failed", str(error), "error")
+        work.record = replace(work.record, conditions=told)
+
+    def retry_later(self, work: Work, verdict: Verdict, providers: Providers, said: str = "") -> Run[Result]:
+        """One more failure: say so, with the time of the next try. `said`: in short, if it was told in full."""
+        error = f"{verdict.reason}: {verdict.message}"
+        delay = yield from note_failure(work, error, self.retries, _failure_context(work, providers))
+        work.record = conclude(replace(work.record, deadline=None), work, verdict)
+        message = f"{said or verdict.message}; next try in {delay:.0f} s"
+        told = work.event("app.failed", message, "error", reason=verdict.reason, retry_in=round(delay, 2))
+        work.news.append(told)
+        yield from save_what_differs(work)
+        action = Action("error", work.name, error, app=work.name)
+        return Result("Failed", (*work.done, action), after=delay, failed=True)
+
+
+def note_failure(work: Work, error: str, retries: Retries, against: str = "") -> Run[float]:
+    """One more failure: seconds until the next try. `against`: see `Retries.wait`."""
+    delay = yield from ask(fx.Backoff(work.name))
+    retries.wait(work.name, work.moment.monotonic + delay, against)
+    work.record = replace(
+        work.record,
+        retries=work.record.retries + 1,
+        next_try=work.moment.now + timedelta(seconds=delay),
+        last_error=error,
+    )
+    return delay
+
+
+def _failure_context(work: Work, providers: Providers) -> str:
+    """What a try is made against. When any of it differs, the next try is made at once."""
+    return "|".join(
+        [work.record.revision, *(f"{p.name}={p.incarnation}={p.revision}" for p in providers.values())]
+    )
