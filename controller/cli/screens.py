@@ -6,12 +6,12 @@ Where the documents come from does not belong here, nor how text is fitted into 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from controller.cli.layout import INDENT, Column, Page, age, beside, clock, fields, span, table
 from controller.cli.plain import clean
-from controller.control.reading import parse_time, short
+from controller.control.reading import parse_time, rfc3339, short
 
 if TYPE_CHECKING:
     from controller.control.why import Why
@@ -113,9 +113,8 @@ def word(app: Document) -> str:
 
 
 def since(app: Document) -> datetime | None:
-    """When the word became true, as far as the conditions tell."""
-    kind = "Suspended" if app["summary"] == "Suspended" else "Ready"
-    return parse_time(_condition(app, kind).get("lastTransitionTime"))
+    """When the word became true."""
+    return parse_time(app.get("sinceTime"))
 
 
 def message(app: Document, now: datetime, *, live: bool = True) -> str:
@@ -383,4 +382,4 @@ def _moment(moment: datetime | None, now: datetime, page: Page) -> str:
     """As people's clocks show it on a terminal; as programs write it elsewhere."""
     if page.width is not None or moment is None:
         return clock(moment, now)
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return rfc3339(moment)

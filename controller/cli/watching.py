@@ -23,6 +23,7 @@ from controller.cli.layout import Page
 from controller.cli.plain import clean
 from controller.cli.screens import message, word
 from controller.clock import SystemClock
+from controller.control.reading import rfc3339
 from controller.model.errors import HomeportError
 
 if TYPE_CHECKING:
@@ -77,8 +78,7 @@ def in_lines(settings: Where, look: Callable[[], Document]) -> None:
 
 
 def _line(name: str, told: str, text: str) -> None:
-    when = f"{SystemClock().now():%Y-%m-%dT%H:%M:%SZ}"
-    click.echo(clean(f"{when}  {name}  {told}  {text}".rstrip()))
+    click.echo(clean(f"{rfc3339(SystemClock().now())}  {name}  {told}  {text}".rstrip()))
     sys.stdout.flush()
 
 

@@ -154,6 +154,8 @@ class Record:
     stopped: bool = False
     """By command."""
     conditions: tuple[Condition, ...] = ()
+    word_since: datetime | None = None
+    """Since when the one word is what it is; None: not known, by a record that an earlier Homeport wrote."""
     requires: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     """Full names of the volumes of the last valid manifest."""

@@ -12,6 +12,7 @@ from controller.control import why
 from controller.model.errors import AppError
 from controller.model.facts import STOPPED, SUSPENDED
 from controller.model.observed import Service
+from controller.workqueue import ExponentialBackoff
 from fakes.world import World
 
 CHECKED = Service("main", "h1", "image:1", has_healthcheck=True)
@@ -131,6 +132,20 @@ def test_what_was_told_and_not_saved_does_not_stay_the_last_word(world: World) -
     world.queue.add("web", world.clock.monotonic())
     world.rest()
     assert story(world, "web") == []
+
+
+def test_an_app_that_fails_again_and_again_has_failed_since_the_first_time(world: World) -> None:
+    world.put("web")
+    world.until_quiet()
+    assert world.record("web").word_since is not None
+    world.engine.fail("apply", "web", AppError("ApplyFailed", "no"), times=50)
+    world.put("web", Service("main", "h2", "image:1"))
+    world.rest()
+    since = world.record("web").word_since
+    assert (world.word("web"), since) == ("Failed", world.clock.now())
+    world.until_quiet(limit=10)
+    assert world.record("web").retries > 2
+    assert world.record("web").word_since == since
 
 
 def test_tries_of_the_files_before_an_edit_are_no_tries_of_the_edit(world: World) -> None:
