@@ -156,20 +156,24 @@ class Reconciler:
         return Result(last_word(work.record), after=min(left, 1.0) + 0.005, pending=True)
 
     def _note_back(self, work: Work, dry_run: bool) -> Run[None]:
-        """Its folder is there: that somebody let its removal go is of no use any more."""
+        """Its folder is there: that somebody let its removal go is of no use any more, and nothing is missing or held."""
         self.memory.note_back(work.name)
-        if (
-            not dry_run
-            and work.record.condition(MISSING) is not None
-            and not isinstance(work.desired, Unreadable)
-        ):
-            # Back in time: what the status said before counts again, and nothing else happened.
-            work.record = without_condition(work.record, MISSING)
-            yield from work.tell("app.back", "its folder is back; nothing was removed")
-            yield from work.save()
-            work.before = work.record
-        if not dry_run and (work.before.generation == 0 or last_word(work.before) in _GONE):
+        if dry_run:
+            return
+        was = last_word(work.before)
+        if work.before.generation == 0 or was in _GONE:
             yield from ask(fx.WriteFact(APPROVED + work.name))
+        missing = work.record.condition(MISSING) is not None
+        if isinstance(work.desired, Unreadable) or not (missing or was in _HELD):
+            return
+        # Back in time: what the status said before counts again, and nothing else happened.
+        work.record = without_condition(work.record, MISSING)
+        if was in _HELD:
+            going_on = Verdict("Progressing", "Progressing", "its folder is back")
+            work.record = transition(work.record, going_on, work.moment.now)
+        yield from work.tell("app.back", "its folder is back; nothing was removed")
+        yield from work.save()
+        work.before = work.record
 
     def _note_leap(self, work: Work, known: Record | None) -> Run[None]:
         if self.memory.take_leap(work.name, work.moment) and known is not None:
@@ -616,7 +620,10 @@ _OF_NO_USE = ("Invalid", "NeedsConfiguration", "Waiting")
 _LOOKED_AT = ("compose_up", "rollback", "restart")
 """Kinds of actions that end with a look at what they gave."""
 
-_GONE = ("Held", "RemovalBlocked", "Removing", "Orphaned")
+_HELD = ("Held", "RemovalBlocked")
+"""Words of an app whose folder was gone, and that ran on."""
+
+_GONE = (*_HELD, "Removing", "Orphaned")
 """Words of an app whose folder was gone."""
 
 _TOLD = {

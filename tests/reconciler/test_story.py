@@ -63,6 +63,34 @@ def test_of_several_folders_that_go_together_each_is_said_to_be_gone_and_its_sta
     assert [line.partition(":")[0] for line in story(world, "b")] == ["app.removing", "app.removed"]
 
 
+def test_that_a_folder_whose_removal_was_held_is_back_is_said_once_and_nothing_is_held_any_more(
+    world: World,
+) -> None:
+    for number in range(10):
+        world.put(f"n{number}")
+    world.until_quiet()
+    gone = [world.tree.folders.pop(f"n{number}") for number in range(4)]
+    look(world)
+    world.until_quiet()
+    assert world.word("n0") == "Held"
+    for number in range(4):
+        story(world, f"n{number}")
+    world.tree.put(replace(gone[0], compose="v2"), settled=False)  # edited meanwhile: it has to come to rest
+    look(world)
+    assert world.message("n0") == "Progressing: its folder is back"
+    world.until_quiet()
+    said = [line.partition(":")[0] for line in story(world, "n0")]
+    assert (said[0], said.count("app.back"), world.word("n0")) == ("app.back", 1, "Ready")
+    story(world, "n1")
+    world.crash()  # from now on the others are missing anew, and still held
+    world.rest()
+    world.tree.put(gone[1])
+    look(world)
+    world.until_quiet()
+    assert [line.partition(":")[0] for line in story(world, "n1")] == ["app.missing", "app.back", "app.ready"]
+    assert {world.word(f"n{number}") for number in (2, 3)} == {"Held"}
+
+
 def test_a_suspended_app_whose_folder_was_away_says_what_it_said_before(world: World) -> None:
     for name in ("a", "b", "c"):
         world.put(name)
