@@ -239,6 +239,8 @@ class Verdict:
     message: str
     healthy: bool | None = None
     """Of the target, as observed; None when that is not known."""
+    health_reason: str = ""
+    """Why it is not healthy, where it is not."""
     health_message: str = ""
     dependencies: str | None = None
     """None: there are none; "": all are available; else what is missing."""

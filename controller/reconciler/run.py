@@ -22,7 +22,15 @@ from controller.model.plan import Action, Plan, Result
 from controller.model.record import Record, Rest, Target, Verdict
 from controller.planner.gates import find_closed
 from controller.planner.health import Fault, incarnation_of
-from controller.planner.judge import Judgement, Times, crash_loops, died_young, exit_reason, judge
+from controller.planner.judge import (
+    Judgement,
+    Times,
+    crash_loops,
+    died_young,
+    exit_reason,
+    health_reason,
+    judge,
+)
 from controller.planner.plan import View, plan, plan_stop
 from controller.reconciler import looking, recovery, wishes
 from controller.reconciler.looking import Providers
@@ -392,6 +400,7 @@ class Reconciler:
         verdict = replace(
             verdict,
             healthy=None if target is None or rendered is None else not faults,
+            health_reason=health_reason(work.record, faults),
             health_message="; ".join(fault.cause for fault in faults),
             dependencies=None if not work.record.requires else waits_for,
         )

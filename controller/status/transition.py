@@ -68,7 +68,7 @@ def transition(record: Record, verdict: Verdict, now: datetime) -> Record:
     if verdict.healthy is None:
         record = without_condition(record, "Healthy")
     else:
-        reason = "Healthy" if verdict.healthy else "HealthCheckFailed"
+        reason = "Healthy" if verdict.healthy else verdict.health_reason
         record = _set(
             record, "Healthy", "True" if verdict.healthy else "False", reason, verdict.health_message, now
         )

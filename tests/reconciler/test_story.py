@@ -176,6 +176,25 @@ def test_an_app_that_fails_again_and_again_has_failed_since_the_first_time(world
     assert world.record("web").word_since == since
 
 
+@pytest.mark.parametrize(("stopped", "reason"), [(False, "ContainerExited"), (True, "Stopped")])
+def test_what_is_not_healthy_for_another_reason_than_its_check_says_which(
+    world: World, stopped: bool, reason: str
+) -> None:
+    world.put("web")
+    world.until_quiet()
+    if stopped:
+        world.store.put(f"{STOPPED}web", "1")
+    else:
+        world.clock.advance(60)
+        world.engine.hash_behaviour["h1"] = "crash"
+        world.engine.crash("web", "main", 3)
+    world.queue.add("web", world.clock.monotonic())
+    world.rest()
+    healthy = world.record("web").condition("Healthy")
+    assert healthy is not None
+    assert (healthy.status, healthy.reason) == ("False", reason)
+
+
 def test_tries_of_the_files_before_an_edit_are_no_tries_of_the_edit(world: World) -> None:
     world.put("web")
     world.until_quiet()
