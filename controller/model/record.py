@@ -91,7 +91,7 @@ class Quarantine:
     """What runs instead."""
     reason: str
     message: str
-    """Why, in words for people."""
+    """What was the matter with it; of a person's going back that whole sentence."""
     by_person: bool = False
 
 

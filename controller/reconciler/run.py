@@ -7,6 +7,7 @@ what is due is decided by the planner, how it is done is in `steps`, what a stat
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -558,7 +559,7 @@ class Reconciler:
             last_error=f"{verdict.reason}: {verdict.message}",
         )
         work.record = self._concluded(failed, work, verdict)
-        message = f"{said or verdict.message}; next try in {delay:.0f} s"
+        message = f"{said or verdict.message}; next try in {math.ceil(delay)} s"
         told = work.event("app.failed", message, "error", reason=verdict.reason, retry_in=round(delay, 2))
         work.news.append(told)
         yield from self._save(work)
@@ -570,7 +571,7 @@ class Reconciler:
         """Woken before its time: nothing is tried and nothing is told."""
         if work.record != work.before:
             yield from work.save()
-        message = f"{work.record.last_error}; next try in {left:.0f} s"
+        message = f"{work.record.last_error}; next try in {math.ceil(left)} s"
         error = Action("error", work.name, message, app=work.name)
         return Result(last_word(work.record), (error,), after=left + 0.005, failed=True)
 
@@ -587,14 +588,21 @@ class Reconciler:
         work.record = replace(concluded, rest=rest)
         if verdict.word in _TOLD:
             name, level = _TOLD[verdict.word]
-            if work.record.quarantine is not None and work.record.quarantine.by_person:
+            quarantine = work.record.quarantine
+            if quarantine is not None and quarantine.by_person:
                 level = "info"  # no failure: a person wants it so
             if work.done or not (yield from self._was_told(work, name)):
                 message = verdict.message
                 if work.record.deadline is not None and verdict.healthy is False:
                     # The status counts this down; a line of the log has to say it once.
                     left = (work.record.deadline - work.moment.now).total_seconds()
-                    message += f"; it has {left:.0f} s to get there"
+                    message += f"; it has {math.ceil(left)} s to get there"
+                if verdict.word == "RolledBack" and quarantine is not None and not quarantine.by_person:
+                    # `why` says what comes next; a line of the log has to say it by itself.
+                    message += (
+                        f". {quarantine.generation} is not tried again until an input changes or you say "
+                    )
+                    message += f"`homeport reconcile {work.name}`"
                 yield from work.tell(name, message, level, reason=verdict.reason)
         yield from self._save(work)
 

@@ -176,6 +176,16 @@ def test_an_app_that_fails_again_and_again_has_failed_since_the_first_time(world
     assert world.record("web").word_since == since
 
 
+def test_a_try_within_a_second_is_not_said_to_be_in_none(world: World) -> None:
+    world.put("web")
+    world.until_quiet()
+    world.backoffs = ExponentialBackoff(0.3, 300)
+    world.engine.fail("apply", "web", AppError("ApplyFailed", "no"), times=50)
+    world.put("web", Service("main", "h2", "image:1"))
+    world.rest()
+    assert story(world, "web")[-1] == "app.failed: compose_up failed: ApplyFailed; next try in 1 s"
+
+
 @pytest.mark.parametrize(("stopped", "reason"), [(False, "ContainerExited"), (True, "Stopped")])
 def test_what_is_not_healthy_for_another_reason_than_its_check_says_which(
     world: World, stopped: bool, reason: str
@@ -193,6 +203,23 @@ def test_what_is_not_healthy_for_another_reason_than_its_check_says_which(
     healthy = world.record("web").condition("Healthy")
     assert healthy is not None
     assert (healthy.status, healthy.reason) == ("False", reason)
+
+
+def test_what_was_taken_back_is_said_in_the_log_with_what_comes_next_and_on_record_without(
+    world: World,
+) -> None:
+    world.put("web")
+    world.until_quiet(limit=60)
+    world.engine.hash_behaviour["h2"] = "crash"
+    world.put("web", Service("main", "h2", "image:1"))
+    world.until_quiet(limit=900)
+    (told,) = [line for line in story(world, "web") if line.startswith("app.rolled_back")]
+    said = world.message("web").removeprefix("RolledBack: ")
+    kept_out = world.record("web").quarantine
+    assert kept_out is not None
+    assert said == f"generation 2 failed ({kept_out.reason}: {kept_out.message}); generation 1 runs again"
+    next_to_come = "2 is not tried again until an input changes or you say `homeport reconcile web`"
+    assert told == f"app.rolled_back: {said}. {next_to_come}"
 
 
 def test_tries_of_the_files_before_an_edit_are_no_tries_of_the_edit(world: World) -> None:
