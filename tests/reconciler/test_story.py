@@ -12,7 +12,10 @@ from controller.control import why
 from controller.model.errors import AppError
 from controller.model.facts import STOPPED, SUSPENDED
 from controller.model.observed import Service
+from controller.planner.health import Fault, FaultKind
+from controller.planner.judge import health_reason
 from controller.workqueue import ExponentialBackoff
+from fakes.build import record
 from fakes.world import World
 
 CHECKED = Service("main", "h1", "image:1", has_healthcheck=True)
@@ -203,6 +206,20 @@ def test_what_is_not_healthy_for_another_reason_than_its_check_says_which(
     healthy = world.record("web").condition("Healthy")
     assert healthy is not None
     assert (healthy.status, healthy.reason) == ("False", reason)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "reason"),
+    [
+        (("missing",), "ContainerExited"), (("unhealthy", "down"), "ContainerExited"), (("restarting",), "CrashLooping"),
+        (("unhealthy", "starting"), "HealthCheckFailed"), (("paused", "starting"), "Paused"), (("starting",), "Progressing"),
+        (("starting", "network"), "Drifted"), (("changed",), "Drifted"), ((), ""),
+    ],
+)  # fmt: skip
+def test_the_worst_of_what_is_wrong_is_why_an_app_is_not_healthy(
+    kinds: tuple[FaultKind, ...], reason: str
+) -> None:
+    assert health_reason(record(), [Fault("main", kind, "") for kind in kinds]) == reason
 
 
 def test_what_was_taken_back_is_said_in_the_log_with_what_comes_next_and_on_record_without(
