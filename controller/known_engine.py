@@ -13,10 +13,11 @@ from typing import Any, cast
 
 from controller.complaints import Complaints, Tell
 from controller.control.errors import Refused
+from controller.control.reading import rfc3339
 from controller.model.errors import EngineUnreachable, StateUnusable
-from controller.model.facts import ENGINE_TROUBLE
+from controller.model.facts import ENGINE_TROUBLE, ENGINE_TROUBLE_SINCE
 from controller.model.observed import Observed
-from controller.model.ports import Engine, Store
+from controller.model.ports import Clock, Engine, Store
 from controller.model.record import Record
 from controller.planner.recognition import what_is_strange
 from controller.reconciler.work import folders_of
@@ -35,8 +36,10 @@ class KnownEngine:
     `_lock` guards its changes, so that it is written down in the order in which it was found out, and `_lost`.
     """
 
-    def __init__(self, engine: Engine, store: Store, complaints: Complaints, tell: Tell) -> None:
-        self._engine, self._store = engine, store
+    def __init__(
+        self, engine: Engine, store: Store, clock: Clock, complaints: Complaints, tell: Tell
+    ) -> None:
+        self._engine, self._store, self._clock = engine, store, clock
         self._complaints, self._tell = complaints, tell
         self._lock = threading.Lock()
         self._version: str | None = None
@@ -100,6 +103,7 @@ class KnownEngine:
             "reachable": trouble is None,
             "version": self._version if trouble not in (AWAY, NOT_SEEN) else None,
             "message": trouble if trouble != AWAY else None,
+            "sinceTime": self._store.get(ENGINE_TROUBLE_SINCE) if trouble is not None else None,
         }
 
     def _look(self, record: Record, volumes: Sequence[str]) -> Observed:
@@ -116,6 +120,10 @@ class KnownEngine:
         # A state that cannot be written must not cost the engine's events or the scan; it is said by whoever checks it.
         with contextlib.suppress(StateUnusable):
             self._store.put(ENGINE_TROUBLE, trouble)
+            if trouble is None:
+                self._store.put(ENGINE_TROUBLE_SINCE, None)
+            elif self._store.get(ENGINE_TROUBLE_SINCE) is None:
+                self._store.put(ENGINE_TROUBLE_SINCE, rfc3339(self._clock.now()))
 
 
 class _Guarded:

@@ -126,7 +126,7 @@ class Manager:
         self.memory = Memory()
         self.reconciler = Reconciler(policy_of(settings), self.memory, f"{__version__} {settings.trust}")
         self.complaints = Complaints(self.tell)
-        self.known_engine = KnownEngine(self.engine, self.store, self.complaints, self.tell)
+        self.known_engine = KnownEngine(self.engine, self.store, self.clock, self.complaints, self.tell)
         self.host = Host(
             self.tree,
             self.known_engine.guarded(),

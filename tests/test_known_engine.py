@@ -15,6 +15,7 @@ from controller.model.facts import ENGINE_TROUBLE
 from controller.model.observed import Observed
 from controller.status.store import SqliteStore
 from fakes.build import record, target
+from fakes.clock import SteppedClock
 from fakes.engine import FakeEngine
 
 VOLUME = "furtka_web_data"
@@ -27,7 +28,10 @@ class Known:
         self.engine, self.store = FakeEngine(), store
         self.said: list[str] = []
         complaints = Complaints(lambda name, *_: self.said.append(name))
-        self.known = KnownEngine(self.engine, store, complaints, lambda name, *_: self.said.append(name))
+        self.clock = SteppedClock()
+        self.known = KnownEngine(
+            self.engine, store, self.clock, complaints, lambda name, *_: self.said.append(name)
+        )
 
     def install(self) -> None:
         self.engine.ensure_volume(VOLUME, "web")
@@ -50,6 +54,21 @@ def test_nothing_is_done_before_the_engine_was_looked_at_nor_while_it_is_away(th
     assert there.known.trouble is None
     there.known.lose()
     assert there.known.trouble == AWAY
+
+
+def test_since_when_nothing_is_done_on_the_engine_is_kept_over_a_restart(there: Known) -> None:
+    there.known.lose()
+    began = there.known.describe()["sinceTime"]
+    there.clock.advance(60)
+    again = Known(there.store)
+    again.clock.advance(120)
+    again.known.expect()
+    again.known.lose()
+    assert again.known.describe()["sinceTime"] == began is not None
+    again.known.recognize()
+    assert again.known.describe()["sinceTime"] is None
+    again.known.lose()
+    assert again.known.describe()["sinceTime"] not in (None, began)
 
 
 def test_a_look_that_began_before_the_engine_was_lost_says_nothing_of_who_answers_next(there: Known) -> None:

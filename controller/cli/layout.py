@@ -105,12 +105,18 @@ def table(
 def _that_fit(columns: Sequence[Column], widths: Sequence[int], page: Page) -> list[int]:
     """Which columns are shown: when there is no room for all of them those go first that want the widest terminal."""
     chosen = [n for n, column in enumerate(columns) if page.width is None or column.least <= page.width]
-    while page.width is not None and sum(widths[n] + len(INDENT) for n in chosen[:-1]) > page.width:
+    while page.width is not None and _least_width(columns, widths, chosen) > page.width:
         least, which = max((columns[n].least, n) for n in chosen)
         if not least:
             break
         chosen.remove(which)
     return chosen
+
+
+def _least_width(columns: Sequence[Column], widths: Sequence[int], chosen: Sequence[int]) -> int:
+    """Of the last of them only the title has to have room: its text may go below its row."""
+    *fixed, last = chosen
+    return sum(widths[n] + len(INDENT) for n in fixed) + len(columns[last].title)
 
 
 def beside(head: str, length: int, text: str, page: Page, most: int = 0) -> list[str]:

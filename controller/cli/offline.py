@@ -19,7 +19,7 @@ from controller.control.service import Wanted, always
 from controller.control.verbs import check_among
 from controller.control.volumes import choose, left
 from controller.model.errors import HomeportError
-from controller.model.facts import ENGINE_TROUBLE, LAST_RESYNC
+from controller.model.facts import ENGINE_TROUBLE, ENGINE_TROUBLE_SINCE, LAST_RESYNC
 from controller.model.plan import Action, Plan
 from controller.model.ports import Clock, Store
 from controller.status.lock import StateLock
@@ -162,6 +162,7 @@ def describe(settings: Where, store: Store, *, running: bool) -> dict[str, Any]:
             "reachable": trouble is None if running else None,
             "version": None,
             "message": trouble if running else None,
+            "sinceTime": store.get(ENGINE_TROUBLE_SINCE) if running else None,
         },
         "appsRoot": str(settings.apps),
         "lastResync": store.get(LAST_RESYNC),

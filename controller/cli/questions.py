@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 EVERY = 1.0
 """Seconds between looks of `status --watch` and `events -f`."""
+FOLLOWED = 10
+"""Events that are told first by `events -f`, as `tail -f` and `journalctl -f` have it."""
 SOON = 0.2
 """Seconds between looks of `wait`."""
 
@@ -228,13 +230,20 @@ def _word_now(settings: Where, app: str, now: datetime) -> tuple[str, str]:
 @an_app(required=False)
 @click.option("-f", "--follow", is_flag=True, help="go on with what happens, until Ctrl-C")
 @click.option("--since", help="only what is newer: 30s, 10m, 1h, 2d, or a time like 2026-01-31T12:00:00Z")
+@click.option(
+    "--tail",
+    metavar="N",
+    help="the last N of it, or all  [default: all; with -f and without --since the last 10]",
+)
 @output("text", "json")
 @common
-def events(options: Common, app: str | None, follow: bool, since: str | None, form: str) -> int:
+def events(
+    options: Common, app: str | None, follow: bool, since: str | None, tail: str | None, form: str
+) -> int:
     """Tell what happened, oldest first. With -f, json is one object a line.
 
     \b
-    Example: homeport events zigbee2mqtt --since 1h -f
+    Example: homeport events zigbee2mqtt --tail 20 -f
     """
     from controller.cli import offline, printing
     from controller.clock import SystemClock
@@ -244,6 +253,7 @@ def events(options: Common, app: str | None, follow: bool, since: str | None, fo
 
     settings = options.places()
     start = since_time(since, SystemClock().now()) if since else None
+    most = _most(tail or (str(FOLLOWED) if follow and not since else "all"))
     last = 0
     with suppress(KeyboardInterrupt):
         for turn in _ticks(follow):
@@ -254,8 +264,19 @@ def events(options: Common, app: str | None, follow: bool, since: str | None, fo
             if turn == 0 and StateLock(Path(settings.state)).holder() is None:
                 printing.note("The service is not running; this is what it last recorded.")
             last = max([last, *(event["id"] for event in found)])
+            if turn == 0 and most is not None:
+                found = found[-most:] if most else []
             _show_events(found, form, follow=follow)
     return FINE
+
+
+def _most(tail: str) -> int | None:
+    """How many events are told at first; None: all. Raises `click.BadParameter`."""
+    if tail == "all":
+        return None
+    if not (tail.isascii() and tail.isdigit()):
+        raise click.BadParameter(f"{tail!r} is neither a number nor all", param_hint="--tail")
+    return int(tail)
 
 
 def _show_events(found: list[dict[str, Any]], form: str, *, follow: bool) -> None:

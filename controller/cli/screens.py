@@ -5,13 +5,14 @@ Where the documents come from does not belong here, nor how text is fitted into 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from controller.cli.layout import INDENT, Column, Page, age, beside, clock, fields, span, table
 from controller.cli.plain import clean
-from controller.control.reading import parse_time, short
+from controller.control.reading import parse_time, rfc3339, short
 
 if TYPE_CHECKING:
     from controller.control.why import Why
@@ -21,6 +22,8 @@ TOLD = 3
 """Lines of a message in a list of many apps; the page of one app has all of it."""
 LAST_EVENTS = 5
 """Events on the page of one app."""
+_LONG = 40
+"""Characters of a message above which it is told once on a page."""
 _TITLES = 11
 """Width of the titles on the page of one app."""
 
@@ -87,7 +90,7 @@ def _service(document: Document, page: Page) -> list[str]:
 
 
 def _cells(app: Document, now: datetime) -> list[object]:
-    return [app["name"], word(app), _generation(app), age(since(app), now)]
+    return [app["name"], word(app), generation(app), age(since(app), now)]
 
 
 def _more_cells(app: Document) -> list[object]:
@@ -102,7 +105,7 @@ def _wide_cells(app: Document, now: datetime) -> list[object]:
         _running(app),
         ",".join(app["requires"]) or "-",
         app["retries"],
-        span((next_try - now).total_seconds()) if next_try else "-",
+        _until(next_try, now) or "now" if next_try else "-",
     ]
 
 
@@ -113,31 +116,41 @@ def word(app: Document) -> str:
 
 
 def since(app: Document) -> datetime | None:
-    """When the word became true, as far as the conditions tell."""
-    kind = "Suspended" if app["summary"] == "Suspended" else "Ready"
-    return parse_time(_condition(app, kind).get("lastTransitionTime"))
+    """When the word became true."""
+    return parse_time(app.get("sinceTime"))
 
 
 def message(app: Document, now: datetime, *, live: bool = True) -> str:
     """What a person reads first: of a suspended app that it is, of one that waits for a moment how long still."""
     if not app["conditions"]:
         return "it was never looked at" + ("" if live else "; the service is not running")
-    if app["summary"] == "Suspended":
-        return str(_condition(app, "Suspended").get("message", ""))
-    # Nothing else is of use to a person who has taken the folder out by mistake, and has some seconds left.
-    text = str((_condition(app, "SourceMissing") or _condition(app, "Ready")).get("message", ""))
-    left = time_left(app, now)
+    text, left = _said(app), time_left(app, now, live=live)
     return f"{text} ({left})" if left else text
 
 
-def time_left(app: Document, now: datetime) -> str:
-    """What a moment that comes will bring, and in how long; "" where none does."""
+def _said(app: Document) -> str:
+    """What the condition says that counts most."""
+    if app["summary"] == "Suspended":
+        return str(_condition(app, "Suspended").get("message", ""))
+    # Nothing else is of use to a person who has taken the folder out by mistake, and has some seconds left.
+    return str((_condition(app, "SourceMissing") or _condition(app, "Ready")).get("message", ""))
+
+
+def time_left(app: Document, now: datetime, *, live: bool = True) -> str:
+    """What a moment that comes will bring, and in how long; "" where none does. `live`: whether the service runs."""
     next_try, deadline = parse_time(app["nextTryTime"]), parse_time(app.get("deadlineTime"))
     if next_try is not None and app["summary"] in ("Failed", "Removing"):
-        return f"next try in {span((next_try - now).total_seconds())}"
+        left = _until(next_try, now)
+        return f"next try in {left}" if left else "next try now" if live else ""
     if deadline is not None and deadline > now and app["summary"] == "Progressing":
         return f"{span((deadline - now).total_seconds())} left"
     return ""
+
+
+def _until(moment: datetime, now: datetime) -> str:
+    """How long it takes until then; "" when that moment is there."""
+    seconds = math.ceil((moment - now).total_seconds())
+    return span(seconds) if seconds > 0 else ""
 
 
 def step_line(app: Document, now: datetime) -> str:
@@ -154,11 +167,12 @@ def _condition(app: Document, kind: str) -> Document:
     return next((c for c in app["conditions"] if c["type"] == kind), {})
 
 
-def _generation(app: Document) -> str:
+def generation(app: Document) -> str:
+    """The newest one, and which one all was done for that can be, where that is another."""
     seen = app["observedGeneration"]
     if seen == app["generation"] or not app["generation"]:
         return str(app["generation"])
-    return f"{app['generation']} (seen {seen})" if seen >= 0 else f"{app['generation']} (not seen)"
+    return f"{app['generation']} (finished {seen if seen >= 0 else 'none'})"
 
 
 def _revision(app: Document) -> str:
@@ -191,7 +205,7 @@ def app_page(
         ("Last error", _last_error(app)),
         ("Tries", _tries(app, now, page)),
         ("Kept out", _kept_out(app)),
-        ("Files", f"generation {_generation(app)}{_in_folder(app)}" if app["generation"] else ""),
+        ("Files", f"generation {generation(app)}{_in_folder(app)}" if app["generation"] else ""),
         ("Runs", _runs(app)),
         ("Requires", _others(app["requires"], document)),
         ("Required by", _others(app["requiredBy"], document)),
@@ -202,7 +216,13 @@ def app_page(
     sections = (
         _services(app, page),
         _conditions(app, now, page),
-        event_lines(events, now, _narrower(page), one=True),
+        event_lines(
+            [{**e, "message": _once(e["message"], app)} for e in events],
+            now,
+            _narrower(page),
+            one=True,
+            most=TOLD,
+        ),
     )
     for title, section in zip(("Services", "Conditions", "Last events"), sections, strict=True):
         if section:
@@ -210,6 +230,12 @@ def app_page(
     if app["summary"] not in ("Ready", "Suspended", "Stopped"):
         lines += ["", *page.wrap(f"Why, and what helps: `homeport why {app['name']}`")]
     return lines
+
+
+def _once(text: str, app: Document) -> str:
+    """A long message of which the page has told already, without that part."""
+    said = _said(app)
+    return f"as above{text.removeprefix(said)}" if len(said) > _LONG and text.startswith(said) else text
 
 
 def _last_error(app: Document) -> str:
@@ -230,7 +256,10 @@ def _tries(app: Document, now: datetime, page: Page) -> str:
 
 def _kept_out(app: Document) -> str:
     kept = app["quarantine"]
-    return f"generation {kept['generation']}, {kept['reason']}: {kept['message']}" if kept else ""
+    if not kept:
+        return ""
+    why = f", {kept['reason']}: {kept['message']}"
+    return f"generation {kept['generation']}" + ("" if kept["message"] in _said(app) else why)
 
 
 def _in_folder(app: Document) -> str:
@@ -274,7 +303,7 @@ def _conditions(app: Document, now: datetime, page: Page) -> list[str]:
             c["status"],
             c["reason"],
             _moment(parse_time(c["lastTransitionTime"]), now, page),
-            c["message"],
+            _once(c["message"], app),
         ]
         for c in app["conditions"]
     ]
@@ -356,9 +385,11 @@ def _painted(line: str, answer: Why, page: Page) -> str:
 # -- events -----------------------------------------------------------------------------------------------------
 
 
-def event_lines(events: Sequence[Document], now: datetime, page: Page, *, one: bool = False) -> list[str]:
+def event_lines(
+    events: Sequence[Document], now: datetime, page: Page, *, one: bool = False, most: int = 0
+) -> list[str]:
     """What happened, each with when, of which app, what, and what of that in words. `one`: of one app, whose name is
-    not said again."""
+    not said again. `most`: lines of these words that are shown of each; 0: all."""
     heads = [
         [_moment(parse_time(e["time"]), now, page), *([] if one else [clean(e["app"]) or "-"]), e["event"]]
         for e in events
@@ -370,7 +401,7 @@ def event_lines(events: Sequence[Document], now: datetime, page: Page, *, one: b
     for event, cells in zip(events, heads, strict=True):
         padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
         head = INDENT.join([*padded[:-1], page.paint(padded[-1], event["level"]), ""])
-        lines += beside(head, sum(widths) + len(INDENT) * len(widths), event_text(event), page)
+        lines += beside(head, sum(widths) + len(INDENT) * len(widths), event_text(event), page, most)
     return lines
 
 
@@ -383,4 +414,4 @@ def _moment(moment: datetime | None, now: datetime, page: Page) -> str:
     """As people's clocks show it on a terminal; as programs write it elsewhere."""
     if page.width is not None or moment is None:
         return clock(moment, now)
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return rfc3339(moment)

@@ -23,6 +23,7 @@ from controller.cli.layout import Page
 from controller.cli.plain import clean
 from controller.cli.screens import message, word
 from controller.clock import SystemClock
+from controller.control.reading import rfc3339
 from controller.model.errors import HomeportError
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 EVERY = 0.25
 """Seconds between two glances at whether something was written."""
+SECOND = 1.0
+"""Seconds between two drawings between which only time has passed: ages of many apps turn at many moments."""
 AT_LEAST = 2.0
 """Seconds after which a look is made in any case: a service may end without a word."""
 Document = Mapping[str, Any]
@@ -45,16 +48,35 @@ def on_terminal(
 
     console = Console(highlight=False)
     with _resized() as pause, Live(console=console, screen=True, auto_refresh=False) as live:
+        clock, pace = SystemClock(), Pace()
         before: object = None
         for document in _looks(settings, look, pause):
-            page = Page(console.width, printing.wants_colour())
-            told = lines(document, SystemClock().now(), page)
-            if len(told) > console.height:
-                left = len(told) - console.height + 1
-                told = [*told[: console.height - 1], f"and {left} lines more: make the terminal higher"]
-            if (told, console.size) != before:
-                before = told, console.size
+            size = console.size
+            if not pace.is_due((document, size), clock.monotonic()):
+                continue
+            page = Page(size.width, printing.wants_colour())
+            told = lines(document, clock.now(), page)
+            if len(told) > size.height:
+                left = len(told) - size.height + 1
+                told = [*told[: size.height - 1], f"and {left} lines more: make the terminal higher"]
+            if (told, size) != before:
+                before = told, size
                 live.update(Text.from_ansi("\n".join(told), no_wrap=True), refresh=True)
+
+
+class Pace:
+    """When what is shown is worth a new drawing: at once for news, and for what only time changes once a second."""
+
+    def __init__(self) -> None:
+        self._shown: object = None
+        self._at = 0.0
+
+    def is_due(self, shown: object, now: float) -> bool:
+        """`shown`: what the lines are made of; `now`: monotonic seconds. Whoever is told yes draws."""
+        if shown == self._shown and now - self._at < SECOND:
+            return False
+        self._shown, self._at = shown, now
+        return True
 
 
 def in_lines(settings: Where, look: Callable[[], Document]) -> None:
@@ -77,8 +99,7 @@ def in_lines(settings: Where, look: Callable[[], Document]) -> None:
 
 
 def _line(name: str, told: str, text: str) -> None:
-    when = f"{SystemClock().now():%Y-%m-%dT%H:%M:%SZ}"
-    click.echo(clean(f"{when}  {name}  {told}  {text}".rstrip()))
+    click.echo(clean(f"{rfc3339(SystemClock().now())}  {name}  {told}  {text}".rstrip()))
     sys.stdout.flush()
 
 

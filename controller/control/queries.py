@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from controller.control.reading import parse_time
+from controller.control.reading import parse_time, rfc3339
 from controller.control.verbs import held_among
 from controller.control.volumes import left
 from controller.model.activity import Step
@@ -46,12 +46,14 @@ def status_document(
     activity = service.get("activity") or {}
     apps = [
         {
-            **_app(record, summary_of(record, service, now, stale_after), required_by.get(record.name, [])),
+            **_app(record, *_summary(record, service, now, stale_after), required_by.get(record.name, [])),
             "activity": activity.get(record.name),
         }
         for record in records
     ]
     told = {key: value for key, value in service.items() if key != "activity"}
+    if "lastResync" in told:
+        told["lastResync"] = _time(parse_time(told["lastResync"]))
     return {
         "service": {**told, "held": list(held_among(known.values()))},
         "apps": apps,
@@ -61,7 +63,7 @@ def status_document(
 
 def unseen_app(name: str) -> dict[str, Any]:
     """The status of an app that was never looked at."""
-    return {**_app(Record(name), "Unknown", []), "activity": None}
+    return {**_app(Record(name), "Unknown", None, []), "activity": None}
 
 
 def summary_of(record: Record, service: Mapping[str, Any], now: datetime, stale_after: float | None) -> str:
@@ -69,6 +71,30 @@ def summary_of(record: Record, service: Mapping[str, Any], now: datetime, stale_
     seen = as_seen(record, parse_time(service.get("lastResync")))
     known = engine_answers(service) and not forgets(service)
     return summarize(seen, now, known=known, stale_after=stale_after)
+
+
+def _summary(
+    record: Record, service: Mapping[str, Any], now: datetime, stale_after: float | None
+) -> tuple[str, datetime | None]:
+    """The word of one app, and since when it is that one."""
+    word = summary_of(record, service, now, stale_after)
+    return word, since_of(record) if word == last_word(record) else unknown_since(record, service)
+
+
+def since_of(record: Record) -> datetime | None:
+    """Since when the word of its last reconcile is what it is; None: it was never looked at."""
+    if record.word_since is not None:
+        return record.word_since
+    # A record of an earlier Homeport: not before the condition turned.
+    condition = record.condition("Suspended") or record.condition("Ready")
+    return condition.last_transition_time if condition is not None else None
+
+
+def unknown_since(record: Record, service: Mapping[str, Any]) -> datetime | None:
+    """Since when nothing is known of an app: the engine does not answer, or nobody has looked at it."""
+    if not engine_answers(service):
+        return parse_time((service.get("engine") or {}).get("sinceTime"))
+    return as_seen(record, parse_time(service.get("lastResync"))).last_reconcile
 
 
 def engine_answers(service: Mapping[str, Any]) -> bool:
@@ -135,11 +161,6 @@ def parse_since(text: str, now: datetime) -> datetime | None:
     return parse_time(text.strip()) if ago is None else now - ago
 
 
-def rfc3339(moment: datetime | None) -> str | None:
-    """A time as the status shows it: RFC 3339 in UTC."""
-    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
 def as_seen(record: Record, resync: datetime | None) -> Record:
     """The record, as fresh as its last reconcile or the service's last look at everything, whichever is later."""
     if resync is None or (record.last_reconcile is not None and record.last_reconcile >= resync):
@@ -147,7 +168,7 @@ def as_seen(record: Record, resync: datetime | None) -> Record:
     return replace(record, last_reconcile=resync)
 
 
-def _app(record: Record, summary: str, required_by: list[str]) -> dict[str, Any]:
+def _app(record: Record, summary: str, since: datetime | None, required_by: list[str]) -> dict[str, Any]:
     last = last_word(record)
     return {
         "name": record.name,
@@ -156,6 +177,7 @@ def _app(record: Record, summary: str, required_by: list[str]) -> dict[str, Any]
         "version": record.version,
         "summary": summary,
         **({"lastSummary": last} if summary != last else {}),
+        "sinceTime": _time(since),
         "generation": record.generation,
         "observedGeneration": record.observed_generation,
         "target": {"revision": record.target.revision} if record.target else None,
@@ -174,12 +196,16 @@ def _app(record: Record, summary: str, required_by: list[str]) -> dict[str, Any]
         "quarantine": _quarantine(record),
         "conditions": [_condition(condition) for condition in record.conditions],
         "retries": record.retries,
-        "nextTryTime": rfc3339(record.next_try),
-        "deadlineTime": rfc3339(record.deadline),
+        "nextTryTime": _time(record.next_try),
+        "deadlineTime": _time(record.deadline),
         "lastError": record.last_error,
-        "lastReconcileTime": rfc3339(record.last_reconcile),
-        "lastChangeTime": rfc3339(record.last_change),
+        "lastReconcileTime": _time(record.last_reconcile),
+        "lastChangeTime": _time(record.last_change),
     }
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else rfc3339(moment)
 
 
 def _quarantine(record: Record) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Reading: what stands in documents as values again: times and revisions. It loads nothing, for who only shows documents.
+"""Reading: how times and revisions stand in documents, and how they are read again. It loads nothing, for who only shows documents.
 
 The documents are made in `queries`.
 """
@@ -9,6 +9,11 @@ from datetime import UTC, datetime
 
 SHOWN = 12
 """Hexadecimal digits of a revision that people see."""
+
+
+def rfc3339(moment: datetime) -> str:
+    """A time as all documents have it: RFC 3339 in UTC, in whole seconds, which every program reads (`fromdate` of jq)."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def parse_time(value: object) -> datetime | None:

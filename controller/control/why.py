@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from controller.control.queries import as_seen, engine_answers, forgets, rfc3339
-from controller.control.reading import parse_time
+from controller.control.queries import as_seen, engine_answers, forgets, since_of, unknown_since
+from controller.control.reading import parse_time, rfc3339
 from controller.control.remedies import OTHER, REMEDIES, START, WENT_BACK, Remedy
 from controller.model.record import Record
 from controller.status.summary import DEPENDENCY_REASONS, last_word, summarize
@@ -35,7 +35,7 @@ class Link:
     reason: str
     message: str
     since: datetime | None = None
-    """When it stopped being Ready; for Ready and Suspended, when that began."""
+    """When it became what it is."""
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,10 @@ def _nothing_known(
     """The one link of an app of which nothing is known at this moment, or none."""
     if not engine_answers(service):
         why = str((service.get("engine") or {}).get("message") or "the container engine does not answer")
-        return (Link(record.name, "Unknown", "EngineUnreachable", why),)
+        return (Link(record.name, "Unknown", "EngineUnreachable", why, unknown_since(record, service)),)
     if trouble := forgets(service):
-        return (Link(record.name, "Unknown", "StateUnavailable", f"nothing can be remembered: {trouble}"),)
+        why, since = f"nothing can be remembered: {trouble}", unknown_since(record, service)
+        return (Link(record.name, "Unknown", "StateUnavailable", why, since),)
     if record.condition("Ready") is not None and last_word(record) == "Unknown":
         return ()  # it says itself what cannot be read
     looked = as_seen(record, parse_time(service.get("lastResync")))
@@ -173,7 +174,7 @@ def _link(record: Record, provider: str) -> Link:
         return Link(record.name, "Unknown", "NotReconciled", _NEVER)
     message = f"it needs {provider}" if provider else _message(record, word, condition.message)
     message = _missing(record) or message
-    return Link(record.name, word, condition.reason, message, condition.last_transition_time)
+    return Link(record.name, word, condition.reason, message, since_of(record))
 
 
 def _missing(record: Record) -> str:
@@ -393,7 +394,7 @@ def to_document(why: Why) -> dict[str, Any]:
                 "summary": link.summary,
                 "reason": link.reason,
                 "message": link.message,
-                "since": rfc3339(link.since),
+                "since": rfc3339(link.since) if link.since else None,
             }
             for link in why.chain
         ],
@@ -405,7 +406,7 @@ def to_document(why: Why) -> dict[str, Any]:
             "drift": list(running.drift),
         },
         "next": why.next,
-        "nextTryTime": rfc3339(why.next_try),
+        "nextTryTime": rfc3339(why.next_try) if why.next_try else None,
         "advice": list(why.advice),
     }
 

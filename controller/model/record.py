@@ -91,7 +91,7 @@ class Quarantine:
     """What runs instead."""
     reason: str
     message: str
-    """Why, in words for people."""
+    """What was the matter with it; of a person's going back that whole sentence."""
     by_person: bool = False
 
 
@@ -154,6 +154,8 @@ class Record:
     stopped: bool = False
     """By command."""
     conditions: tuple[Condition, ...] = ()
+    word_since: datetime | None = None
+    """Since when the one word is what it is; None: not known, by a record that an earlier Homeport wrote."""
     requires: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     """Full names of the volumes of the last valid manifest."""
@@ -237,6 +239,8 @@ class Verdict:
     message: str
     healthy: bool | None = None
     """Of the target, as observed; None when that is not known."""
+    health_reason: str = ""
+    """Why it is not healthy, where it is not."""
     health_message: str = ""
     dependencies: str | None = None
     """None: there are none; "": all are available; else what is missing."""

@@ -16,7 +16,7 @@ from typing import Literal
 from controller.model.effects import Moment
 from controller.model.record import Event
 from controller.notify.sight import MISSING, Sight
-from controller.status.codec import rfc3339
+from controller.status.codec import as_kept
 
 QUIET = 10.0
 """Seconds without news before anything is told: what mends itself by then is not."""
@@ -209,7 +209,7 @@ class Digest:
         if part in self._flaps:
             return
         if part in self._parts and (told := self.told.get(part, _NOTHING)).word != _LOST:
-            self.told[part] = Told(_LOST, told.since or rfc3339(moment.now))
+            self.told[part] = Told(_LOST, told.since or as_kept(moment.now))
             troubles.append(f"{bad}: {_short(self._parts[part])}")
         elif part not in self._parts and (over := self.told.pop(part, None)):
             mended.append(f"{good}{_after(over, moment.now)}")
@@ -236,7 +236,7 @@ class Digest:
             falls = self._lately(key, moment)
             since = moment.now - timedelta(seconds=moment.monotonic - falls[0])
             # What was told of it before is over: what it comes to in the end is news.
-            self.told[key] = Told(_FLAPS_NOW, rfc3339(since))
+            self.told[key] = Told(_FLAPS_NOW, as_kept(since))
             blocks.append(
                 f"{_name(key)} goes wrong and comes back: {len(falls)} times in {_span(moment.monotonic - falls[0])}. It is "
                 f"told again when it has been the same for {_span(STEADY)}{_with(sorted(followers)) if len(leaders) == 1 else ''}"
@@ -257,7 +257,7 @@ class Digest:
             if told is None or told.word != word:
                 sight = sights.get(root)
                 news[word, sight.reason if sight else ""].append(root)
-            since = told.since if told else rfc3339(moment.now)
+            since = told.since if told else as_kept(moment.now)
             self.told[root] = Told(word, since, tuple(others))
         blocks = []
         for (word, reason), roots in news.items():

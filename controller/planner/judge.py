@@ -112,6 +112,22 @@ def _crash_loop(
     return Judgement(Verdict("Degraded", "CrashLooping", causes), after, given_up=given_up)
 
 
+def health_reason(record: Record, faults: Iterable[Fault]) -> str:
+    """What to call it that the target is not healthy, by its worst fault; "" where there is none."""
+    kinds = {fault.kind for fault in faults}
+    if not kinds:
+        return ""
+    if kinds & {"missing", "down", "failed"}:
+        return "Stopped" if record.stopped else exit_reason(record)
+    if "restarting" in kinds:
+        return "CrashLooping"
+    if "unhealthy" in kinds:
+        return "HealthCheckFailed"
+    if "paused" in kinds:
+        return "Paused"
+    return "Progressing" if kinds == {"starting"} else "Drifted"
+
+
 def exit_reason(record: Record) -> str:
     """How the end of a container is called: a first one is no loop yet."""
     return "CrashLooping" if record.retries else "ContainerExited"

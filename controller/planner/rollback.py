@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from controller.model.observed import Observed, Rendered
-from controller.model.record import Record, Target
+from controller.model.record import Quarantine, Record, Target
 
 Mode = Literal["auto", "always", "never"]
 
@@ -45,6 +45,14 @@ def find_way_back(record: Record, rendered: Rendered | None, observed: Observed,
 def last_good(record: Record) -> Target | None:
     """The newest revision that was good."""
     return next((target for target in record.applied if target.good), None)
+
+
+def describe(quarantine: Quarantine) -> str:
+    """That an earlier revision runs, and why, in words for people. What comes next is said beside it."""
+    failed = f"generation {quarantine.generation} failed ("
+    if quarantine.by_person or quarantine.message.startswith(failed):
+        return quarantine.message  # the latter in a record of an earlier Homeport: the whole sentence
+    return f"{failed}{quarantine.reason}: {quarantine.message}); generation {quarantine.to.generation} runs again"
 
 
 def _risks(record: Record, good: Target, rendered: Rendered | None, observed: Observed) -> list[str]:

@@ -15,7 +15,7 @@ from controller.model.plan import Plan, Result
 from controller.model.record import Verdict
 from controller.planner.gates import find_closed
 from controller.planner.health import Fault
-from controller.planner.judge import exit_reason
+from controller.planner.judge import exit_reason, health_reason
 from controller.reconciler import looking, recovery, wishes
 from controller.reconciler.ending import finish
 from controller.reconciler.failing import Failing
@@ -131,6 +131,7 @@ class Converging:
         verdict = replace(
             verdict,
             healthy=None if target is None or rendered is None else not faults,
+            health_reason=health_reason(work.record, faults),
             health_message="; ".join(fault.cause for fault in faults),
             dependencies=None if not work.record.requires else waits_for,
         )

@@ -5,6 +5,7 @@ A run that found nothing new leaves nothing behind (I10).
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from controller.model import effects as fx
@@ -44,14 +45,19 @@ def finish(work: Work, verdict: Verdict, rest: Rest | None = None) -> Run[None]:
     work.record = replace(concluded, rest=rest)
     if verdict.word in _TOLD:
         name, level = _TOLD[verdict.word]
-        if work.record.quarantine is not None and work.record.quarantine.by_person:
+        quarantine = work.record.quarantine
+        if quarantine is not None and quarantine.by_person:
             level = "info"  # no failure: a person wants it so
         if work.done or not (yield from _was_told(work, name)):
             message = verdict.message
             if work.record.deadline is not None and verdict.healthy is False:
                 # The status counts this down; a line of the log has to say it once.
                 left = (work.record.deadline - work.moment.now).total_seconds()
-                message += f"; it has {left:.0f} s to get there"
+                message += f"; it has {math.ceil(left)} s to get there"
+            if verdict.word == "RolledBack" and quarantine is not None and not quarantine.by_person:
+                # `why` says what comes next; a line of the log has to say it by itself.
+                message += f". {quarantine.generation} is not tried again until an input changes or you say "
+                message += f"`homeport reconcile {work.name}`"
             yield from work.tell(name, message, level, reason=verdict.reason)
     yield from save_what_differs(work)
 

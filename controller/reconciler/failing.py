@@ -6,6 +6,7 @@ against. How an earlier revision comes back is told in `recovery`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import timedelta
 
@@ -55,7 +56,7 @@ class Failing:
         """Woken before its time: nothing is tried and nothing is told."""
         if work.record != work.before:
             yield from work.save()
-        message = f"{work.record.last_error}; next try in {left:.0f} s"
+        message = f"{work.record.last_error}; next try in {math.ceil(left)} s"
         error = Action("error", work.name, message, app=work.name)
         return Result(last_word(work.record), (error,), after=left + 0.005, failed=True)
 
@@ -119,7 +120,7 @@ class Failing:
         error = f"{verdict.reason}: {verdict.message}"
         delay = yield from note_failure(work, error, self.retries, _failure_context(work, providers))
         work.record = conclude(replace(work.record, deadline=None), work, verdict)
-        message = f"{said or verdict.message}; next try in {delay:.0f} s"
+        message = f"{said or verdict.message}; next try in {math.ceil(delay)} s"
         told = work.event("app.failed", message, "error", reason=verdict.reason, retry_in=round(delay, 2))
         work.news.append(told)
         yield from save_what_differs(work)

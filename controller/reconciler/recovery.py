@@ -45,11 +45,7 @@ def go_back(
         why_not = f"; {way.why_not}"
         return replace(verdict, message=verdict.message.removesuffix(why_not) + why_not)
     generation, name = work.record.generation, work.name
-    message = (
-        f"generation {generation} failed ({verdict.reason}: {verdict.message}); generation {way.to.generation} runs "
-        f"again. {generation} is not tried again until an input changes or you say `homeport reconcile {name}`"
-    )
-    quarantine = Quarantine(generation, way.to, verdict.reason, message)
+    quarantine = Quarantine(generation, way.to, verdict.reason, verdict.message)
     now = work.moment.now
     work.record = replace(work.record, quarantine=quarantine, retries=0, next_try=None)
     text = f"generation {generation} failed, going back to {way.to.generation}: {verdict.message}"

@@ -14,15 +14,17 @@ from controller.model import effects as fx
 from controller.model.desired import Invalid, Present, Unreadable
 from controller.model.effects import Run, ask
 from controller.model.facts import APPROVED
-from controller.model.record import Record
+from controller.model.record import Record, Verdict
 from controller.reconciler import wishes
 from controller.reconciler.memory import Leaps, Memory
 from controller.reconciler.work import Policy, Work
 from controller.status.conditions import without_condition
 from controller.status.summary import last_word
-from controller.status.transition import MISSING
+from controller.status.transition import MISSING, transition
 
-_GONE = ("Held", "RemovalBlocked", "Removing", "Orphaned")
+_HELD = ("Held", "RemovalBlocked")
+"""Words of an app whose folder was gone, and that ran on."""
+_GONE = (*_HELD, "Removing", "Orphaned")
 """Words of an app whose folder was gone."""
 
 _MOST_LISTED = 5
@@ -67,20 +69,24 @@ def _begun_anew(record: Record, now: datetime) -> Record:
 
 
 def note_back(work: Work, memory: Memory, dry_run: bool) -> Run[None]:
-    """Its folder is there: that somebody let its removal go is of no use any more."""
+    """Its folder is there: that somebody let its removal go is of no use any more, and nothing is missing or held."""
     memory.note_back(work.name)
-    if (
-        not dry_run
-        and work.record.condition(MISSING) is not None
-        and not isinstance(work.desired, Unreadable)
-    ):
-        # Back in time: what the status said before counts again, and nothing else happened.
-        work.record = without_condition(work.record, MISSING)
-        yield from work.tell("app.back", "its folder is back; nothing was removed")
-        yield from work.save()
-        work.before = work.record
-    if not dry_run and (work.before.generation == 0 or last_word(work.before) in _GONE):
+    if dry_run:
+        return
+    was = last_word(work.before)
+    if work.before.generation == 0 or was in _GONE:
         yield from ask(fx.WriteFact(APPROVED + work.name))
+    missing = work.record.condition(MISSING) is not None
+    if isinstance(work.desired, Unreadable) or not (missing or was in _HELD):
+        return
+    # Back in time: what the status said before counts again, and nothing else happened.
+    work.record = without_condition(work.record, MISSING)
+    if was in _HELD:
+        going_on = Verdict("Progressing", "Progressing", "its folder is back")
+        work.record = transition(work.record, going_on, work.moment.now)
+    yield from work.tell("app.back", "its folder is back; nothing was removed")
+    yield from work.save()
+    work.before = work.record
 
 
 def take_in(work: Work, policy: Policy, memory: Memory, dry_run: bool) -> Run[None]:

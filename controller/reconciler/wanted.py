@@ -18,6 +18,7 @@ from controller.model.record import Record, Verdict
 from controller.planner import hooks
 from controller.planner.gates import find_closed, find_cycle
 from controller.planner.plan import View, plan
+from controller.planner.rollback import describe
 from controller.reconciler import looking
 from controller.reconciler.looking import Providers
 from controller.reconciler.memory import Settling
@@ -170,7 +171,7 @@ class Wanted:
         if not isinstance(desired, Present):
             return None
         if record.quarantine is not None:
-            return Blocked("RolledBack", "RolledBack", record.quarantine.message)
+            return Blocked("RolledBack", "RolledBack", describe(record.quarantine))
         if among := (yield from self._among_others(work)):
             return among
         if desired.unset and not desired.seeds and not self._merged_hook_due(work, providers):
@@ -316,7 +317,7 @@ def _unusable(work: Work) -> Blocked | None:
     if isinstance(desired, Unreadable):
         return Blocked("Unknown", "SourceUnavailable", desired.message)
     if quarantine is not None and quarantine.by_person:
-        return Blocked("RolledBack", "RolledBack", quarantine.message)
+        return Blocked("RolledBack", "RolledBack", describe(quarantine))
     if isinstance(desired, Invalid):
         return Blocked("Invalid", desired.reason, desired.message)
     if work.observed.foreign:

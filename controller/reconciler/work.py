@@ -16,6 +16,7 @@ from controller.model.plan import Action
 from controller.model.record import Event, Record
 from controller.planner.plan import Wishes
 from controller.planner.rollback import Mode
+from controller.status.transition import with_since
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Work:
     """What the app's last run told is what it saved."""
 
     def __post_init__(self) -> None:
+        self._saved = self.before
         self.began = self.moment.now
         """When the app's folder was read, or a moment before; `moment` moves on."""
 
@@ -82,7 +84,9 @@ class Work:
         for event in self.news:
             yield from ask(fx.Tell(event))
         self.news.clear()
+        self.record = with_since(self.record, self._saved, self.before, self.moment.now)
         yield from ask(fx.SaveRecord(self.record))
+        self._saved = self.record
 
     def tell(self, name: str, message: str, level: str = "info", /, **fields: object) -> Run[None]:
         """Say something now, after the news that came before it."""

@@ -19,8 +19,8 @@ _Step = Callable[[Any], Any]
 
 
 @lru_cache(maxsize=128)  # the moments of one run are the same few, written many times
-def rfc3339(moment: datetime) -> str:
-    """The moment in UTC with microseconds always written, so that such texts sort as the moments do."""
+def as_kept(moment: datetime) -> str:
+    """The moment as it is stored: in UTC, with microseconds always written, so that such texts sort as the moments do."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
@@ -54,7 +54,7 @@ def _steps(hint: Any) -> tuple[_Step, _Step]:
     if dataclasses.is_dataclass(hint):
         return _dataclass_steps(hint)
     if hint is datetime:
-        return rfc3339, datetime.fromisoformat
+        return as_kept, datetime.fromisoformat
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType) and type(None) in arguments:
         (inner,) = (argument for argument in arguments if argument is not type(None))

@@ -22,7 +22,7 @@ from urllib.parse import quote
 from controller.model.errors import StateUnusable
 from controller.model.observed import MountedFile, Rendered
 from controller.model.record import Event, Record
-from controller.status.codec import from_json, rfc3339, to_json
+from controller.status.codec import as_kept, from_json, to_json
 from controller.status.lock import prepare_folder, unusable
 from controller.status.models import ModelFiles
 
@@ -267,7 +267,7 @@ class SqliteStore:
     def tell(self, event: Event) -> None:
         """Append an event; the newest 10,000 are kept. Raises `StateUnusable`."""
         fields = json.dumps(dict(event.fields), ensure_ascii=False, default=str)
-        row = (rfc3339(event.time), event.app, event.name, event.level, event.message, fields)
+        row = (as_kept(event.time), event.app, event.name, event.level, event.message, fields)
         with self._lock:
             self._do(
                 "INSERT INTO events (time, app, name, level, message, fields) VALUES (?, ?, ?, ?, ?, ?)", row
@@ -286,7 +286,7 @@ class SqliteStore:
             values.append(app)
         if since is not None:
             where.append("time >= ?")
-            values.append(rfc3339(since))
+            values.append(as_kept(since))
         columns = "id, time, app, name, level, message, fields"
         query = f"SELECT {columns} FROM events WHERE {' AND '.join(where)} ORDER BY id LIMIT ?"  # noqa: S608 - no value in it
         values.append(-1 if limit is None else limit)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from controller.model.record import Condition, ConditionStatus, Record, Verdict
 from controller.status.conditions import with_condition, without_condition
+from controller.status.summary import last_word
 
 
 class _Row(NamedTuple):
@@ -67,7 +68,7 @@ def transition(record: Record, verdict: Verdict, now: datetime) -> Record:
     if verdict.healthy is None:
         record = without_condition(record, "Healthy")
     else:
-        reason = "Healthy" if verdict.healthy else "HealthCheckFailed"
+        reason = "Healthy" if verdict.healthy else verdict.health_reason
         record = _set(
             record, "Healthy", "True" if verdict.healthy else "False", reason, verdict.health_message, now
         )
@@ -80,6 +81,28 @@ def transition(record: Record, verdict: Verdict, now: datetime) -> Record:
             record, "DependenciesReady", "True" if met else "False", reason, verdict.dependencies, now
         )
     return replace(record, last_reconcile=now)
+
+
+def with_since(record: Record, saved: Record, before: Record, now: datetime) -> Record:
+    """The record with the moment since when its word is what it is, about to be saved.
+
+    `saved`: as it was saved last; `before`: as the run found it. What a try that changes nothing is called meanwhile does
+    not count: an app that failed, and has failed again, has been Failed all the while.
+    """
+    word = last_word(record)
+    if word == last_word(saved):
+        since = saved.word_since
+    elif word == last_word(before) and _turned(record) == _turned(before):
+        since = before.word_since
+    else:
+        since = now
+    return record if since == record.word_since else replace(record, word_since=since)
+
+
+def _turned(record: Record) -> datetime | None:
+    """When its Ready condition last took the status that it has."""
+    ready = record.condition("Ready")
+    return ready.last_transition_time if ready is not None else None
 
 
 def with_missing(record: Record, message: str, now: datetime) -> Record:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -17,10 +18,10 @@ import pytest
 from click.testing import Result
 
 from controller.cli.questions import duration
-from controller.model.record import Quarantine
+from controller.model.record import Event, Quarantine
 from controller.source.reading import load_folder
 from controller.status.store import SqliteStore
-from fakes.build import record, target
+from fakes.build import at, record, target
 from rig.cleanup import EngineCleanup
 from rig.engine import api
 
@@ -89,6 +90,58 @@ def test_durations() -> None:
     for text in ("", "5", "m", "-1s", "1.5h"):
         with pytest.raises(click.BadParameter):
             duration(text)
+
+
+# -- events ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def twelve(state: Path) -> Path:
+    """A state in which twelve things happened."""
+    with SqliteStore(state) as store:
+        store.save(record("web"))
+        for second in range(12):
+            store.tell(Event(at(second), "web", "app.changed", "info", f"edit {second}"))
+    return state
+
+
+@pytest.mark.usefixtures("twelve")
+@pytest.mark.parametrize(
+    ("arguments", "first"), [([], 0), (["--tail", "all"], 0), (["--tail", "3"], 9), (["--tail", "99"], 0)]
+)
+def test_the_last_of_what_happened(homeport: Homeport, arguments: list[str], first: int) -> None:
+    told = homeport("events", "web", *arguments).stdout.splitlines()
+    assert [line.rpartition("edit ")[2] for line in told] == [str(second) for second in range(first, 12)]
+
+
+@pytest.mark.usefixtures("twelve")
+def test_none_of_what_happened_and_what_is_no_number(homeport: Homeport) -> None:
+    assert homeport("events", "--tail", "0").stdout == ""
+    for wrong in ("-1", "some", "1.5"):
+        assert homeport("events", "--tail", wrong).exit_code == 2
+
+
+@pytest.mark.usefixtures("homeport")
+@pytest.mark.parametrize(
+    ("arguments", "first"),
+    [([], 2), (["--tail", "1"], 11), (["--tail", "all"], 0), (["--since", "2026-01-01T12:00:00Z"], 0)],
+)
+def test_who_follows_what_happens_is_told_the_last_of_it_first(
+    twelve: Path, arguments: list[str], first: int
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "controller", "events", "-f", *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    ) as child:  # fmt: skip
+        assert child.stdout is not None
+        told = [child.stdout.readline() for _ in range(first, 12)]
+        with SqliteStore(twelve) as store:
+            store.tell(Event(at(12), "web", "app.changed", "info", "edit 12"))
+        told.append(child.stdout.readline())
+        child.send_signal(signal.SIGINT)
+        rest = child.stdout.read()
+    assert [line.strip().rpartition("edit ")[2] for line in told] == [str(n) for n in range(first, 13)]
+    assert rest == ""
 
 
 # -- history --------------------------------------------------------------------------------------------------

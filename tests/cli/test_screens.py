@@ -81,6 +81,40 @@ def test_no_colour_where_it_is_not_wanted(env: dict[str, str]) -> None:
     assert b"\x1b[" not in terminal.run("status", env=env).raw
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", ["status paperless", "why paperless", "history paperless"])
+def test_what_was_the_matter_with_what_was_taken_back_is_said_once_on_a_page(name: str, width: int) -> None:
+    page, _, happened = " ".join(click.unstyle(line).strip() for line in lines(name, width)).partition(
+        "Last events"
+    )
+    assert page.count("no such table: documents") == 1
+    assert page.count("not tried again") + page.count("does not try generation 4 again") <= 1
+    # That it went back is another thing that happened, and tells of the same in its own words.
+    assert happened.count("no such table: documents") <= 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(38.0, "next try in 38s"), (0.3, "next try in 1s"), (-2.0, "next try now")]
+)
+def test_the_next_try_is_never_in_no_time(seconds: float, said: str) -> None:
+    failed = transition(record(), Verdict("Failed", "ApplyFailed", "no"), NOON)
+    with closing(SqliteStore.in_memory()) as store:
+        store.save(failed)
+        (shown,) = status_document(store, {"running": True}, NOON, None)["apps"]
+    shown["nextTryTime"] = at(seconds).isoformat()
+    assert screens.message(shown, NOON) == f"no ({said})"
+    row = screens.status({"service": {"running": True}, "apps": [shown]}, NOON, Page(), wide=True)[-1]
+    assert said.removeprefix("next try ").removeprefix("in ") in row.split()
+    assert screens.message(shown, at(60), live=False) == "no", "no service, no next try"
+
+
+def test_a_generation_that_is_not_finished_says_which_one_was() -> None:
+    shown = {"generation": 5, "observedGeneration": 4}
+    assert screens.generation(shown) == "5 (finished 4)"
+    assert screens.generation({**shown, "observedGeneration": -1}) == "5 (finished none)"
+    assert screens.generation({**shown, "observedGeneration": 5}) == "5"
+
+
 @pytest.mark.usefixtures("homeport", "recorded")
 def test_a_real_terminal_of_80_columns_is_enough() -> None:
     for command in (

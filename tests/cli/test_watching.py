@@ -18,6 +18,7 @@ from click.testing import Result
 
 from controller.cli import progress
 from controller.cli.layout import Page
+from controller.cli.watching import Pace
 from controller.clock import SystemClock
 from controller.model.activity import Activity
 from controller.model.plan import Action
@@ -78,6 +79,21 @@ def _counted(lines: list[str], before: str, seen: set[str]) -> int:
         if before in line:
             seen.add(line.split(before)[1].split("s")[0])
     return len(seen)
+
+
+def test_a_watched_status_is_drawn_at_once_for_news_and_once_a_second_for_what_time_changes() -> None:
+    pace = Pace()
+    looks = [
+        (0.0, "a"),
+        (0.25, "a"),
+        (0.5, "a"),
+        (0.75, "b"),
+        (1.0, "b"),
+        (1.5, "b"),
+        (1.75, "b"),
+        (2.0, "b"),
+    ]
+    assert [now for now, shown in looks if pace.is_due(shown, now)] == [0.0, 0.75, 1.75]
 
 
 @pytest.mark.usefixtures("homeport", "recorded")

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta, timezone
 from typing import Any
 
 import pytest
@@ -11,10 +15,10 @@ from controller.control.queries import (
     activity_document,
     events_list,
     history_document,
-    parse_time,
-    rfc3339,
     status_document,
+    unseen_app,
 )
+from controller.control.reading import parse_time, rfc3339
 from controller.model.activity import Activity
 from controller.model.facts import LEFT
 from controller.model.record import Condition, Event, Quarantine
@@ -50,6 +54,7 @@ def test_an_app_as_the_interface_shows_it(store: SqliteStore) -> None:
         "folder": "/apps/web",
         "version": "1.0.0",
         "summary": "Ready",
+        "sinceTime": "2026-01-01T12:00:00Z",
         "generation": 1,
         "observedGeneration": 1,
         "target": {"revision": "rev2"},
@@ -78,6 +83,40 @@ def test_an_app_as_the_interface_shows_it(store: SqliteStore) -> None:
         "lastChangeTime": "2026-01-01T11:59:00Z",
         "activity": None,
     }
+
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+
+
+def times_in(document: Any) -> Iterator[str]:
+    """What stands in fields for times, however deep."""
+    for key, value in document.items() if isinstance(document, dict) else enumerate(document):
+        if isinstance(value, dict | list):
+            yield from times_in(value)
+        elif str(key).lower().endswith(("time", "lastresync")) and value is not None:
+            yield value
+
+
+def test_every_time_of_a_document_is_written_the_same_way(store: SqliteStore) -> None:
+    moment = at(0.123456).astimezone(timezone(timedelta(hours=2)))
+    condition = replace(READY, last_transition_time=moment)
+    store.save(
+        record(
+            "db", conditions=(condition,), last_reconcile=moment, last_change=moment, next_try=moment, deadline=moment,
+            target=replace(target(), applied_at=moment),
+        )
+    )  # fmt: skip
+    store.tell(Event(moment, "db", "app.changed", "info", "now", {}))
+    activity = Activity()
+    activity.begin("db", "pull", moment)
+    service = {"lastResync": moment.isoformat(), "activity": activity_document(activity.steps())}
+    document = [
+        status_document(store, service, at(1), None), events_list(store),
+        history_document(store.record("db") or record("db")),
+    ]  # fmt: skip
+    found = list(times_in(document))
+    assert len(found) >= 8
+    assert [time for time in found if not TIME.fullmatch(time)] == []
 
 
 def test_the_service_is_passed_on_with_what_is_held(store: SqliteStore) -> None:
@@ -111,6 +150,14 @@ def test_no_engine_makes_everything_unknown_and_keeps_the_last_word(store: Sqlit
         ("Unknown", "Held"),
         ("Unknown", "Ready"),
     ]
+
+
+def test_since_when_an_app_is_unknown_is_when_it_was_last_known(store: SqliteStore) -> None:
+    away = {"engine": {"reachable": False, "sinceTime": "2026-01-01T12:05:00Z"}}
+    assert app(status_document(store, away, at(600), None))["sinceTime"] == "2026-01-01T12:05:00Z"
+    late = {"lastResync": at(60).isoformat()}
+    assert app(status_document(store, late, at(9000), 600))["sinceTime"] == "2026-01-01T12:01:00Z"
+    assert unseen_app("new")["sinceTime"] is None
 
 
 def test_an_engine_of_which_nothing_is_known_hides_nothing(store: SqliteStore) -> None:
@@ -182,7 +229,6 @@ def test_history_is_what_runs_and_what_ran_before_newest_first() -> None:
 
 
 def test_times() -> None:
-    assert rfc3339(None) is None
     assert parse_time(rfc3339(NOON)) == NOON
     assert parse_time("2026-01-01T12:00:00") == NOON
     assert parse_time(5) is None

@@ -60,6 +60,7 @@ FIELDS: dict[tuple[type, str], tuple[object, ...]] = {
     (Condition, "reason"): REASONS,
     (Verdict, "word"): WORDS,
     (Verdict, "reason"): REASONS,
+    (Verdict, "health_reason"): REASONS,
     (Rendered, "document"): ("{}",),
 }
 """Fields of which only these values occur."""

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from controller.model.observed import Observed
-from controller.planner.rollback import WayBack, find_way_back
+from controller.model.record import Quarantine
+from controller.planner.rollback import WayBack, describe, find_way_back
 from controller.status.history import KEPT, find_revision, is_same_run, remember
 from fakes.build import container, ledger, observed, record, rendered, service, target
 
@@ -90,3 +91,12 @@ def test_a_person_names_a_revision_or_takes_the_last_good_one_before_the_present
     assert find_revision(now, "rev3") is None
     assert find_revision(now, "rev2") == FAILED
     assert find_revision(now, "rev9") is None
+
+
+def test_what_was_taken_back_is_told_in_one_sentence_whoever_noted_it() -> None:
+    kept_out = Quarantine(2, GOOD, "CrashLooping", "container exited (1)")
+    told = "generation 2 failed (CrashLooping: container exited (1)); generation 1 runs again"
+    assert describe(kept_out) == told
+    by_an_earlier_homeport = f"{told}. 2 is not tried again until an input changes"
+    assert describe(replace(kept_out, message=by_an_earlier_homeport)) == by_an_earlier_homeport
+    assert describe(replace(kept_out, message="a person went back", by_person=True)) == "a person went back"

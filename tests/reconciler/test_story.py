@@ -5,10 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
+import pytest
+
 from controller.control import why
 from controller.model.errors import AppError
 from controller.model.facts import STOPPED, SUSPENDED
 from controller.model.observed import Service
+from controller.planner.health import Fault, FaultKind
+from controller.planner.judge import health_reason
+from controller.workqueue import ExponentialBackoff
+from fakes.build import record
 from fakes.world import World
 
 CHECKED = Service("main", "h1", "image:1", has_healthcheck=True)
@@ -51,6 +57,34 @@ def test_of_several_folders_that_go_together_each_is_said_to_be_gone_and_its_sta
     assert world.record("a").condition("SourceMissing") is None
     world.until_quiet()
     assert [line.partition(":")[0] for line in story(world, "b")] == ["app.removing", "app.removed"]
+
+
+def test_that_a_folder_whose_removal_was_held_is_back_is_said_once_and_nothing_is_held_any_more(
+    world: World,
+) -> None:
+    for number in range(10):
+        world.put(f"n{number}")
+    world.until_quiet()
+    gone = [world.tree.folders.pop(f"n{number}") for number in range(4)]
+    look(world)
+    world.until_quiet()
+    assert world.word("n0") == "Held"
+    for number in range(4):
+        story(world, f"n{number}")
+    world.tree.put(replace(gone[0], compose="v2"), settled=False)  # edited meanwhile: it has to come to rest
+    look(world)
+    assert world.message("n0") == "Progressing: its folder is back"
+    world.until_quiet()
+    said = [line.partition(":")[0] for line in story(world, "n0")]
+    assert (said[0], said.count("app.back"), world.word("n0")) == ("app.back", 1, "Ready")
+    story(world, "n1")
+    world.crash()  # from now on the others are missing anew, and still held
+    world.rest()
+    world.tree.put(gone[1])
+    look(world)
+    world.until_quiet()
+    assert [line.partition(":")[0] for line in story(world, "n1")] == ["app.missing", "app.back", "app.ready"]
+    assert {world.word(f"n{number}") for number in (2, 3)} == {"Held"}
 
 
 def test_a_suspended_app_whose_folder_was_away_says_what_it_said_before(world: World) -> None:
@@ -122,6 +156,80 @@ def test_what_was_told_and_not_saved_does_not_stay_the_last_word(world: World) -
     world.queue.add("web", world.clock.monotonic())
     world.rest()
     assert story(world, "web") == []
+
+
+def test_an_app_that_fails_again_and_again_has_failed_since_the_first_time(world: World) -> None:
+    world.put("web")
+    world.until_quiet()
+    assert world.record("web").word_since is not None
+    world.engine.fail("apply", "web", AppError("ApplyFailed", "no"), times=50)
+    world.put("web", Service("main", "h2", "image:1"))
+    world.rest()
+    since = world.record("web").word_since
+    assert (world.word("web"), since) == ("Failed", world.clock.now())
+    world.until_quiet(limit=10)
+    assert world.record("web").retries > 2
+    assert world.record("web").word_since == since
+
+
+def test_a_try_within_a_second_is_not_said_to_be_in_none(world: World) -> None:
+    world.put("web")
+    world.until_quiet()
+    world.backoffs = ExponentialBackoff(0.3, 300)
+    world.engine.fail("apply", "web", AppError("ApplyFailed", "no"), times=50)
+    world.put("web", Service("main", "h2", "image:1"))
+    world.rest()
+    assert story(world, "web")[-1] == "app.failed: compose_up failed: ApplyFailed; next try in 1 s"
+
+
+@pytest.mark.parametrize(("stopped", "reason"), [(False, "ContainerExited"), (True, "Stopped")])
+def test_what_is_not_healthy_for_another_reason_than_its_check_says_which(
+    world: World, stopped: bool, reason: str
+) -> None:
+    world.put("web")
+    world.until_quiet()
+    if stopped:
+        world.store.put(f"{STOPPED}web", "1")
+    else:
+        world.clock.advance(60)
+        world.engine.hash_behaviour["h1"] = "crash"
+        world.engine.crash("web", "main", 3)
+    world.queue.add("web", world.clock.monotonic())
+    world.rest()
+    healthy = world.record("web").condition("Healthy")
+    assert healthy is not None
+    assert (healthy.status, healthy.reason) == ("False", reason)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "reason"),
+    [
+        (("missing",), "ContainerExited"), (("unhealthy", "down"), "ContainerExited"), (("restarting",), "CrashLooping"),
+        (("unhealthy", "starting"), "HealthCheckFailed"), (("paused", "starting"), "Paused"), (("starting",), "Progressing"),
+        (("starting", "network"), "Drifted"), (("changed",), "Drifted"), ((), ""),
+    ],
+)  # fmt: skip
+def test_the_worst_of_what_is_wrong_is_why_an_app_is_not_healthy(
+    kinds: tuple[FaultKind, ...], reason: str
+) -> None:
+    assert health_reason(record(), [Fault("main", kind, "") for kind in kinds]) == reason
+
+
+def test_what_was_taken_back_is_said_in_the_log_with_what_comes_next_and_on_record_without(
+    world: World,
+) -> None:
+    world.put("web")
+    world.until_quiet(limit=60)
+    world.engine.hash_behaviour["h2"] = "crash"
+    world.put("web", Service("main", "h2", "image:1"))
+    world.until_quiet(limit=900)
+    (told,) = [line for line in story(world, "web") if line.startswith("app.rolled_back")]
+    said = world.message("web").removeprefix("RolledBack: ")
+    kept_out = world.record("web").quarantine
+    assert kept_out is not None
+    assert said == f"generation 2 failed ({kept_out.reason}: {kept_out.message}); generation 1 runs again"
+    next_to_come = "2 is not tried again until an input changes or you say `homeport reconcile web`"
+    assert told == f"app.rolled_back: {said}. {next_to_come}"
 
 
 def test_tries_of_the_files_before_an_edit_are_no_tries_of_the_edit(world: World) -> None:

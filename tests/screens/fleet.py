@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from controller.model.record import Condition, Event, Quarantine, Record
+from controller.planner.rollback import describe
 from controller.status.store import SqliteStore
 from fakes.build import target
 
@@ -61,6 +63,10 @@ def fleet() -> SqliteStore:
     placeholder = "GUESTBOOK_OWNER is a placeholder; OWNER_MAIL is empty"
     edit = "compose_up zigbee2mqtt: service main: config hash differs (image zigbee2mqtt:2.0 becomes zigbee2mqtt:2.1)"
     good = "ReconciliationSucceeded"
+    cause = "service main: health check fails; main said last: django.db.utils.OperationalError: no such table: documents"
+    kept_out = Quarantine(
+        4, replace(target("main", revision="sha256:" + "ab" * 32), generation=3), "HealthCheckFailed", cause
+    )
     for record in (
         app("mosquitto", "True", good, "runs generation 3", ago(days=9), display_name="Eclipse Mosquitto",
             volumes=("furtka_mosquitto_data",)),
@@ -83,16 +89,17 @@ def fleet() -> SqliteStore:
         app("broken-manifest", "False", "SourceInvalid",
             "manifest.json: line 7: ports.0: must be a whole number from 1 to 65535", ago(hours=2), **none,
             conditions=(condition("Stalled", "SourceInvalid", "manifest.json", ago(hours=2)),)),
-        app("paperless", "False", "RolledBack", "generation 4 failed (HealthCheckFailed): service main: health check fails",
-            ago(days=1), generation=4, observed_generation=4,
-            quarantine=Quarantine(4, target("main", revision="sha256:" + "ab" * 32), "HealthCheckFailed",
-                                  "service main: health check fails")),
+        app("paperless", "False", "RolledBack", describe(kept_out), ago(days=1), generation=4, observed_generation=4,
+            quarantine=kept_out, conditions=(condition("Stalled", "RolledBack", describe(kept_out), ago(days=1)),)),
         app("radio", "False", "Stopped", "stopped by command", ago(days=3), stopped=True,
             observed_services={"main": {"image": "ghcr.io/example/radio:1.4", "state": "exited", "restarts": 0}}),
     ):  # fmt: skip
         store.save(record)
     for second, name, event, level, message in (
         (90000, "zigbee2mqtt", "app.discovered", "info", "new app folder"),
+        (86430, "paperless", "app.rolling_back", "error", f"generation 4 failed, going back to 3: {cause}"),
+        (86400, "paperless", "app.rolled_back", "error",
+         f"{describe(kept_out)}. 4 is not tried again until an input changes or you say `homeport reconcile paperless`"),
         (18030, "zigbee2mqtt", "app.changed", "info", "docker-compose.yaml, .env changed"),
         (18020, "zigbee2mqtt", "app.progressing", "info",
          edit),

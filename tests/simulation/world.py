@@ -222,7 +222,7 @@ class SimulatedWorld(World):
     def boot(self) -> None:
         self.flaky = FlakyStore(self.store)
         complaints = Complaints(self._tell)
-        self.known = KnownEngine(self.engine, self.flaky, complaints, self._tell)  # type: ignore[arg-type]
+        self.known = KnownEngine(self.engine, self.flaky, self.clock, complaints, self._tell)  # type: ignore[arg-type]
         self.known.expect()
         super().boot()
         old = self.host

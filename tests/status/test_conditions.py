@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from controller.model.record import Record, Verdict
 from controller.status.conditions import lint, same_verdict
 from controller.status.summary import WORDS, last_word, summarize
-from controller.status.transition import transition
+from controller.status.transition import transition, with_since
 from fakes.build import NOON, at, record, target
 
 REASONS = {
@@ -57,6 +57,33 @@ def test_transition_time_moves_only_with_the_status() -> None:
     ready = third.condition("Ready")
     assert ready is not None
     assert ready.last_transition_time == at(9)
+
+
+def told(before: Record, word: str, second: float, saved: Record | None = None) -> Record:
+    """The record as a run saves it that comes to this word; `saved`: what the same run saved on its way."""
+    known = saved or before
+    return with_since(transition(known, verdict(word), at(second)), known, before, at(second))
+
+
+def test_since_when_the_word_is_what_it_is_moves_with_the_word_and_not_with_a_condition() -> None:
+    failed = told(record(), "Failed", 0)
+    invalid = told(failed, "Invalid", 5)
+    ready = invalid.condition("Ready")
+    assert ready is not None
+    assert (ready.last_transition_time, invalid.word_since) == (at(0), at(5))
+    assert told(invalid, "Invalid", 9).word_since == at(5)
+    assert told(invalid, "RolledBack", 9).word_since == at(9)
+
+
+def test_one_more_try_that_fails_is_no_new_failure_and_a_repair_makes_a_new_ready() -> None:
+    failed = told(record(), "Failed", 0)
+    trying = told(failed, "Progressing", 20)
+    assert trying.word_since == at(20)
+    assert told(failed, "Progressing", 21, trying).word_since == at(20)
+    assert told(failed, "Failed", 30, trying).word_since == at(0)
+    ready = told(record(), "Ready", 0)
+    mending = told(ready, "Progressing", 20)
+    assert told(ready, "Ready", 30, mending).word_since == at(30)
 
 
 def test_observed_generation_starts_at_minus_one_and_moves_when_the_status_speaks_of_it() -> None:
