@@ -364,7 +364,7 @@ async def _not_routed(request: Request, problem: Exception) -> Response:
     assert isinstance(problem, HTTPException)  # noqa: S101 - for no other is it registered
     status = HTTPStatus(problem.status_code)
     text = f"{request.url.path}: {status.phrase}; GET /openapi.json says what there is"
-    response = _response(error(BadRequest(text), status), close=True)
+    response = _response(error(BadRequest(text, status), status), close=True)
     response.headers.update(problem.headers or {})
     return response
 
@@ -376,7 +376,7 @@ def _only_this_machine(app: Any) -> Any:
     async def guarded(scope: Any, receive: Any, send: Any) -> None:
         refusal = _stranger(Request(scope)) if scope["type"] == "http" else ""
         if refusal:
-            answer = error(BadRequest(refusal), HTTPStatus.FORBIDDEN)
+            answer = error(BadRequest(refusal, HTTPStatus.FORBIDDEN), HTTPStatus.FORBIDDEN)
             await _response(answer, close=True)(scope, receive, send)
         else:
             await app(scope, receive, send)
