@@ -46,7 +46,7 @@ from controller.sources import EngineEvents, Task, Ticker
 from controller.status.lock import StateLock
 from controller.status.store import SqliteStore
 from controller.status.summary import WORDS, last_word
-from controller.sweeps import Progress, still_true
+from controller.sweeps import Progress, StopSign, still_true
 from controller.systemd import Supervisor
 from controller.telemetry.logging import LogListener
 from controller.worker import Crew
@@ -85,7 +85,8 @@ class Manager:
         a person is told of trouble. `only`: a command is about these apps, and no event is a reason to look at others."""
         self.settings = settings
         self.clock: Clock = SystemClock()
-        self.stopped = threading.Event()
+        self.progress = Progress()
+        self.stopped: threading.Event = StopSign(self.progress.wake)
         """Set when the service is asked to stop, or has stopped."""
         self._started = False
         self._only = frozenset(only)
@@ -136,7 +137,6 @@ class Manager:
             self._told,
             activity or Activity(),
         )
-        self.progress = Progress()
         self.crew = Crew(
             settings.workers,
             self.queue,
@@ -144,6 +144,7 @@ class Manager:
             self.host,
             self._ran,
             self._meter.perform if self._meter else perform,
+            self.progress.wake,
         )
         self.engine_events = EngineEvents(
             self.engine,
@@ -423,25 +424,21 @@ class Manager:
         self.engine.version()
         if (trouble := self.known_engine.trouble) is not None:
             raise EngineUnreachable(trouble)
-        mark = self.progress.begin(apps)
+        sweep = self.progress.begin()
         try:
             for name in apps:
                 self.requeue(name, lift=lift)
+            sweep.everything = not apps
             names = apps or drive(self.reconciler.look_at_all(reread=False), self.host)
             # A run that ends may have queued others of them: at rest is when nobody is pending and none is queued. Apps
             # that nobody asked for are not waited for: one that hangs would hold up all answers.
-            while (
-                not self.stopped.is_set()
-                and wanted()
-                and (not self.progress.wait(names, 0.1) or self.queue.holds(names))
-            ):
-                self.stopped.wait(0.01)
-                if not apps:
-                    names = tuple({*names, *self.progress.since(mark)})
+            with wanted.waking(self.progress.wake):
+                self.progress.wait(
+                    sweep, names, lambda: self.stopped.is_set() or not wanted(), self.queue.holds
+                )
         finally:
-            runs = self.progress.end(mark)
-        asked = set(names)
-        return tuple(still_true([run for run in runs if not apps or run[0] in asked]))
+            runs = self.progress.end(sweep)
+        return tuple(still_true([run for run in runs if not apps or run[0] in sweep.apps]))
 
     def plans(self, apps: tuple[str, ...]) -> tuple[tuple[str, Plan], ...]:
         """What would be done and why, app by app; touches nothing. Raises `EngineUnreachable`."""
