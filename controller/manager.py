@@ -37,7 +37,7 @@ from controller.model.ports import Clock, Listener
 from controller.model.record import Event
 from controller.notify.sender import Address, Notifier, open_addresses
 from controller.notify.sight import see
-from controller.parts import engine_of, in_order, policy_of, tree_of
+from controller.parts import engine_of, in_order, plan_lost, policy_of, say_lost, tree_of
 from controller.reconciler import Memory, Reconciler
 from controller.signals import stopped_by_signals
 from controller.source.lock import TreeLock
@@ -159,6 +159,8 @@ class Manager:
         self.watcher: TreeWatcher | None = None
         self.api: ApiServer | None = None
         self._seen: Mapping[str, object] = {}
+        self._lost_tree = ""
+        """Why the apps tree cannot be known, as the last look found it."""
         if service:
             self.ticker = Ticker(
                 "homeport-scanner",
@@ -393,7 +395,8 @@ class Manager:
         installed = len(self.store.records())
         lost = census.lost
         if not lost and not census.names and installed > 1:
-            lost = f"it holds no app, where there were {installed}"
+            lost = f"holds no app, where there were {installed}"
+        self._lost_tree = lost
         tree = f"apps tree {self.settings.apps}"
         if lost:
             message = f"{tree}: {lost}. Nothing is stopped or removed"
@@ -438,15 +441,17 @@ class Manager:
                 )
         finally:
             runs = self.progress.end(sweep)
-        return tuple(still_true([run for run in runs if not apps or run[0] in sweep.apps]))
+        done = still_true([run for run in runs if not apps or run[0] in sweep.apps])
+        return (*done, *(() if apps else say_lost(self.tree)))
 
     def plans(self, apps: tuple[str, ...]) -> tuple[tuple[str, Plan], ...]:
         """What would be done and why, app by app; touches nothing. Raises `EngineUnreachable`."""
         self.engine.version()
         wanted = apps or in_order(self.tree, self.store, reread=False)
-        return tuple(
+        found = [
             (name, Plan(drive(self.reconciler.run(name, dry_run=True), self.host).actions)) for name in wanted
-        )
+        ]
+        return (*found, *(() if apps else plan_lost(self.tree)))
 
     def purge(self, app: str, volumes: Sequence[str]) -> None:
         """Delete these volumes with all that is in them. Raises `AppError("VolumeInUse" | "ApplyFailed", …)`."""
@@ -513,6 +518,7 @@ class Manager:
             "version": __version__,
             "engine": self.known_engine.describe(),
             "appsRoot": str(self.settings.apps),
+            "tree": {"readable": not self._lost_tree, "message": self._lost_tree or None},
             "state": {"writable": not self.store.trouble, "message": self.store.trouble or None},
             "lastResync": self.store.get(LAST_RESYNC),
             "trouble": self.complaints.messages("tree.ignored", "tree.overflow"),
@@ -552,8 +558,24 @@ def serve(settings: Settings, once: bool, activity: Activity | None = None) -> i
         finally:
             manager.stop()
         manager.tell("service.stopped", "stopped")
-        words = manager.progress.words()
-        return 1 if once and any(word != "Ready" for word in words.values()) else 0
+        return 0 if not once or _all_as_wanted(manager) else 1
+
+
+def _all_as_wanted(manager: Manager) -> bool:
+    """Whether the tree can be known, and each app is Ready, or what a person said that it is to be."""
+    records = manager.store.records()
+    words = {record.name: last_word(record) for record in records} | dict(manager.progress.words())
+    asked = {
+        record.name
+        for record in records
+        if words[record.name] in ("Stopped", "Suspended")
+        or (
+            words[record.name] == "RolledBack"
+            and record.quarantine is not None
+            and record.quarantine.by_person
+        )
+    }
+    return not say_lost(manager.tree) and all(word == "Ready" or app in asked for app, word in words.items())
 
 
 def sweep(

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from controller.clock import SystemClock
 from controller.control.service import Wanted
-from controller.manager import Manager
+from controller.manager import Manager, _all_as_wanted
 from controller.model.plan import Action, Result
+from controller.model.record import Quarantine, Verdict
+from controller.parts import say_lost
 from controller.settings import Settings
+from controller.status.transition import transition
 from controller.sweeps import Progress, StopSign, Sweep, still_true
 from controller.workqueue import ExponentialBackoff, WorkQueue
-from fakes.build import record
+from fakes.build import NOON, record, target
 from rig.waiting import wait_until
 
 DONE = Action("compose_up", "web")
@@ -45,6 +51,47 @@ def test_an_event_of_another_app_is_nothing_to_a_command_about_one(
             manager._engine_event(app)
         assert manager.queue.holds(["web"])
         assert not manager.queue.holds(["other"])
+
+
+@pytest.fixture
+def idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
+    """All parts on an apps tree, and none of them started."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    (tmp_path / "apps").mkdir()
+    settings = Settings(apps=tmp_path / "apps", state=tmp_path / "state", workers=1)
+    with closing(Manager(settings, lambda _event: None, service=False)) as manager:
+        yield manager
+
+
+def save(manager: Manager, name: str, word: str, **fields: Any) -> None:
+    manager.store.save(transition(record(name, **fields), Verdict(word, word, "why"), NOON))
+
+
+def test_run_once_is_fine_when_each_app_is_ready_or_as_a_person_said(idle: Manager) -> None:
+    back = Quarantine(2, target(), "RolledBack", "a person went back", by_person=True)
+    save(idle, "web", "Ready")
+    save(idle, "halt", "Stopped", stopped=True)
+    save(idle, "left", "Suspended", suspended=True)
+    save(idle, "back", "RolledBack", quarantine=back)
+    assert _all_as_wanted(idle)
+    save(idle, "back", "RolledBack", quarantine=replace(back, by_person=False))
+    assert not _all_as_wanted(idle), "an update failed, and nobody wanted that"
+
+
+@pytest.mark.parametrize("word", ["Failed", "Waiting", "Degraded", "NeedsConfiguration", "Held"])
+def test_run_once_is_1_for_an_app_that_is_neither(idle: Manager, word: str) -> None:
+    save(idle, "web", "Ready")
+    save(idle, "other", word)
+    assert not _all_as_wanted(idle)
+
+
+def test_a_tree_that_is_not_there_is_an_error_and_not_a_tree_without_apps(idle: Manager) -> None:
+    assert _all_as_wanted(idle)
+    assert say_lost(idle.tree) == ()
+    shutil.rmtree(idle.settings.apps)
+    (said,) = say_lost(idle.tree)
+    assert (said.kind, "mkdir -p" in said.detail) == ("error", True)
+    assert not _all_as_wanted(idle)
 
 
 # -- waiting --------------------------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from controller.model.desired import Invalid, Present, Problem
     from controller.model.observed import EngineInfo
     from controller.model.plan import Action, Plan
+    from controller.model.ports import Store
+    from controller.places import Where
     from controller.settings import Settings
 
 
@@ -169,6 +171,21 @@ def strangers(folder: Path) -> tuple[Problem, ...]:
     from controller.source.reading import FIXED
 
     return rights.strangers(rights.Reach.of(folder, [folder / name for name in FIXED]))
+
+
+def lost_tree(settings: Where, store: Store) -> str:
+    """Why the apps tree cannot be taken for the one of this state, and what to do; or "". Nothing is written into it."""
+    from controller.model.facts import ROOT_ID
+    from controller.source.root import RootGuard
+
+    guard = RootGuard(
+        Path(settings.apps),
+        known=lambda: {record.name for record in store.records() if record.generation},
+        root_id=lambda: store.get(ROOT_ID),
+        remember=None,
+        tree_lock=None,
+    )
+    return guard.lost()
 
 
 def open_folders(apps: Path) -> tuple[Path, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -13,20 +14,20 @@ import pytest
 from click.testing import Result
 
 from controller import __version__
-from controller.cli import serve
-from controller.cli.layout import age, aligned
+from controller.cli import screens, serve
+from controller.cli.layout import Page, age, aligned
 from controller.cli.main import cli
 from controller.cli.options import ALL_SETTINGS, SETTINGS, SWITCHES
 from controller.cli.plain import clean
 from controller.cli.questions import since_time
 from controller.model.errors import EngineUnreachable
-from controller.model.facts import APPROVED, SUSPENDED
+from controller.model.facts import APPROVED, ROOT_ID, SUSPENDED
 from controller.model.observed import EngineInfo
 from controller.model.plan import Action, Plan
 from controller.settings import Settings
 from controller.status.lock import StateLock
 from controller.status.store import SqliteStore
-from fakes.build import NOON, at
+from fakes.build import NOON, at, record
 
 Homeport = Callable[..., Result]
 COMMANDS = sorted(cli.commands)
@@ -419,6 +420,42 @@ def test_doctor_without_an_engine_is_1(homeport: Homeport, monkeypatch: pytest.M
     result = homeport("doctor", "-o", "json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["checks"][0]["level"] == "fail"
+
+
+def test_a_tree_that_was_never_there_is_to_be_made_and_one_that_held_apps_is_not(
+    homeport: Homeport, apps: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve, "engine_info", lambda _: EngineInfo("28.0", "5.1"))
+    shutil.rmtree(apps)
+    for command in ("doctor", "status"):
+        told = " ".join(homeport(command).stdout.split())
+        assert f"{apps} is not there, and no app of it is on record: `mkdir -p {apps}` makes it" in told
+        assert "mount" not in told
+        assert "No apps yet" not in told
+    with SqliteStore(state) as store:
+        store.save(record("web", generation=1))
+        store.put(ROOT_ID, "ours")
+    for command in ("doctor", "status"):
+        told = " ".join(homeport(command).stdout.split())
+        assert f"{apps} is not there; is its disk mounted? It held 1 app that is on record" in told
+        assert "mkdir" not in told
+    apps.mkdir()  # and that is not it
+    assert "holds none of the 1 known apps" in homeport("doctor").stdout
+    assert not list(apps.iterdir()), "who only looks marks no tree"
+
+
+def test_the_tree_of_a_service_is_told_as_the_service_found_it() -> None:
+    service = {"running": True, "appsRoot": "/apps", "tree": {"readable": False, "message": "is not there"}}
+    document = {"service": service, "apps": [], "left": {}}
+    assert screens.status(document, NOON, Page()) == ["The apps tree /apps is not there."]
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_what_a_tree_that_is_not_there_would_need_is_no_nothing(homeport: Homeport, apps: Path) -> None:
+    shutil.rmtree(apps)
+    for command in (["plan"], ["reconcile", "--dry-run"]):
+        result = homeport(*command)
+        assert (result.exit_code, f"apps tree {apps} (is not there" in result.stdout) == (1, True), command
 
 
 # -- looks --------------------------------------------------------------------------------------------------
