@@ -85,15 +85,18 @@ def purge(settings: Settings, app: str, volumes: tuple[str, ...]) -> tuple[str, 
         return verbs.purge(manager, verbs.Purge(app, volumes))
 
 
-def set_env(settings: Settings, app: str, values: Mapping[str, str]) -> tuple[str, ...]:
-    """Merge pairs into the app's `.env` as a person would edit it; answers with the keys that changed.
+def set_env(
+    settings: Settings, app: str, values: Mapping[str, str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Merge pairs into the app's `.env` as a person would edit it; answers with the keys that changed, and with what is
+    to be said of those that nothing names.
 
     Raises `HomeportError` when the folder is no valid app or a value breaks the rule of its setting.
     """
     from controller.clock import SystemClock
     from controller.model.desired import Present
     from controller.parts import tree_of
-    from controller.source import environment
+    from controller.source import environment, uses
     from controller.status.store import SqliteStore
 
     with closing(SqliteStore.open_readonly(settings.state)) as store:
@@ -106,7 +109,7 @@ def set_env(settings: Settings, app: str, values: Mapping[str, str]) -> tuple[st
         broken = "; ".join(str(problem) for problem in wrong if problem.field in values)
         if broken:
             raise HomeportError(f"{app}: {broken}. Nothing was changed")
-        return tree.merge_env(found, values)
+        return tree.merge_env(found, values), tuple(uses.unnamed(found, values))
 
 
 def show_logs(

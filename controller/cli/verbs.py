@@ -406,12 +406,13 @@ def purge(options: Common, app: str, volumes: tuple[str, ...], yes: bool, form: 
 def set_values(options: Common, app: str, pairs: tuple[str, ...]) -> int:
     """Set values in an app's .env; every other line stays as it is. Prints the keys that changed.
 
-    A KEY alone takes its value from standard input, unseen: no secret need be in a command line.
+    A KEY alone takes its value from standard input, unseen: no secret need be in a command line. A key that neither the
+    manifest nor a file of the app names is set as well, and you are told.
 
     \b
     Example: homeport set zigbee2mqtt MQTT_USER=zigbee MQTT_PASSWORD
     """
-    from controller.cli import offline, serve
+    from controller.cli import offline, printing, serve
 
     settings = options.settings()
     offline.check_known(settings, (app,))
@@ -423,8 +424,10 @@ def set_values(options: Common, app: str, pairs: tuple[str, ...]) -> int:
             raise click.UsageError(
                 f"{key}: the value holds a line break or a NUL, which no line of .env can."
             )
-    changed = serve.set_env(settings, app, values)
+    changed, unnamed = serve.set_env(settings, app, values)
     click.echo(f"{app}: changed {', '.join(changed)}" if changed else f"{app}: nothing to change")
+    for told in unnamed:
+        printing.note(f"{app}: warning: {told}")
     return FINE
 
 
