@@ -103,15 +103,15 @@ image: $(stamp) engine ## the image of the sample apps
 
 .PHONY: clean
 clean: ## takes away what `make run` made: containers, networks AND VOLUMES of all apps in var/apps, var/apps, var/state
-	@if [ -e var/apps ] || [ -e var/state ]; then $(MAKE) venv && $(bin)/python deploy/clean.py; fi
+	@if [ -e var/apps ] || [ -e var/state ]; then $(MAKE) venv && $(bin)/python deploy/clean.py; \
+	elif [ -e var/engine/dockerd.pid ] && kill -0 "$$(cat var/engine/dockerd.pid)" 2>/dev/null; then \
+	    echo 'clean: left: the Docker engine that `make run` started; end it with: kill $$(cat var/engine/dockerd.pid)'; \
+	fi
 
 .PHONY: distclean
 distclean: clean ## clean, and .venv and what the tools left
 	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
 	@find controller deploy tests -name __pycache__ -type d -prune -exec rm -rf {} +
-	@if [ -e var/engine/dockerd.pid ] && kill -0 "$$(cat var/engine/dockerd.pid)" 2>/dev/null; then \
-	    echo 'distclean: the engine that `make run` started goes on; end it with: kill $$(cat var/engine/dockerd.pid)'; \
-	fi
 
 # ---- steps that the others stand on ----
 

@@ -15,7 +15,7 @@ from controller.model.errors import EngineUnreachable
 from controller.model.observed import EngineInfo, Observed
 from controller.model.plan import Plan
 from controller.model.ports import Engine
-from controller.parts import engine_of, in_order, policy_of, tree_of
+from controller.parts import engine_of, in_order, plan_lost, policy_of, tree_of
 from controller.reconciler import Memory, Reconciler
 from controller.status.store import SqliteStore
 
@@ -47,7 +47,8 @@ def plans(
         host = Host(tree, look, store, clock, _NoQueue(), lambda _event: None)
         reconciler = Reconciler(policy_of(settings), memory)
         names = apps or in_order(tree, store, reread=True)
-        return [(name, Plan(drive(reconciler.run(name, dry_run=True), host).actions)) for name in names]
+        found = [(name, Plan(drive(reconciler.run(name, dry_run=True), host).actions)) for name in names]
+        return [*found, *([] if apps else plan_lost(tree))]
     finally:
         engine.close()
         store.close()

@@ -37,7 +37,7 @@ from controller.model.ports import Clock, Listener
 from controller.model.record import Event
 from controller.notify.sender import Address, Notifier, open_addresses
 from controller.notify.sight import see
-from controller.parts import engine_of, in_order, policy_of, tree_of
+from controller.parts import engine_of, in_order, plan_lost, policy_of, say_lost, tree_of
 from controller.reconciler import Memory, Reconciler
 from controller.signals import stopped_by_signals
 from controller.source.lock import TreeLock
@@ -46,7 +46,7 @@ from controller.sources import EngineEvents, Task, Ticker
 from controller.status.lock import StateLock
 from controller.status.store import SqliteStore
 from controller.status.summary import WORDS, last_word
-from controller.sweeps import Progress, still_true
+from controller.sweeps import Progress, StopSign, still_true
 from controller.systemd import Supervisor
 from controller.telemetry.logging import LogListener
 from controller.worker import Crew
@@ -85,7 +85,8 @@ class Manager:
         a person is told of trouble. `only`: a command is about these apps, and no event is a reason to look at others."""
         self.settings = settings
         self.clock: Clock = SystemClock()
-        self.stopped = threading.Event()
+        self.progress = Progress()
+        self.stopped: threading.Event = StopSign(self.progress.wake)
         """Set when the service is asked to stop, or has stopped."""
         self._started = False
         self._only = frozenset(only)
@@ -136,7 +137,6 @@ class Manager:
             self._told,
             activity or Activity(),
         )
-        self.progress = Progress()
         self.crew = Crew(
             settings.workers,
             self.queue,
@@ -144,6 +144,7 @@ class Manager:
             self.host,
             self._ran,
             self._meter.perform if self._meter else perform,
+            self.progress.wake,
         )
         self.engine_events = EngineEvents(
             self.engine,
@@ -158,6 +159,8 @@ class Manager:
         self.watcher: TreeWatcher | None = None
         self.api: ApiServer | None = None
         self._seen: Mapping[str, object] = {}
+        self._lost_tree = ""
+        """Why the apps tree cannot be known, as the last look found it."""
         if service:
             self.ticker = Ticker(
                 "homeport-scanner",
@@ -392,7 +395,8 @@ class Manager:
         installed = len(self.store.records())
         lost = census.lost
         if not lost and not census.names and installed > 1:
-            lost = f"it holds no app, where there were {installed}"
+            lost = f"holds no app, where there were {installed}"
+        self._lost_tree = lost
         tree = f"apps tree {self.settings.apps}"
         if lost:
             message = f"{tree}: {lost}. Nothing is stopped or removed"
@@ -423,33 +427,31 @@ class Manager:
         self.engine.version()
         if (trouble := self.known_engine.trouble) is not None:
             raise EngineUnreachable(trouble)
-        mark = self.progress.begin(apps)
+        sweep = self.progress.begin()
         try:
             for name in apps:
                 self.requeue(name, lift=lift)
+            sweep.everything = not apps
             names = apps or drive(self.reconciler.look_at_all(reread=False), self.host)
             # A run that ends may have queued others of them: at rest is when nobody is pending and none is queued. Apps
             # that nobody asked for are not waited for: one that hangs would hold up all answers.
-            while (
-                not self.stopped.is_set()
-                and wanted()
-                and (not self.progress.wait(names, 0.1) or self.queue.holds(names))
-            ):
-                self.stopped.wait(0.01)
-                if not apps:
-                    names = tuple({*names, *self.progress.since(mark)})
+            with wanted.waking(self.progress.wake):
+                self.progress.wait(
+                    sweep, names, lambda: self.stopped.is_set() or not wanted(), self.queue.holds
+                )
         finally:
-            runs = self.progress.end(mark)
-        asked = set(names)
-        return tuple(still_true([run for run in runs if not apps or run[0] in asked]))
+            runs = self.progress.end(sweep)
+        done = still_true([run for run in runs if not apps or run[0] in sweep.apps])
+        return (*done, *(() if apps else say_lost(self.tree)))
 
     def plans(self, apps: tuple[str, ...]) -> tuple[tuple[str, Plan], ...]:
         """What would be done and why, app by app; touches nothing. Raises `EngineUnreachable`."""
         self.engine.version()
         wanted = apps or in_order(self.tree, self.store, reread=False)
-        return tuple(
+        found = [
             (name, Plan(drive(self.reconciler.run(name, dry_run=True), self.host).actions)) for name in wanted
-        )
+        ]
+        return (*found, *(() if apps else plan_lost(self.tree)))
 
     def purge(self, app: str, volumes: Sequence[str]) -> None:
         """Delete these volumes with all that is in them. Raises `AppError("VolumeInUse" | "ApplyFailed", …)`."""
@@ -516,6 +518,7 @@ class Manager:
             "version": __version__,
             "engine": self.known_engine.describe(),
             "appsRoot": str(self.settings.apps),
+            "tree": {"readable": not self._lost_tree, "message": self._lost_tree or None},
             "state": {"writable": not self.store.trouble, "message": self.store.trouble or None},
             "lastResync": self.store.get(LAST_RESYNC),
             "trouble": self.complaints.messages("tree.ignored", "tree.overflow"),
@@ -555,8 +558,24 @@ def serve(settings: Settings, once: bool, activity: Activity | None = None) -> i
         finally:
             manager.stop()
         manager.tell("service.stopped", "stopped")
-        words = manager.progress.words()
-        return 1 if once and any(word != "Ready" for word in words.values()) else 0
+        return 0 if not once or _all_as_wanted(manager) else 1
+
+
+def _all_as_wanted(manager: Manager) -> bool:
+    """Whether the tree can be known, and each app is Ready, or what a person said that it is to be."""
+    records = manager.store.records()
+    words = {record.name: last_word(record) for record in records} | dict(manager.progress.words())
+    asked = {
+        record.name
+        for record in records
+        if words[record.name] in ("Stopped", "Suspended")
+        or (
+            words[record.name] == "RolledBack"
+            and record.quarantine is not None
+            and record.quarantine.by_person
+        )
+    }
+    return not say_lost(manager.tree) and all(word == "Ready" or app in asked for app, word in words.items())
 
 
 def sweep(

@@ -11,6 +11,7 @@ from controller.engine.docker_engine import DockerEngine
 from controller.engine.endpoint import resolve_endpoint
 from controller.model.desired import Present
 from controller.model.facts import ROOT_ID
+from controller.model.plan import Action, Plan
 from controller.model.ports import Clock
 from controller.planner.gates import order
 from controller.reconciler import Policy
@@ -58,6 +59,17 @@ def tree_of(settings: Settings, store: SqliteStore, clock: Clock, lock: TreeLock
 def engine_of(settings: Settings, clock: Clock) -> DockerEngine:
     """The engine that `DOCKER_HOST` or the context names. Raises `EngineUnreachable` when that makes no sense."""
     return DockerEngine(resolve_endpoint(), settings.state / "compose", clock, trust=settings.trust)
+
+
+def say_lost(tree: AppsTree) -> tuple[Action, ...]:
+    """What a look at all apps has to say beside them: that their tree cannot be known, and so who is in it."""
+    lost = tree.census().lost
+    return (Action("error", f"apps tree {tree.root}", lost),) if lost else ()
+
+
+def plan_lost(tree: AppsTree) -> list[tuple[str, Plan]]:
+    """The same as a plan. Its name is no app's."""
+    return [("apps tree", Plan(said))] if (said := say_lost(tree)) else []
 
 
 def in_order(tree: AppsTree, store: SqliteStore, *, reread: bool) -> tuple[str, ...]:

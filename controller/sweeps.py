@@ -6,15 +6,45 @@ How a sweep is begun and what it looks at is the manager's and the reconciler's.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from controller.model.plan import Action, Result
+
+
+class StopSign(threading.Event):
+    """An event that also wakes those who wait for more than that: `wake` is called each time that it is set."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        super().__init__()
+        self._wake = wake
+
+    def set(self) -> None:
+        """See `threading.Event.set`."""
+        super().set()
+        self._wake()
+
+
+@dataclass
+class Sweep:
+    """What one sweep waits for. All of it is the `Progress`'s, under its lock."""
+
+    begun: int
+    """How many runs there had been before it."""
+    seen: int
+    """Up to where runs have been taken in."""
+    everything: bool = False
+    """Apps that run meanwhile are waited for as well."""
+    apps: set[str] = field(default_factory=set)
+    restless: set[str] = field(default_factory=set)
+    """Those that have not ended a run yet, or will move on by themselves."""
 
 
 class Progress:
     """What the runs of each app come to while a sweep is under way, so that it can wait until everything is at rest.
 
-    `_changed` guards all fields. Workers report; sweeps wait.
+    `_changed` guards all fields, and those of the sweeps. Workers report; sweeps wait. What they wait for is not all in here: who
+    changes the rest of it calls `wake`, and holds no lock that a sweep may want.
     """
 
     def __init__(self) -> None:
@@ -25,46 +55,60 @@ class Progress:
         self._sweeps = 0
 
     def report(self, app: str, result: Result) -> None:
-        """A run of this app has ended."""
+        """A run of this app has ended. It is not at rest before its key is given back: until then nobody is woken."""
         with self._changed:
             if not self._sweeps:
                 return  # nobody waits for it, and apps may come and go for ever
             self._last[app] = result
             self._log.append((app, result))
+
+    def wake(self) -> None:
+        """Something has changed that a sweep may wait for."""
+        with self._changed:
             self._changed.notify_all()
 
-    def begin(self, apps: Sequence[str]) -> int:
-        """A sweep over these apps begins: what they came to before no longer counts. Answers with its mark."""
+    def begin(self) -> Sweep:
+        """A sweep begins: what apps came to before no longer counts."""
         with self._changed:
             if not self._sweeps:
                 self._last.clear()
             self._sweeps += 1
-            for app in apps:
-                self._last.pop(app, None)
-            return len(self._log)
+            return Sweep(len(self._log), len(self._log))
 
-    def since(self, mark: int) -> set[str]:
-        """The apps of which a run has ended since that mark."""
+    def end(self, sweep: Sweep) -> list[tuple[str, Result]]:
+        """The sweep is over; all runs since it began."""
         with self._changed:
-            return {app for app, _ in self._log[mark:]}
-
-    def end(self, mark: int) -> list[tuple[str, Result]]:
-        """The sweep is over; all runs since its mark."""
-        with self._changed:
-            runs = self._log[mark:]
+            runs = self._log[sweep.begun :]
             self._sweeps -= 1
             if not self._sweeps:
                 self._log.clear()
             return runs
 
-    def wait(self, apps: Sequence[str], timeout: float) -> bool:
-        """Wait until each of these apps has ended a run and none will move on by itself; answers whether so."""
+    def wait(
+        self,
+        sweep: Sweep,
+        apps: Iterable[str],
+        over: Callable[[], bool],
+        queued: Callable[[Iterable[str]], bool],
+    ) -> None:
+        """Wait until each of these apps has ended a run since the sweep began, none will move on by itself, and none is
+        `queued`; or until it is `over`. A sweep over everything waits for the others that run meanwhile, too."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._pending(apps), timeout)
+            sweep.apps.update(apps)
+            sweep.restless.update(sweep.apps)
+            self._changed.wait_for(lambda: over() or (self._rests(sweep) and not queued(sweep.apps)))
 
-    def _pending(self, apps: Sequence[str]) -> bool:
-        results = [self._last.get(app) for app in apps]
-        return any(result is None or result.pending for result in results)
+    def _rests(self, sweep: Sweep) -> bool:
+        # Each run is taken in once: of many apps each end of a run would else cost a look at all of them.
+        for app, result in self._log[sweep.seen :]:
+            if sweep.everything:
+                sweep.apps.add(app)
+            if result.pending and app in sweep.apps:
+                sweep.restless.add(app)
+            else:
+                sweep.restless.discard(app)
+        sweep.seen = len(self._log)
+        return not sweep.restless
 
     def words(self) -> Mapping[str, str]:
         """The word that each app ended with in the last sweep."""

@@ -40,7 +40,8 @@ class Busy:
 
 
 class Crew:
-    """The worker threads. `on_result` hears of every run that ended and how many seconds it took, in the worker's thread.
+    """The worker threads. `on_result` hears of every run that ended and how many seconds it took, in the worker's thread;
+    `on_done` that a key was given back, be its run ended or dropped.
 
     `_at` has an entry for each thread that is in an effect. Each thread writes its own alone, whole entries at a time.
     """
@@ -53,9 +54,10 @@ class Crew:
         host: Host,
         on_result: Callable[[str, Result, float], None],
         perform: Callable[[Effect[Any], Host], Any] = perform,
+        on_done: Callable[[], None] = lambda: None,
     ) -> None:
         self._queue, self._reconcile, self._host, self._on_result = queue, reconcile, host, on_result
-        self._performed = perform
+        self._performed, self._on_done = perform, on_done
         self._clock: Clock = host.clock
         self._stopping = threading.Event()
         self._at: dict[int, tuple[str, Effect[Any], float]] = {}
@@ -98,6 +100,7 @@ class Crew:
             finally:
                 self._host.activity.end(key)
                 self._queue.done(key)
+                self._on_done()
 
     def _work_on(self, key: str) -> None:
         if self._stopping.is_set():

@@ -3,6 +3,7 @@
 Containers and networks of the compose projects that live in var/apps; the volumes that Homeport made for those
 apps, and for those that were removed from it (var/apps is a scratch tree: this is the one place where volumes are removed
 without being named); var/state; var/apps. A tree that differs from the samples is not deleted but moved to var/removed/.
+What is left, because other things may use it by now (the engine, the image of the samples), is said.
 
     .venv/bin/python deploy/clean.py
 """
@@ -34,6 +35,8 @@ STATE = ROOT / "var" / "state"
 SAMPLES = ROOT / "manifests"
 PROJECT = "com.docker.compose.project"
 FOLDER = "com.docker.compose.project.working_dir"
+IMAGE = "homeport/sample:1"
+ENGINE = ROOT / "var" / "engine" / "dockerd.pid"  # of deploy/ensure-engine
 OWN_FILES = {".env", ".homeport"}  # written by Homeport, not by a person
 
 
@@ -42,6 +45,7 @@ def main() -> int:
     if _service_runs():
         print("clean: the service still runs; stop it first (Ctrl-C where `make run` runs)", file=sys.stderr)
         return 1
+    image = False
     if APPS.exists() or STATE.exists():
         try:
             client = docker.from_env(timeout=60)
@@ -51,11 +55,29 @@ def main() -> int:
         with contextlib.closing(client):
             try:
                 _clean_engine(client.api)
+                image = bool(client.api.images(name=IMAGE))
             except (docker.errors.DockerException, requests.RequestException) as error:
                 print(f"clean: the engine refused: {error}", file=sys.stderr)
                 return 3
     _clean_folders()
+    if left := _left(image):
+        print(left)
     return 0
+
+
+def _left(image: bool) -> str:
+    """What of `make run` is still there, and how it is taken away: the image first, while there is an engine."""
+    found = [f"the image {IMAGE} (`docker image rm {IMAGE}`)"] if image else []
+    if _engine_runs():
+        found.append("the Docker engine that was started for it (`kill $(cat var/engine/dockerd.pid)`)")
+    return f"clean: left: {', and '.join(found)}" if found else ""
+
+
+def _engine_runs() -> bool:
+    try:
+        return Path("/proc", ENGINE.read_text().strip() or "none", "comm").read_text() == "dockerd\n"
+    except OSError:
+        return False
 
 
 def _service_runs() -> bool:

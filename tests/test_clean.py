@@ -1,8 +1,11 @@
-"""`make clean` knows the volumes of all apps that the state knows."""
+"""`make clean` knows the volumes of all apps that the state knows, and says what it leaves."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 from controller.model.facts import LEFT
 from controller.status.store import SqliteStore
 from fakes.build import record
+from rig.waiting import wait_until
 
 SCRIPT = Path(__file__).parents[1] / "deploy" / "clean.py"
 
@@ -43,3 +47,32 @@ def test_a_state_that_cannot_be_read_keeps_nothing_else_from_being_cleaned(
     (tmp_path / "homeport.db").write_text("rubbish " * 1000)
     assert clean._volumes_on_record() == set()
     assert "volumes of removed apps stay" in capsys.readouterr().err
+
+
+def test_what_is_left_is_said_with_how_to_take_it_away(
+    clean: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clean, "ENGINE", tmp_path / "dockerd.pid")
+    assert clean._left(False) == ""
+    assert (
+        clean._left(True) == "clean: left: the image homeport/sample:1 (`docker image rm homeport/sample:1`)"
+    )
+    (tmp_path / "dockerd.pid").write_text(f"{os.getpid()}\n")
+    assert clean._left(False) == "", "another process has that number by now"
+    dockerd = tmp_path / "dockerd"
+    shutil.copy(shutil.which("sleep") or "", dockerd)
+    with subprocess.Popen([dockerd, "60"]) as child:
+        try:
+            (tmp_path / "dockerd.pid").write_text(f"{child.pid}\n")
+            wait_until(lambda: clean._left(False), "it is seen to run")
+            assert clean._left(True).endswith(
+                "), and the Docker engine that was started for it (`kill $(cat var/engine/dockerd.pid)`)"
+            )
+        finally:
+            child.kill()
+
+
+def test_the_names_that_are_said_are_those_that_are_made(clean: Any) -> None:
+    deploy = SCRIPT.parent
+    assert f'IMAGE = "{clean.IMAGE}"' in (deploy / "sample-image" / "build.py").read_text()
+    assert "pidfile=$var/engine/dockerd.pid" in (deploy / "ensure-engine").read_text()

@@ -34,6 +34,8 @@ class Shop:
             FakeTree(clock), FakeEngine(clock), self.store, clock, self.queue, lambda _event: None
         )
         self.results: queue.SimpleQueue[tuple[str, Result]] = queue.SimpleQueue()
+        self.held_then: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
+        """What the workers had each time that a key was given back."""
         self.crew: Crew | None = None
 
     def open(self, reconcile: Callable[[str], Run[Result]], workers: int = 2) -> None:
@@ -44,6 +46,7 @@ class Shop:
             reconcile,
             self.host,
             lambda key, result, _seconds: self.results.put((key, result)),
+            on_done=lambda: self.held_then.put(self.queue.processing),
         )
         self.crew.start()
 
@@ -106,6 +109,16 @@ def test_how_long_an_effect_may_take_is_what_ends_it() -> None:
     )
     for by_containers in (fx.Restart("web", ()), fx.Stop("web", ()), fx.Remove("web", ())):
         assert by_containers.longest == math.inf, "each container is given the time that it asks for"
+
+
+def test_that_a_key_was_given_back_is_told_when_it_was(shop: Shop) -> None:
+    def look(_key: str) -> Run[Result]:
+        yield from ask(fx.ReadClock())
+        return Result("Ready")
+
+    shop.open(look)
+    shop.queue.add("web")
+    assert shop.held_then.get(timeout=10) == ()
 
 
 @pytest.mark.fault("E07")

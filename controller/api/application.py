@@ -40,7 +40,7 @@ from controller.api.endpoints import (
 )
 from controller.control import queries
 from controller.control.errors import Refused, UnknownApp
-from controller.control.service import RunningService
+from controller.control.service import RunningService, Wanted
 from controller.model.errors import AppError, EngineUnreachable, HomeportError, Interrupted, StateUnusable
 
 log = structlog.get_logger("homeport")
@@ -228,20 +228,20 @@ async def _answer(request: Request, endpoint: Endpoint, service: RunningService,
     act = endpoint.act
     assert act is not None  # noqa: S101 - a stream has none
     sent = check(_query(request) if endpoint.method == "GET" else await _body(request), endpoint)
-    gone = threading.Event()
-    asked = Asked(request.path_params.get("name", ""), sent, lambda: not gone.is_set())
+    wanted = Wanted()
+    asked = Asked(request.path_params.get("name", ""), sent, wanted)
 
     async def listen() -> None:
         """Nothing more is to be read: what comes is that the client has hung up."""
         while (await request.receive())["type"] != "http.disconnect":
             pass
-        gone.set()
+        wanted.end()
 
     listening = asyncio.create_task(listen()) if endpoint.method == "POST" else None
     try:
         return await helpers.run(lambda: act(service, asked))
     finally:
-        gone.set()
+        wanted.end()
         if listening is not None:
             listening.cancel()
 
@@ -364,7 +364,7 @@ async def _not_routed(request: Request, problem: Exception) -> Response:
     assert isinstance(problem, HTTPException)  # noqa: S101 - for no other is it registered
     status = HTTPStatus(problem.status_code)
     text = f"{request.url.path}: {status.phrase}; GET /openapi.json says what there is"
-    response = _response(error(BadRequest(text), status), close=True)
+    response = _response(error(BadRequest(text, status), status), close=True)
     response.headers.update(problem.headers or {})
     return response
 
@@ -376,7 +376,7 @@ def _only_this_machine(app: Any) -> Any:
     async def guarded(scope: Any, receive: Any, send: Any) -> None:
         refusal = _stranger(Request(scope)) if scope["type"] == "http" else ""
         if refusal:
-            answer = error(BadRequest(refusal), HTTPStatus.FORBIDDEN)
+            answer = error(BadRequest(refusal, HTTPStatus.FORBIDDEN), HTTPStatus.FORBIDDEN)
             await _response(answer, close=True)(scope, receive, send)
         else:
             await app(scope, receive, send)

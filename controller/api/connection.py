@@ -18,6 +18,8 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
+from controller.api.endpoints import KINDS
+
 PATIENCE = 30.0
 """Seconds for which a client may keep us waiting: for its request, and to take what it is sent."""
 
@@ -111,7 +113,7 @@ class Connection(H11Protocol):
         return cycle is not None and not cycle.response_complete
 
     def _refuse(self, status: HTTPStatus, text: str) -> None:
-        body = json.dumps({"error": text}).encode()
+        body = json.dumps({"error": text, "kind": KINDS[status]}).encode()
         head = f"HTTP/1.1 {status} {status.phrase}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         self.transport.write(head.encode() + b"Connection: close\r\n\r\n" + body)
         self.transport.close()

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 from controller.control import health, queries, verbs, why
 from controller.control.reading import SHOWN
-from controller.control.service import RunningService, Wanted
+from controller.control.service import RunningService, Wanted, always
 from controller.model.errors import HomeportError
 from controller.model.record import Record
 
@@ -28,12 +28,26 @@ Sort = Literal["probe", "question", "verb", "stream"]
 SORTS: Final[tuple[Sort, ...]] = ("probe", "question", "verb", "stream")
 
 
+KINDS: Final[Mapping[HTTPStatus, str]] = {
+    HTTPStatus.BAD_REQUEST: "BadRequest",
+    HTTPStatus.FORBIDDEN: "Forbidden",
+    HTTPStatus.NOT_FOUND: "NotFound",
+    HTTPStatus.METHOD_NOT_ALLOWED: "MethodNotAllowed",
+    HTTPStatus.REQUEST_TIMEOUT: "RequestTimeout",
+    HTTPStatus.LENGTH_REQUIRED: "LengthRequired",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "TooLarge",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Busy",
+}
+"""What clients read of a request that is not answered, by the status that says so."""
+
+
 class BadRequest(HomeportError):
-    """The request is not one we know; `status` is the HTTP status that says so."""
+    """The request is not one that we answer; `status` is the HTTP status that says so, `kind` the same as a word."""
 
     def __init__(self, message: str, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> None:
         super().__init__(message)
         self.status = status
+        self.kind = KINDS.get(status, KINDS[HTTPStatus.BAD_REQUEST])
 
 
 @dataclass(frozen=True)
@@ -51,7 +65,7 @@ class Asked:
     app: str = ""
     """From the path."""
     fields: Mapping[str, Any] = field(default_factory=dict)
-    wanted: Wanted = lambda: True
+    wanted: Wanted = always
     """Whether the client still waits."""
 
     def names(self, key: str) -> tuple[str, ...]:
@@ -115,7 +129,8 @@ def error(problem: Exception, status: HTTPStatus) -> Answer:
     text = str(problem)
     if not isinstance(problem, HomeportError):
         text = f"the service made a mistake: {type(problem).__name__}: {text}"
-    return document({"error": text, "kind": type(problem).__name__}, status)
+    kind = problem.kind if isinstance(problem, BadRequest) else type(problem).__name__
+    return document({"error": text, "kind": kind}, status)
 
 
 def check(sent: Mapping[str, Any], endpoint: Endpoint) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 from controller import __version__
-from controller.api.endpoints import ENDPOINTS, JSON, STREAM, Endpoint, Kind
+from controller.api.endpoints import ENDPOINTS, JSON, KINDS, STREAM, Endpoint, Kind
 
 _Schema = Mapping[str, Any]
 
@@ -42,8 +42,13 @@ def _ref(name: str) -> _Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+_KINDS_OF_ERRORS = (
+    f"{', '.join(KINDS.values())} for a request that is not answered; else the error's own name: UnknownApp, Refused, "
+    "EngineUnreachable, …"
+)
+
 SCHEMAS: Mapping[str, _Schema] = {
-    "Error": _object(error=_TEXT),
+    "Error": _object(error=_TEXT, kind={**_TEXT, "description": _KINDS_OF_ERRORS}),
     "Checks": _object(
         status=_TEXT, checks=_list(_object(name=_TEXT, ok=_FLAG, message=_TEXT, toDo=_TEXT))
     ),

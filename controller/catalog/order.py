@@ -39,7 +39,9 @@ def order(wanted: str, root: Path, catalogs: Sequence[Path], trust: Trust = LEAS
     """
     if not root.is_dir():
         raise Refused(
-            [f"apps tree {root}: there is no such folder; make it, or name another one with --apps"]
+            [
+                f"apps tree {root}: there is no such folder; `homeport doctor` says what to do, --apps names another one"
+            ]
         )
     folder: Path | None = None
     shelves = list(catalogs)

@@ -6,7 +6,7 @@ Imports that cost time are inside the functions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ from controller.cli.options import APP_WRONG, FINE, WRONG_USE, Common, common, n
 from controller.cli.plain import clean
 
 if TYPE_CHECKING:
-    from controller.model.desired import Invalid, Present, Problem
     from controller.settings import Settings
 
 
@@ -37,24 +36,18 @@ def _folders(
 @output("text", "json")
 @common
 def validate(options: Common, paths: tuple[Path, ...], form: str) -> int:
-    """Check app folders with no engine: every error with its file, line, field and rule.
+    """Check app folders with no engine: every error of all their files, with file, line, field and rule.
+
+    What its providers have to bring is looked for in the apps tree, beside the folder and in the catalogs.
 
     \b
     Example: homeport validate ./zigbee2mqtt
     """
-    from controller.cli import offline, printing, serve
-    from controller.model.desired import Present
+    from controller.cli import offline, printing
 
     settings = options.settings()
     wanted = [path.absolute() for path in paths or offline.folders(Path(settings.apps))]
-    results = []
-    for path in wanted:
-        app = serve.load_folder(path, settings)
-        strangers = serve.strangers(path) if settings.check_rights else ()
-        result = _validated(path, app, _model_problem(app, settings), strangers)
-        if isinstance(app, Present):
-            result["warnings"] += serve.volume_warnings(path, app, settings)
-        results.append(result)
+    results = [_validated(path, settings) for path in wanted]
     if form == "json":
         printing.as_json({"apps": results})
     else:
@@ -65,33 +58,31 @@ def validate(options: Common, paths: tuple[Path, ...], form: str) -> int:
     return APP_WRONG if any(not result["valid"] for result in results) else FINE
 
 
-def _model_problem(app: Present | Invalid, settings: Settings) -> Problem | None:
-    """What Compose says to the files, where it can be asked yet: what `.env` will hold may still be missing."""
+def _validated(path: Path, settings: Settings) -> dict[str, Any]:
+    """All that is wrong with one folder: one file that is wrong keeps none of the others from being looked at."""
     from controller.cli import serve
     from controller.model.desired import Present, Problem
 
-    if not isinstance(app, Present) or app.seeds or app.unset:
-        return None
-    if any(requirement.on_install for requirement in app.manifest.requires):
-        return None
-    text = serve.model_problem(app, settings)
-    return Problem(Path(app.compose_files[0]).name, "", text) if text else None
-
-
-def _validated(
-    path: Path, found: Present | Invalid, problem: Problem | None, strangers: Sequence[Problem]
-) -> dict[str, Any]:
-    problems = (*getattr(found, "problems", ()), *([problem] if problem else []), *strangers)
+    checked = serve.check_folder(path, settings)
+    app = checked.app
+    problems = list(getattr(app, "problems", ()))
+    if (text := serve.model_problem(checked, settings)) and checked.readable is not None:
+        problems.append(Problem(Path(checked.readable.compose_files[0]).name, "", text))
+    hooks, missing = serve.check_providers(path, checked, settings)
+    problems += [*hooks, *(serve.strangers(path) if settings.check_rights else ())]
+    warnings = [*checked.warnings, *checked.reaches, *missing]
+    if isinstance(app, Present):
+        warnings += serve.volume_warnings(path, app, settings)
     return {
-        "name": found.name,
+        "name": app.name,
         "folder": str(path),
         "valid": not problems,
         "problems": [
             {"file": p.file, "line": p.line, "field": p.field, "rule": p.rule, "text": str(p)}
             for p in problems
         ],
-        "toConfigure": [str(p) for p in getattr(found, "unset", ())],
-        "warnings": [*getattr(found, "warnings", ()), *getattr(found, "reaches", ())],
+        "toConfigure": [str(p) for p in checked.unset],
+        "warnings": warnings,
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -48,7 +48,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _engine(settings)
     yield from _inotify()
     yield from _disk(settings)
-    yield from _apps(Path(settings.apps))
+    yield from _tree(settings)
     yield from _state(Path(settings.state))
     yield from _clock(settings)
     yield from _left(settings)
@@ -96,17 +96,26 @@ def _disk(settings: Settings) -> Iterator[Finding]:
             yield Finding("ok", f"disk ({what})", message)
 
 
-def _apps(apps: Path) -> Iterator[Finding]:
+def _tree(settings: Settings) -> Iterator[Finding]:
+    """What is wrong with the tree as a whole is found and said as the service does: one advice, whoever gives it."""
+    apps = Path(settings.apps)
+    try:
+        with looking(settings) as store:
+            lost = serve.lost_tree(settings, store)
+    except HomeportError:
+        lost = ""  # `_clock` says so
+    if lost:
+        yield Finding("fail", "apps", f"the apps tree {apps} {lost}")
+        return
     try:
         found = folders(apps)
     except HomeportError as problem:
-        yield Finding(
-            "fail",
-            "apps",
-            str(problem),
-            f"mount its disk, give the right --apps, or make it: mkdir -p {apps}",
-        )
+        yield Finding("fail", "apps", str(problem), "check its owner and mode")
         return
+    yield from _apps(apps, found)
+
+
+def _apps(apps: Path, found: Sequence[Path]) -> Iterator[Finding]:
     if not os.access(apps, os.W_OK):
         yield Finding(
             "warn", "apps", f"{apps} is not writable for you", "run as the user that the service runs as"

@@ -37,7 +37,9 @@ def cli() -> None:
 
 @click.command()
 @click.option(
-    "--once", is_flag=True, help="reconcile until every app is Ready or can get no further, then end"
+    "--once",
+    is_flag=True,
+    help="reconcile until every app is Ready or can get no further, then end: 0 if each is Ready, or as you said by command",
 )
 @setting_flags
 @common

@@ -53,7 +53,8 @@ def folders(apps: Path) -> tuple[Path, ...]:
         return tuple(sorted(p for p in Path(apps).iterdir() if p.is_dir() and not p.name.startswith(".")))
     except OSError as problem:
         message = (
-            f"apps tree {apps}: {problem.strerror or problem}. Say where it is with --apps or HOMEPORT_APPS"
+            f"apps tree {apps}: {problem.strerror or problem}. `homeport doctor` says what to do; "
+            "--apps or HOMEPORT_APPS names another tree"
         )
         raise HomeportError(message) from problem
 
@@ -154,7 +155,9 @@ def offline(settings: Where) -> Iterator[OfflineService]:
 
 def describe(settings: Where, store: Store, *, running: bool) -> dict[str, Any]:
     """The `service` object as far as the store tells it. Whether an engine answers is known only while it runs."""
-    trouble = store.get(ENGINE_TROUBLE)
+    from controller.cli import serve
+
+    trouble, lost = store.get(ENGINE_TROUBLE), serve.lost_tree(settings, store)
     return {
         "running": running,
         "version": __version__,
@@ -165,6 +168,7 @@ def describe(settings: Where, store: Store, *, running: bool) -> dict[str, Any]:
             "sinceTime": store.get(ENGINE_TROUBLE_SINCE) if running else None,
         },
         "appsRoot": str(settings.apps),
+        "tree": {"readable": not lost, "message": lost or None},
         "lastResync": store.get(LAST_RESYNC),
     }
 

@@ -48,6 +48,8 @@ _MESSAGE = Column("MESSAGE")
 def status(document: Document, now: datetime, page: Page, *, wide: bool = False) -> list[str]:
     """All apps: what is wrong with the service first, then a row an app."""
     lines = _service(document, page)
+    if not document["apps"] and _lost_tree(document["service"]):
+        return lines
     if not document["apps"]:
         root = document["service"].get("appsRoot") or "the apps tree"
         text = (
@@ -83,10 +85,17 @@ def _service(document: Document, page: Page) -> list[str]:
             "Nothing can be remembered, so nothing is begun; what runs goes on running: "
             f"{clean(state['message'])}"
         )
+    if lost := _lost_tree(service):
+        told.append(f"The apps tree {clean(service.get('appsRoot') or '')} {clean(lost)}.")
     told += [f"Apps tree: {clean(trouble)}." for trouble in service.get("trouble") or ()]
     if service.get("held"):
         told.append(f"Removals held: {', '.join(map(clean, service['held']))}. See `homeport prune`.")
     return [line for text in told for line in page.wrap(text)]
+
+
+def _lost_tree(service: Document) -> str:
+    tree = service.get("tree") or {}
+    return str(tree.get("message") or "cannot be read") if tree.get("readable") is False else ""
 
 
 def _cells(app: Document, now: datetime) -> list[object]:

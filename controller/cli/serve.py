@@ -6,6 +6,7 @@ what it uses. No parsing and no printing.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import closing
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from controller.model.desired import Invalid, Present, Problem
     from controller.model.observed import EngineInfo
     from controller.model.plan import Action, Plan
+    from controller.model.ports import Store
+    from controller.places import Where
     from controller.settings import Settings
+    from controller.source.checking import Checked
 
 
 def run(
@@ -83,15 +87,18 @@ def purge(settings: Settings, app: str, volumes: tuple[str, ...]) -> tuple[str, 
         return verbs.purge(manager, verbs.Purge(app, volumes))
 
 
-def set_env(settings: Settings, app: str, values: Mapping[str, str]) -> tuple[str, ...]:
-    """Merge pairs into the app's `.env` as a person would edit it; answers with the keys that changed.
+def set_env(
+    settings: Settings, app: str, values: Mapping[str, str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Merge pairs into the app's `.env` as a person would edit it; answers with the keys that changed, and with what is
+    to be said of those that nothing names.
 
     Raises `HomeportError` when the folder is no valid app or a value breaks the rule of its setting.
     """
     from controller.clock import SystemClock
     from controller.model.desired import Present
     from controller.parts import tree_of
-    from controller.source import environment
+    from controller.source import environment, uses
     from controller.status.store import SqliteStore
 
     with closing(SqliteStore.open_readonly(settings.state)) as store:
@@ -104,7 +111,7 @@ def set_env(settings: Settings, app: str, values: Mapping[str, str]) -> tuple[st
         broken = "; ".join(str(problem) for problem in wrong if problem.field in values)
         if broken:
             raise HomeportError(f"{app}: {broken}. Nothing was changed")
-        return tree.merge_env(found, values)
+        return tree.merge_env(found, values), tuple(uses.unnamed(found, values))
 
 
 def show_logs(
@@ -128,12 +135,28 @@ def try_addresses(settings: Settings, *, send: bool) -> list[tuple[str, bool]]:
     return [(address.name, send and address.send(test)) for address in open_addresses(settings.notify)]
 
 
-def load_folder(path: Path, settings: Settings | None = None) -> Present | Invalid:
-    """One folder as an app, read with no engine; with settings it may ask for what they allow."""
-    from controller.model.desired import LEAST_TRUST
+def load_folder(path: Path) -> Present | Invalid:
+    """One folder as an app, read with no engine."""
     from controller.source.reading import load_folder as load
 
-    return load(path, settings.trust if settings else LEAST_TRUST)
+    return load(path)
+
+
+def check_folder(path: Path, settings: Settings) -> Checked:
+    """All that is wrong with one folder, as far as it can be read with no engine."""
+    from controller.source.checking import check_folder as check
+
+    return check(path, settings.trust)
+
+
+def check_providers(
+    path: Path, checked: Checked, settings: Settings
+) -> tuple[tuple[Problem, ...], tuple[str, ...]]:
+    """What is wrong with the hooks of its providers, and which of these are nowhere to be had: looked for in the tree,
+    and where `install` would look."""
+    from controller.source.checking import check_providers as check
+
+    return check(checked.app.name, checked.requires, (settings.apps, path.parent, *settings.catalog))
 
 
 def volume_warnings(folder: Path, app: Present, settings: Settings) -> list[str]:
@@ -171,6 +194,21 @@ def strangers(folder: Path) -> tuple[Problem, ...]:
     return rights.strangers(rights.Reach.of(folder, [folder / name for name in FIXED]))
 
 
+def lost_tree(settings: Where, store: Store) -> str:
+    """Why the apps tree cannot be taken for the one of this state, and what to do; or "". Nothing is written into it."""
+    from controller.model.facts import ROOT_ID
+    from controller.source.root import RootGuard
+
+    guard = RootGuard(
+        Path(settings.apps),
+        known=lambda: {record.name for record in store.records() if record.generation},
+        root_id=lambda: store.get(ROOT_ID),
+        remember=None,
+        tree_lock=None,
+    )
+    return guard.lost()
+
+
 def open_folders(apps: Path) -> tuple[Path, ...]:
     """The tree's root and the folders above it, as far as everyone could put other apps there."""
     from controller.source import rights
@@ -178,8 +216,18 @@ def open_folders(apps: Path) -> tuple[Path, ...]:
     return rights.open_folders(apps)
 
 
-def model_problem(app: Present, settings: Settings) -> str:
-    """What Compose finds wrong with the files of an app, or "". It needs no engine; without a Compose: ""."""
+_WHATEVER_THE_VALUES = re.compile(
+    r"has no key|additional propert|undefined (?:service|network|volume|config|secret)|must be an? (?:string|array|mapping|list)"
+)
+"""What Compose says of a file that is wrong whatever `.env` will hold; all else it may say of values that are still to come."""
+
+
+def model_problem(checked: Checked, settings: Settings) -> str:
+    """What Compose finds wrong with the files of an app, or "". It needs no engine; without a Compose: "". What may
+    be mended by what `.env` is still to get is nothing wrong."""
+    app = checked.readable
+    if app is None:
+        return ""
     import tempfile
 
     from controller.clock import SystemClock
@@ -193,7 +241,8 @@ def model_problem(app: Present, settings: Settings) -> str:
         try:
             engine.render(app)
         except AppError as error:
-            return "" if error.reason == UNUSABLE else str(error)
+            certain = checked.complete or _WHATEVER_THE_VALUES.search(str(error)) is not None
+            return str(error) if certain and error.reason != UNUSABLE else ""
         finally:
             engine.close()
     return ""

@@ -68,15 +68,18 @@ def bring_up(settings: Settings, client: ApiClient, names: tuple[str, ...]) -> i
     return code
 
 
-def say_words(settings: Settings, names: Sequence[str]) -> None:
-    """What became of these apps, a line each; of all when none is named: one line, with those that are not Ready."""
+def say_words(settings: Settings, names: Sequence[str], *, why: bool = True) -> None:
+    """What became of these apps, a line each; of all when none is named: one line, with those that are not Ready.
+
+    `why`: with what is behind the word.
+    """
     from controller.cli import offline, printing, screens
     from controller.clock import SystemClock
 
     apps = offline.looked_at_now(settings)["apps"]
     if names:
         for app in (app for app in apps if app["name"] in names):
-            told = screens.message(app, SystemClock().now())
+            told = screens.message(app, SystemClock().now()) if why else ""
             printing.note(f"{app['name']} is {app['summary']}" + (f": {told}" if told else ""))
         return
     others = [f"{app['name']} is {app['summary']}" for app in apps if app["summary"] != "Ready"]
@@ -214,6 +217,8 @@ def _say_offline() -> None:
 def stop(options: Common, app: str, form: str) -> int:
     """Stop an app; it stays stopped, whatever happens to its files, until it is started by command.
 
+    Apps that require it run on and are told of; `homeport status` shows them Degraded.
+
     \b
     Example: homeport stop zigbee2mqtt
     """
@@ -324,11 +329,14 @@ def remove(options: Common, app: str, yes: bool, form: str) -> int:
 
 def _act(options: Common, wish: Wish, form: str) -> int:
     """Have it done and print what was done; by ourselves when no service runs."""
-    from controller.cli import offline
-    from controller.control.verbs import remember
+    from controller.cli import offline, printing
+    from controller.control.verbs import remember, shaken
 
     settings = options.settings()
     client = offline.awaited(settings)
+    with offline.looking(settings) as store:
+        if others := shaken(store, wish):
+            printing.note(others)
     if client is not None:
         with _progress(settings, (wish.app,), client):
             actions = client.act(wish)
@@ -342,9 +350,10 @@ def _act(options: Common, wish: Wish, form: str) -> int:
 def _show_outcome(settings: Settings, app: str, actions: Sequence[Mapping[str, Any]], form: str) -> int:
     """What was done, and what the app is now: a person who reads nothing does not know whether nothing was to be done."""
     code = _show_actions(actions, form)
-    told = actions and actions[-1]["kind"] in ("skip", "wait", "error")
-    if form == "text" and not told:
-        say_words(settings, (app,))
+    last = actions[-1]["kind"] if actions else ""
+    if form == "text" and last != "error":
+        # Why it is so has been said where the last line is not of something that was done.
+        say_words(settings, (app,), why=last not in ("skip", "wait"))
     return code
 
 
@@ -397,12 +406,13 @@ def purge(options: Common, app: str, volumes: tuple[str, ...], yes: bool, form: 
 def set_values(options: Common, app: str, pairs: tuple[str, ...]) -> int:
     """Set values in an app's .env; every other line stays as it is. Prints the keys that changed.
 
-    A KEY alone takes its value from standard input, unseen: no secret need be in a command line.
+    A KEY alone takes its value from standard input, unseen: no secret need be in a command line. A key that neither the
+    manifest nor a file of the app names is set as well, and you are told.
 
     \b
     Example: homeport set zigbee2mqtt MQTT_USER=zigbee MQTT_PASSWORD
     """
-    from controller.cli import offline, serve
+    from controller.cli import offline, printing, serve
 
     settings = options.settings()
     offline.check_known(settings, (app,))
@@ -414,8 +424,10 @@ def set_values(options: Common, app: str, pairs: tuple[str, ...]) -> int:
             raise click.UsageError(
                 f"{key}: the value holds a line break or a NUL, which no line of .env can."
             )
-    changed = serve.set_env(settings, app, values)
+    changed, unnamed = serve.set_env(settings, app, values)
     click.echo(f"{app}: changed {', '.join(changed)}" if changed else f"{app}: nothing to change")
+    for told in unnamed:
+        printing.note(f"{app}: warning: {told}")
     return FINE
 
 

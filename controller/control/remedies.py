@@ -211,7 +211,7 @@ REMEDIES = {
     ),
     "SourceUnavailable": Remedy(
         "stops and removes nothing; goes on as soon as it can be read",
-        ("mount {tree} or put it back; `homeport doctor` checks it",),
+        ("mount or put back what is named above, or make it readable; `homeport doctor` checks it",),
     ),
     "ServiceNotRunning": Remedy(""),
     "NotReconciled": Remedy(

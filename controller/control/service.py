@@ -5,20 +5,49 @@ No verb and no part of the controller belongs here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final, Protocol
 
 from controller.control.health import Health
 from controller.model.plan import Action, Plan
 from controller.model.ports import Clock, Store
 
-Wanted = Callable[[], bool]
-"""Whether anybody still waits for the answer. Called again and again while a sweep waits, from its thread."""
+
+class Wanted:
+    """Whether anybody still waits for the answer. A sweep asks, any other thread may end it. `_guard` guards both fields."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._ended = False
+        self._wake: Callable[[], None] | None = None
+
+    def __call__(self) -> bool:
+        with self._guard:
+            return not self._ended
+
+    def end(self) -> None:
+        """Nobody does any more; a sweep that waits hears of it."""
+        with self._guard:
+            self._ended, wake = True, self._wake
+        if wake is not None:
+            wake()
+
+    @contextmanager
+    def waking(self, wake: Callable[[], None]) -> Iterator[None]:
+        """Within the block `wake` is called, without a lock of ours, when nobody waits any more."""
+        with self._guard:
+            self._wake = wake
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._wake = None
 
 
-def always() -> bool:
-    """Who asks waits for the answer however long it takes."""
-    return True
+always: Final = Wanted()
+"""Who asks waits for the answer however long it takes: nobody ends it."""
 
 
 class Service(Protocol):

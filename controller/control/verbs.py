@@ -239,10 +239,29 @@ def _check_adoptable(store: Store, app: str) -> None:
         raise Refused(f"{app}: there is nothing to adopt; no project of that name runs from another folder")
 
 
+def consumers(store: Store, app: str) -> list[str]:
+    """The apps that require this one."""
+    return sorted(r.name for r in store.records() if app in r.holds and r.name != app)
+
+
+def shaken(store: Store, wish: Wish) -> str:
+    """What the wish means to other apps, for people; "" where it means nothing to any. A removal is refused instead."""
+    running = [r for r in store.records() if not (r.stopped or r.suspended or r.suspended_by_manifest)]
+    names = sorted({r.name for r in running}.intersection(consumers(store, wish.app)))
+    if not names or not isinstance(wish, Stop | Restart):
+        return ""
+    told = f"{wish.app} is required by {', '.join(names)}: "
+    told += "it runs on, Degraded " if len(names) == 1 else "they run on, Degraded "
+    if isinstance(wish, Stop):
+        return told + f"until `homeport start {wish.app}`"
+    return (
+        told + f"until {wish.app} is healthy again; what asks for it (`restart: true`) is restarted after it"
+    )
+
+
 def _check_not_required(store: Store, app: str) -> None:
-    consumers = sorted(r.name for r in store.records() if app in r.holds and r.name != app)
-    if consumers:
-        raise Refused(f"{app} is required by {', '.join(consumers)}; remove them first")
+    if names := consumers(store, app):
+        raise Refused(f"{app} is required by {', '.join(names)}; remove them first")
 
 
 def purge(service: Service, verb: Purge) -> tuple[str, ...]:

@@ -20,13 +20,16 @@ def brake_holds(missing: int, removed_lately: int, installed: int) -> str:
     """Why these removals wait for a person's yes, or "" when they may go on.
 
     `installed` counts the apps that were there before, the missing ones among them; `removed_lately` those removed within
-    `BRAKE_WINDOW`, so that a slow trickle counts as one accident.
+    `BRAKE_WINDOW`, so that a slow trickle counts as one accident. These are said apart: a person who is told how many
+    are gone looks for as many in the list of what is held.
     """
     gone, before = missing + removed_lately, installed + removed_lately
     if missing >= 2 and missing == installed:
         return f"all {missing} apps are gone from the apps tree"
     if gone > BRAKE_COUNT and gone > BRAKE_SHARE * before:
-        return f"{gone} of {before} apps are gone from the apps tree within {BRAKE_WINDOW / 60:.0f} minutes"
+        now = f"{missing} of {installed} apps {'is' if missing == 1 else 'are'} gone from the apps tree"
+        earlier = f", and {removed_lately} were removed within the last {BRAKE_WINDOW / 60:.0f} minutes"
+        return now + (earlier if removed_lately else "")
     return ""
 
 

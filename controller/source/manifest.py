@@ -9,7 +9,8 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -79,6 +80,35 @@ def parse(data: bytes, folder: str) -> tuple[Manifest | None, list[Problem], lis
     if len(found) > MOST:
         found = [*found[:MOST], Problem(FILE, "", f"and {len(found) - MOST} more problems like these")]
     return (None if found else manifest), found, _warnings(loaded)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one entry of `requires` asks of another app: scripts by the names of their hooks."""
+
+    field: str
+    app: str
+    scripts: Mapping[str, str]
+
+
+def asked(data: bytes) -> tuple[Asked, ...]:
+    """The entries of `requires` that can be understood, whatever else is wrong with the manifest."""
+    try:
+        loaded = json.loads(data)
+    except (ValueError, RecursionError):
+        return ()
+    if not isinstance(loaded, dict) or _excess(loaded):
+        return ()
+    found = []
+    for index, entry in _entries(loaded, "requires"):
+        if isinstance(entry.get("app"), str):
+            scripts = {
+                hook: path
+                for hook in _HOOKS
+                if isinstance(path := entry.get(hook), str) and _stays_inside(path)
+            }
+            found.append(Asked(f"requires[{index}]", entry["app"], scripts))
+    return tuple(found[:MOST])
 
 
 def _excess(loaded: dict[str, Any]) -> Problem | None:

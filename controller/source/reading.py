@@ -68,6 +68,13 @@ class Reading:
     """What of the host is reached from the containers or by Compose."""
     tunable: bool = True
     """So far nothing that Compose reads can name what tunes the run time that it is written in."""
+    manifest: bytes = field(default=b"", repr=False)
+    described: Manifest | None = None
+    """What the manifest says; None where it is not there, or wrong."""
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """`.env` as it will be after seeding, as far as it can be read."""
+    compose: list[Path] = field(default_factory=list)
+    """The `-f` list."""
     budget: references.Budget = field(default_factory=references.Budget)
     digested: int = 0
 
@@ -175,20 +182,25 @@ def load_folder(path: Path, trust: Trust = LEAST_TRUST) -> Present | Invalid:
 
     Who else can write it does not matter: it may be another's, and its copy will not be.
     """
+    return read_folder(path, trust)[1]
+
+
+def read_folder(path: Path, trust: Trust = LEAST_TRUST) -> tuple[Reading | None, Present | Invalid]:
+    """The same, with how it was read; None for a folder that is not there or cannot be read."""
     folder = Path(os.path.abspath(path))  # noqa: PTH100 - `..` goes, links stay: the folder's name counts
     if not folder.is_dir():
-        return Invalid(
-            folder.name, str(folder), revision_of({}), (Problem(str(path), "", "there is no such folder"),)
-        )
+        problem = Problem(str(path), "", "there is no such folder")
+        return None, Invalid(folder.name, str(folder), revision_of({}), (problem,))
     try:
-        _, desired = read_app(folder, folder.name, trust)
+        reading, desired = read_app(folder, folder.name, trust)
     except files.Unreadable as error:
-        return Invalid(folder.name, str(folder), revision_of({}), (Problem(folder.name, "", str(error)),))
+        problem = Problem(folder.name, "", str(error))
+        return None, Invalid(folder.name, str(folder), revision_of({}), (problem,))
     desired = replace(desired, identity=app_identity(folder))
     if isinstance(desired, Present):
         unset = environment.unset(desired.manifest, desired.env, Path("/nonexistent"))
         desired = replace(desired, unset=unset)
-    return desired
+    return reading, desired
 
 
 def read_app(folder: Path, name: str, trust: Trust = LEAST_TRUST) -> tuple[Reading, Present | Invalid]:
@@ -218,6 +230,7 @@ def _read(reading: Reading, name: str) -> Present | Invalid:
     after = _after_seeding(reading, described, env)
     effective = _parse_env(reading, after) if after is not None else env.values
     compose = _read_compose(reading, effective)
+    reading.described, reading.env, reading.compose = described, effective, compose
     _read_scripts(reading)
     revision, inputs = reading.revision(), reading.named()
     if reading.problems or reading.denied:
@@ -253,6 +266,7 @@ def _read_manifest(reading: Reading, name: str) -> Manifest | None:
         # The first moment of a copy: the file is made before it is filled.
         reading.missing.append(Problem(manifest.FILE, "", "is empty"))
         return None
+    reading.manifest = data
     described, problems, warnings = manifest.parse(data, name)
     reading.problems += problems
     reading.warnings += warnings

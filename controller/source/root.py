@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import threading
 import uuid
 from collections.abc import Callable, Collection
@@ -55,8 +56,7 @@ class RootGuard:
     def _lost(self) -> str:
         try:
             if not self._root.is_dir():
-                there = "is not a folder" if os.path.lexists(self._root) else "is not there"
-                return f"{there}; is its disk mounted? Apps go into {self._root}"
+                return self._gone()
             if not os.access(self._root, os.R_OK | os.X_OK):
                 return "cannot be read; check its owner and mode"
         except OSError as error:
@@ -89,6 +89,25 @@ class RootGuard:
         return (
             f"holds none of the {len(known)} known apps, and its {MARKER} file is gone; is its disk mounted? "
             "To begin anew with this tree, put one of these folders back or use a new state folder"
+        )
+
+    def _gone(self) -> str:
+        """One that held apps must not be made anew, for it is somewhere; of one that was never there nothing can be lost."""
+        in_the_way = os.path.lexists(self._root)
+        there = "is not a folder" if in_the_way else "is not there"
+        if known := len(self._known()):
+            apps = "app that is" if known == 1 else "apps that are"
+            return (
+                f"{there}; is its disk mounted? It held {known} {apps} on record: mount it or put it back; "
+                "an empty folder in its place is not taken for it"
+            )
+        make = (
+            "put a folder in its place"
+            if in_the_way
+            else f"`mkdir -p {shlex.quote(str(self._root))}` makes it"
+        )
+        return (
+            f"{there}, and no app of it is on record: {make}, or say where it is with --apps or HOMEPORT_APPS"
         )
 
     def _adopt(self, new: str, marker: str) -> None:

@@ -185,24 +185,25 @@ def test_a_wrong_request_is_told_so(path: Path, service: Asked, where: str, body
     got, document = post(path, where, body)
     assert got == status
     assert document["error"]
+    assert document["kind"] == {404: "NotFound", 405: "MethodNotAllowed"}.get(status, "BadRequest")
     assert service.asked == []
 
 
 @pytest.mark.parametrize(
-    ("head", "status"),
+    ("head", "status", "kind"),
     [
-        (b"Content-Length: 1048577", 413),
-        (b"Content-Length: -1", 400),
-        (b"Content-Length: many", 400),
-        (b"Transfer-Encoding: chunked", 411),
+        (b"Content-Length: 1048577", 413, "TooLarge"),
+        (b"Content-Length: -1", 400, "BadRequest"),
+        (b"Content-Length: many", 400, "BadRequest"),
+        (b"Transfer-Encoding: chunked", 411, "LengthRequired"),
     ],
 )
 @pytest.mark.usefixtures("server")
-def test_bodies_are_bounded(path: Path, head: bytes, status: int) -> None:
+def test_bodies_are_bounded(path: Path, head: bytes, status: int, kind: str) -> None:
     got, document = raw(
         path, b"POST /reconcile HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + head + b"\r\n\r\n"
     )
-    assert got == status
+    assert (got, document["kind"]) == (status, kind)
     assert document["error"]
 
 

@@ -68,7 +68,7 @@ def test_while_every_verb_is_taken_one_more_is_refused_and_questions_are_answere
         wait_until(lambda: len(service.asked) == ANSWERS, "all are taken", 30)
         answer = ask(path, "POST", "/apps/web/reconcile")
         assert (answer.status, len(service.asked)) == (503, ANSWERS)
-        assert "try again" in answer.json["error"]
+        assert ("try again" in answer.json["error"], answer.json["kind"]) == (True, "Busy")
         assert ask(path, "GET", "/healthz").status == 200
         assert ask(path, "GET", "/metrics").status == 200
         service.gate.set()

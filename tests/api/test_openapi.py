@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from controller.api.application import Desk, application
-from controller.api.endpoints import ENDPOINTS
+from controller.api.endpoints import ENDPOINTS, KINDS
 from controller.api.openapi import SCHEMAS, openapi
 from fakes.build import record, target
 from fakes.service import Asked, served
@@ -127,6 +127,13 @@ def test_an_endpoint_that_finds_no_app_says_what_there_is(path: Path) -> None:
             answer = ask(path, method, route.replace("{name}", "wev"), None)
             assert (answer.status, answer.json["kind"]) == (404, "UnknownApp"), route
             assert "Did you mean web?" in answer.json["error"]
+
+
+def test_the_kinds_of_refusals_are_in_the_document_and_in_the_documentation() -> None:
+    described, text = SCHEMAS["Error"]["properties"]["kind"]["description"], DOCS.read_text()
+    for status, kind in KINDS.items():
+        assert kind in described
+        assert re.search(rf"`{kind}`[\w ]* {status.value}\b", text), kind
 
 
 def test_head_is_get_without_a_body(path: Path) -> None:

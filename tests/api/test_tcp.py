@@ -46,6 +46,7 @@ def test_every_question_is_answered(address: tuple[str, int], path: str) -> None
 def test_nothing_can_be_done(service: Asked, address: tuple[str, int], path: str) -> None:
     answer = ask(address, "POST", path.replace("{name}", "web"), {})
     assert (answer.status, "use the Unix socket" in answer.json["error"]) == (403, True)
+    assert answer.json["kind"] == "Forbidden"
     assert (service.asked, service.requeued, service.purged) == ([], [], [])
     for method in ("PUT", "DELETE", "OPTIONS", "PATCH"):
         assert ask(address, method, path.replace("{name}", "web")).status == 403

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -13,20 +14,20 @@ import pytest
 from click.testing import Result
 
 from controller import __version__
-from controller.cli import serve
-from controller.cli.layout import age, aligned
+from controller.cli import screens, serve
+from controller.cli.layout import Page, age, aligned
 from controller.cli.main import cli
 from controller.cli.options import ALL_SETTINGS, SETTINGS, SWITCHES
 from controller.cli.plain import clean
 from controller.cli.questions import since_time
 from controller.model.errors import EngineUnreachable
-from controller.model.facts import APPROVED, SUSPENDED
+from controller.model.facts import APPROVED, ROOT_ID, SUSPENDED
 from controller.model.observed import EngineInfo
 from controller.model.plan import Action, Plan
 from controller.settings import Settings
 from controller.status.lock import StateLock
 from controller.status.store import SqliteStore
-from fakes.build import NOON, at
+from fakes.build import NOON, at, record
 
 Homeport = Callable[..., Result]
 COMMANDS = sorted(cli.commands)
@@ -390,6 +391,75 @@ def test_validate_warns_of_volumes_that_nobody_uses_or_makes(homeport: Homeport,
     assert lines[2].startswith("web: warning: docker-compose.yaml: volumes: other is external")
 
 
+def test_validate_tells_what_is_wrong_in_all_files_at_once(homeport: Homeport, apps: Path) -> None:
+    db, web = apps / "db", apps / "web"
+    db.mkdir()
+    manifest(db)
+    requires = [
+        {"app": "db", "on_install": "scripts/make.sh", "on_start": "scripts/there.sh"},
+        {"app": "queue", "on_install": "scripts/x.sh"},
+        {"app": "../db", "on_install": "manifest.json"},
+    ]
+    (db / "scripts").mkdir()
+    (db / "scripts" / "there.sh").write_text("echo\n")
+    manifest(web, ports="none", requires=requires)
+    (web / "docker-compose.yaml").write_text("services: {main: {image: x, innit: true}}\n")
+    document = json.loads(homeport("validate", str(web), "-o", "json").stdout)
+    (result,) = document["apps"]
+    assert [(problem["file"], problem["field"]) for problem in result["problems"]] == [
+        ("manifest.json", "ports"),
+        ("manifest.json", "requires[2].app"),
+        ("docker-compose.yaml", ""),
+        ("manifest.json", "requires[0].on_install"),
+    ]
+    assert "innit" in result["problems"][2]["rule"]
+    assert (
+        f"db has no scripts/make.sh: the hook would fail; put the script into {db}"
+        in result["problems"][3]["rule"]
+    )
+    (warning,) = (text for text in result["warnings"] if "queue" in text)
+    assert warning.startswith("manifest.json: requires[1].app: queue is not in the apps tree")
+    # And a file that Compose cannot be asked about keeps nothing else from being told.
+    (web / ".env").write_text("A='1\n")
+    document = json.loads(homeport("validate", str(web), "-o", "json").stdout)
+    found = [problem["file"] for problem in document["apps"][0]["problems"]]
+    assert found == ["manifest.json", "manifest.json", ".env", "manifest.json"]
+
+
+def test_validate_asks_compose_also_while_a_setting_is_empty(homeport: Homeport, apps: Path) -> None:
+    settings = [{"name": "PORT", "required": True}]
+    manifest(apps / "web", settings=settings)
+    compose = "services: {main: {image: x, ports: ['${PORT}:80'], %s: true}}\n"
+    (apps / "web" / "docker-compose.yaml").write_text(compose % "init")
+    result = homeport("validate")
+    assert (result.exit_code, "to be configured: .env: PORT: is required" in result.stdout) == (0, True)
+    (apps / "web" / "docker-compose.yaml").write_text(compose % "innit")
+    result = homeport("validate")
+    assert (result.exit_code, "innit" in result.stderr) == (1, True)
+    manifest(apps / "web", settings=settings, icon=3)
+    (apps / "web" / "docker-compose.yaml").write_text(compose % "init")
+    result = homeport("validate")
+    assert (result.exit_code, result.stderr) == (1, "web: manifest.json: icon: must be a string\n")
+
+
+@pytest.mark.parametrize("place", ["beside it", "in the tree", "in a catalog"])
+def test_validate_finds_a_provider_where_install_would(
+    homeport: Homeport, apps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setenv("HOMEPORT_CATALOG", str(tmp_path / "shelf"))
+    provider = {"beside it": tmp_path / "mine", "in the tree": apps, "in a catalog": tmp_path / "shelf"}[
+        place
+    ] / "db"
+    (provider / "scripts").mkdir(parents=True)
+    manifest(provider)
+    (provider / "scripts" / "make.sh").write_text("echo\n")
+    folder = tmp_path / "mine" / "shop"
+    folder.mkdir(parents=True)
+    manifest(folder, requires=[{"app": "db", "on_install": "scripts/make.sh"}])
+    result = homeport("validate", str(folder))
+    assert (result.exit_code, result.output) == (0, "shop: fine\n")
+
+
 def test_validate_of_no_folder_is_2(homeport: Homeport, tmp_path: Path) -> None:
     assert homeport("validate", str(tmp_path / "nothing")).exit_code == 2
 
@@ -419,6 +489,42 @@ def test_doctor_without_an_engine_is_1(homeport: Homeport, monkeypatch: pytest.M
     result = homeport("doctor", "-o", "json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["checks"][0]["level"] == "fail"
+
+
+def test_a_tree_that_was_never_there_is_to_be_made_and_one_that_held_apps_is_not(
+    homeport: Homeport, apps: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve, "engine_info", lambda _: EngineInfo("28.0", "5.1"))
+    shutil.rmtree(apps)
+    for command in ("doctor", "status"):
+        told = " ".join(homeport(command).stdout.split())
+        assert f"{apps} is not there, and no app of it is on record: `mkdir -p {apps}` makes it" in told
+        assert "mount" not in told
+        assert "No apps yet" not in told
+    with SqliteStore(state) as store:
+        store.save(record("web", generation=1))
+        store.put(ROOT_ID, "ours")
+    for command in ("doctor", "status"):
+        told = " ".join(homeport(command).stdout.split())
+        assert f"{apps} is not there; is its disk mounted? It held 1 app that is on record" in told
+        assert "mkdir" not in told
+    apps.mkdir()  # and that is not it
+    assert "holds none of the 1 known apps" in homeport("doctor").stdout
+    assert not list(apps.iterdir()), "who only looks marks no tree"
+
+
+def test_the_tree_of_a_service_is_told_as_the_service_found_it() -> None:
+    service = {"running": True, "appsRoot": "/apps", "tree": {"readable": False, "message": "is not there"}}
+    document = {"service": service, "apps": [], "left": {}}
+    assert screens.status(document, NOON, Page()) == ["The apps tree /apps is not there."]
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_what_a_tree_that_is_not_there_would_need_is_no_nothing(homeport: Homeport, apps: Path) -> None:
+    shutil.rmtree(apps)
+    for command in (["plan"], ["reconcile", "--dry-run"]):
+        result = homeport(*command)
+        assert (result.exit_code, f"apps tree {apps} (is not there" in result.stdout) == (1, True), command
 
 
 # -- looks --------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def env(apps: Path) -> Path:
 
 def test_keys_are_printed_and_values_never(homeport: Homeport, env: Path) -> None:
     result = homeport("set", "web", "PORT=8080", "NEW=a=b", "OTHER=kept")
-    assert (result.exit_code, result.output) == (0, "web: changed PORT, NEW\n")
+    assert (result.exit_code, result.stdout) == (0, "web: changed PORT, NEW\n")
     assert env.read_text() == '# mine\nPORT=8080\nOTHER=kept  # why\nNEW="a=b"\n'
     assert stat.S_IMODE(env.stat().st_mode) == 0o600
     assert homeport("set", "web", "PORT=8080").stdout == "web: nothing to change\n"
@@ -44,9 +44,43 @@ def test_keys_are_printed_and_values_never(homeport: Homeport, env: Path) -> Non
 
 def test_a_key_alone_is_read_from_standard_input(homeport: Homeport, env: Path) -> None:
     result = homeport("set", "web", "TOKEN", "PORT=2", "NEW", stdin="s3cret \nother\n")
-    assert (result.exit_code, result.output) == (0, "web: changed PORT, TOKEN, NEW\n")
+    assert (result.exit_code, result.stdout) == (0, "web: changed PORT, TOKEN, NEW\n")
     assert 'TOKEN="s3cret "' in env.read_text()
     assert "NEW=other" in env.read_text()
+
+
+def test_a_key_that_nothing_names_is_set_and_told_with_what_may_have_been_meant(
+    homeport: Homeport, env: Path
+) -> None:
+    result = homeport("set", "web", "PROT=s3cret", "XYZZY=s3cret", "PORT=2", "OTHER=new")
+    assert (result.exit_code, result.stdout) == (0, "web: changed PROT, XYZZY, PORT, OTHER\n")
+    slip, strange = result.stderr.splitlines()
+    assert slip.startswith("web: warning: PROT is set, but neither")
+    assert slip.endswith("; did you mean PORT?")
+    assert strange.startswith("web: warning: XYZZY is set, but neither")
+    assert strange.endswith("nothing reads it")
+    assert "PROT=s3cret" in env.read_text()
+    assert homeport("set", "web", "PROT=3").stderr == "", "from now on it is one of his"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["environment: [XYZZY]", "environment: {X: '${XYZZY:-1}'}", "labels: {a: '$XYZZY'}", "env_file: .env"],
+)
+def test_a_key_that_a_compose_file_names_or_hands_over_is_nothing_to_tell(
+    homeport: Homeport, env: Path, text: str
+) -> None:
+    (env.parent / "docker-compose.yaml").write_text(f"services:\n  main:\n    image: x\n    {text}\n")
+    assert homeport("set", "web", "XYZZY=1").stderr == ""
+
+
+def test_a_slip_is_told_also_where_a_container_is_handed_all_keys(homeport: Homeport, env: Path) -> None:
+    (env.parent / "docker-compose.yaml").write_text("services: {main: {image: x, env_file: [.env]}}\n")
+    result = homeport("set", "web", "TOKNE=1")
+    assert (
+        result.stderr
+        == "web: warning: TOKNE is set, and is no setting of manifest.json; did you mean TOKEN?\n"
+    )
 
 
 @pytest.mark.parametrize(

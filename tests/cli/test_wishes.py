@@ -22,10 +22,11 @@ from controller.control.verbs import WISHES
 from controller.engine.docker_engine import DockerEngine
 from controller.model.facts import LEFT, REMOVE, RESTART, ROLLBACK, STOPPED
 from controller.model.plan import Action
-from controller.model.record import Record
+from controller.model.record import Record, Verdict
 from controller.status.lock import StateLock
 from controller.status.store import SqliteStore
-from fakes.build import record, target
+from controller.status.transition import transition
+from fakes.build import NOON, record, target
 
 Homeport = Callable[..., Result]
 OLD, NOW = "sha256:" + "ab" * 32, "sha256:" + "cd" * 32
@@ -86,6 +87,32 @@ def test_a_rollback_is_asked_of_the_service_with_its_revision(homeport: Homeport
 def test_nothing_to_adopt_is_said(homeport: Homeport) -> None:
     result = homeport("adopt", "web")
     assert (result.exit_code, "nothing to adopt" in result.stderr) == (1, True)
+
+
+def test_the_last_line_of_a_stop_is_what_the_app_is_now(homeport: Homeport, service: Any) -> None:
+    why = "stopped by `homeport stop`; `homeport start web` starts it again"
+    stopped = transition(record("web", stopped=True), Verdict("Stopped", "Stopped", why), NOON)
+    service.store.save(stopped)
+    service.sweep = lambda *_, **__: (Action("stop", "web", "main"), Action("skip", "web", why))
+    result = homeport("stop", "web")
+    assert result.stdout.splitlines()[-1] == f"skip           web ({why})"
+    assert result.stderr == "web is Stopped\n", "and not once more why"
+    assert homeport("stop", "web", "-o", "json").stderr == ""
+
+
+def test_a_stop_and_a_restart_say_which_apps_require_it(homeport: Homeport, service: Any) -> None:
+    service.store.save(record("shop", requires=("web",)))
+    result = homeport("stop", "web")
+    assert (result.exit_code, result.stderr.splitlines()[0]) == (
+        0,
+        "web is required by shop: it runs on, Degraded until `homeport start web`",
+    )
+    service.store.save(record("blog", requires=("web",)))
+    service.store.save(record("halt", requires=("web",), stopped=True))
+    first = homeport("restart", "web").stderr.splitlines()[0]
+    assert first.startswith("web is required by blog, shop: they run on, Degraded until web is healthy again")
+    for command in (("start", "web"), ("update", "web"), ("stop", "shop")):
+        assert "required by" not in homeport(*command).stderr
 
 
 # -- without one ----------------------------------------------------------------------------------------------

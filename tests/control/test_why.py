@@ -545,7 +545,7 @@ CASES: dict[str, tuple[Record, str]] = {
         Since: 2026-01-01 12:00 UTC (12 min)
         Runs:  generation 1 (rev2), the newest: web running
         Next:  stops and removes nothing; goes on as soon as it can be read
-        To do: mount /apps or put it back; `homeport doctor` checks it
+        To do: mount or put back what is named above, or make it readable; `homeport doctor` checks it
         """,
     ),
     "Another": (

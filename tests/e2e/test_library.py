@@ -74,10 +74,21 @@ def test_run_once_ends_when_all_is_at_rest_and_says_how_it_ended(home: Home) -> 
     home.put("one")
     done = home.run("run", "--once", "--settle-new=0")
     assert (done.returncode, "Ready" in done.stdout) == (0, True), done.stderr
+    assert home.run("stop", home.name("one")).returncode == 0
+    done = home.run("run", "--once")
+    assert (done.returncode, "Stopped" in done.stdout) == (0, True), "a person wants it so"
+    assert home.run("start", home.name("one")).returncode == 0
     shutil.rmtree(home.apps / home.name("one"))
     (home.put("two") / "manifest.json").write_text("{")
     assert home.run("run", "--once", "--settle-new=0", "--removal-settle=0.2").returncode == 1
     assert not home.containers()
+
+
+def test_a_tree_that_is_not_there_is_told_and_is_not_fine(home: Home) -> None:
+    home.apps.rmdir()
+    for command in (["run", "--once"], ["reconcile"]):
+        done = home.run(*command)
+        assert (done.returncode, f"`mkdir -p {home.apps}` makes it" in done.stdout) == (1, True), done
 
 
 def test_the_commands_agree_with_each_other_while_the_service_runs(home: Home) -> None:

@@ -58,3 +58,10 @@ def test_the_brake_holds_all_and_large_shares_but_lets_a_single_app_go() -> None
     assert brake_holds(4, 0, 10) != ""
     assert brake_holds(4, 0, 20) == ""
     assert brake_holds(1, 3, 7) != "", "a slow trickle is one accident"
+
+
+def test_the_brake_says_how_many_are_gone_now_and_apart_from_that_how_many_were_removed_before() -> None:
+    assert brake_holds(4, 0, 10) == "4 of 10 apps are gone from the apps tree"
+    assert brake_holds(1, 3, 7) == (
+        "1 of 7 apps is gone from the apps tree, and 3 were removed within the last 5 minutes"
+    )

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from controller.control.verbs import held
 from controller.model.errors import AppError, WriteFailed
 from controller.model.facts import APPROVED, REMOVE
 from controller.model.observed import Service
@@ -96,6 +97,20 @@ def test_a_held_removal_survives_a_crash_of_the_service(world: World) -> None:
     world.tree.put(gone["n0"])
     look(world)
     assert removed(world) == []
+
+
+def test_the_brake_tells_of_as_many_as_the_list_of_what_is_held_has(world: World) -> None:
+    apps(world, 10)
+    for name in ("n0", "n1", "n2"):
+        take_out(world, name)
+        look(world)
+    assert removed(world) == ["n0", "n1", "n2"]
+    take_out(world, "n3")
+    look(world)
+    assert held(world.store) == ("n3",)
+    ready = world.record("n3").condition("Ready")
+    assert ready is not None
+    assert ready.message.startswith("1 of 7 apps is gone from the apps tree, and 3 were removed within")
 
 
 def test_removals_that_a_person_let_go_do_not_hold_the_next_one(world: World) -> None:
