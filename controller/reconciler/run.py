@@ -15,7 +15,7 @@ from typing import Any
 from controller.model import effects as fx
 from controller.model.desired import Absent, Invalid, Present, Unreadable
 from controller.model.effects import Run, ask
-from controller.model.errors import AppError, EngineUnreachable, InputInvalid, Interrupted, Superseded
+from controller.model.errors import EngineUnreachable, InputInvalid, Interrupted, Superseded
 from controller.model.facts import APPROVED, ENGINE_TROUBLE, REMOVE, SAID
 from controller.model.observed import Rendered
 from controller.model.plan import Action, Plan, Result
@@ -28,7 +28,7 @@ from controller.reconciler import looking, recovery, wishes
 from controller.reconciler.looking import Providers
 from controller.reconciler.removing import find_orphan, reconcile_absent
 from controller.reconciler.rest import look_at_all, rest_of
-from controller.reconciler.steps import ActionFailed, execute, health_timeout
+from controller.reconciler.steps import ActionFailed, execute, health_timeout, who_runs
 from controller.reconciler.wanted import Wanted
 from controller.reconciler.work import Blocked, Memory, Policy, Work
 from controller.status.conditions import same_verdict, without_condition
@@ -482,19 +482,19 @@ class Reconciler:
     def _action_failed(
         self, work: Work, failed: ActionFailed, providers: Providers, rendered: Rendered | None
     ) -> Run[Result]:
-        action, error = failed.action, failed.error
-        name = "hook.failed" if action.kind == "hook" else "action.failed"
-        yield from work.tell(
-            name, str(error), "error", kind=action.kind, target=action.target, reason=error.reason
-        )
+        """Told once: by the line that says what comes next. What a hook did, in another app, is a line of its own."""
+        action, error, told, said = failed.action, failed.error, failed.told, ""
+        if action.kind == "hook":
+            yield from work.tell("hook.failed", str(error), "error", **told)
+            told, said = {}, f"{who_runs(action)} failed"
         if action.kind == "pull":
-            return (yield from self._pull_failed(work, error, providers))
+            return (yield from self._pull_failed(work, failed, providers))
         verdict = Verdict("Failed", error.reason, str(error))
         if action.kind == "rollback":
             text = f"going back to an earlier revision failed: {error.reason}: {error}"
             verdict = Verdict("Failed", "RollbackFailed", text)
         elif failed.touched and (yield from recovery.is_damaged(work)):
-            back = yield from recovery.go_back(work, verdict, rendered, self.policy, self.memory)
+            back = yield from recovery.go_back(work, verdict, rendered, self.policy, self.memory, told)
             if isinstance(back, Result):
                 return back
             verdict = replace(back, word="Failed")
@@ -502,12 +502,13 @@ class Reconciler:
             # Nothing of the start is to be mended: what ran before it goes on, and is healed.
             work.record = replace(work.record, applying=work.before.applying)
             yield from self._heal_meanwhile(work, providers)
-        return (
-            yield from self._retry_later(work, verdict, providers, f"{action.kind} failed: {error.reason}")
-        )
+        return (yield from self._retry_later(work, verdict, providers, said, told))
 
-    def _pull_failed(self, work: Work, error: AppError, providers: Providers) -> Run[Result]:
+    def _pull_failed(self, work: Work, failed: ActionFailed, providers: Providers) -> Run[Result]:
         """The images that a person asked for cannot be had: the person is told, and the app is as it was."""
+        error = failed.error
+        message = f"{error}; the app is as it was. To try again: `homeport update {work.name}`"
+        yield from work.tell("action.failed", message, "error", **failed.told)
         work.record = replace(work.record, conditions=work.before.conditions)
         yield from self._heal_meanwhile(work, providers)
         yield from work.save()
@@ -528,12 +529,22 @@ class Reconciler:
             return
         try:
             yield from execute(work, repairs, model, providers, self.policy)
-        except (ActionFailed, InputInvalid) as error:
-            yield from work.tell("action.failed", str(error), "error")
+        except ActionFailed as failed:
+            yield from work.tell("action.failed", str(failed.error), "error", **failed.told)
+        except InputInvalid as error:
+            yield from work.tell("action.failed", str(error), "error", reason=error.reason)
         work.record = replace(work.record, conditions=told)
 
-    def _retry_later(self, work: Work, verdict: Verdict, providers: Providers, said: str = "") -> Run[Result]:
-        """One more failure: say so, with the time of the next try. `said`: in short, if it was told in full."""
+    def _retry_later(
+        self,
+        work: Work,
+        verdict: Verdict,
+        providers: Providers,
+        said: str = "",
+        told: Mapping[str, object] | None = None,
+    ) -> Run[Result]:
+        """One more failure: say so, with the time of the next try. `said`: in short, if it was told in full. `told`:
+        of the action that failed."""
         delay = yield from ask(fx.Backoff(work.name))
         self.memory.not_before[work.name] = work.moment.monotonic + delay
         self.memory.failed_against[work.name] = _failure_context(work, providers)
@@ -546,8 +557,8 @@ class Reconciler:
         )
         work.record = self._concluded(failed, work, verdict)
         message = f"{said or verdict.message}; next try in {delay:.0f} s"
-        told = work.event("app.failed", message, "error", reason=verdict.reason, retry_in=round(delay, 2))
-        work.news.append(told)
+        fields = {**(told or {}), "reason": verdict.reason, "retry_in": round(delay, 2)}
+        work.news.append(work.event("app.failed", message, "error", **fields))
         yield from self._save(work)
         error = Action("error", work.name, f"{verdict.reason}: {verdict.message}", app=work.name)
         return Result("Failed", (*work.done, error), after=delay, failed=True)
