@@ -60,6 +60,8 @@ if TYPE_CHECKING:
 
 MOST_IGNORED = 20
 """Entries of the root that are named when they are no apps."""
+UNDER_WAY = 60.0
+"""Seconds that a person waits who takes an engine for a new one, for what began before."""
 LOST_RESCAN = 2.0
 """Seconds between two looks at an apps tree that is lost, or at a state that cannot be written."""
 
@@ -463,7 +465,7 @@ class Manager:
 
     def take_engine(self) -> None:
         """See `KnownEngine.take`."""
-        self.known_engine.take()
+        self.known_engine.take(lambda: self.crew.outlast(UNDER_WAY))
 
     def health(self, patience: float = 1.0) -> Health:
         """Whether the service does its work, and whether it can act. Waits for the API alone, for about so many seconds."""
