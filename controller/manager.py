@@ -94,7 +94,6 @@ class Manager:
         with contextlib.ExitStack() as opened:
             # Closed in reverse by `close`, or here when one of them cannot be opened.
             self._state_lock = opened.enter_context(StateLock(settings.state))
-            tree_lock = opened.enter_context(TreeLock(settings.apps))
             self.store = opened.enter_context(SqliteStore(settings.state))
             self.engine = engine_of(settings, self.clock)
             opened.callback(self.engine.close)
@@ -102,6 +101,11 @@ class Manager:
         self._meter: Meter | None = None
         if service:
             from controller.metering import Meter  # 30 ms, for who is asked
+            tree_lock = TreeLock(settings.apps)
+            opened.callback(tree_lock.let_go)
+            self.tree = tree_of(settings, self.store, self.clock, tree_lock)
+            if not self.tree.is_lost():  # else it is not ours, and to be left to whom it belongs
+                opened.enter_context(tree_lock)
 
             self._meter = Meter(__version__, self.clock, self._see)
             self.engine = self._meter.metered(self.engine)
@@ -116,7 +120,6 @@ class Manager:
                 wrong=self._wrong,
             )
         self._listeners = tuple(one for one in (listen or LogListener(), self.notifier) if one is not None)
-        self.tree = tree_of(settings, self.store, self.clock, tree_lock)
         limiter: ExponentialBackoff[str] = ExponentialBackoff(
             settings.backoff_base,
             settings.backoff_max,
