@@ -33,6 +33,8 @@ from controller.model.hostport import clash
 from controller.model.observed import EngineEvent, EngineInfo, ExecResult, Observed, Rendered
 from controller.model.ports import PULL_DEADLINE, Clock
 
+_BUSY = 5.0
+"""Seconds for a sign of life of an engine that has just been kept busy."""
 LINE_LIMIT = 200
 """Characters of one line that a container wrote."""
 _LOG_TAIL = 50  # of at most 16 KiB each; among so many there are a few that are not empty
@@ -69,6 +71,7 @@ class DockerEngine:
         self._images = Images(self._clients)
         self._hooks = Hooks(endpoint, self._clients, clock)
         self._events = Events(endpoint, self._clients, clock)
+        self._clients.on_use = self._events.look_out
         self._own = own_container()
 
     # ---- what there is ----
@@ -85,6 +88,10 @@ class DockerEngine:
         """Of the engine."""
         answer = self._clients.read("asking for its version", lambda api: api.version())
         return str(answer.get("Version", ""))
+
+    def ping(self) -> None:
+        """See `Engine.ping`."""
+        self._events.ping()
 
     def own_project(self) -> str:
         """See `Engine.own_project`."""
@@ -367,7 +374,7 @@ class DockerEngine:
 
     def events(self) -> Iterator[EngineEvent]:
         """See `Engine.events`. Ends when the engine ends it or `close_events` was called; raises
-        `EngineUnreachable` when it cannot be had, or the engine is silent and does not answer for 10 s.
+        `EngineUnreachable` when it cannot be had, or the engine is silent and does not say that it lives.
         """
         return self._events.follow()
 
@@ -403,7 +410,7 @@ class DockerEngine:
         try:
             yield
         except AppError:
-            self._events.ping()
+            self._events.ping(_BUSY)
             raise
 
     def _remove_leftovers(self, app: str, misnamed: Sequence[Mapping[str, Any]]) -> bool:
