@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from controller.complaints import Complaints, Tell
@@ -80,14 +80,22 @@ class KnownEngine:
             known = "the engine is the one on record again; everything goes on"
             self._complaints.over("engine.strange", "engine.known", known)
 
-    def take(self) -> None:
+    def take(self, at_rest: Callable[[], bool]) -> None:
         """A person wants everything installed anew on an engine that has nothing of ours: what is on record of the apps is
-        forgotten, their folders are not. Raises `Refused` when it has something, `EngineUnreachable`."""
-        records = self._store.records()
-        if not what_is_strange(records, self._look):
+        forgotten, their folders are not. `at_rest`: waits for the runs that are under way, and answers whether they have
+        ended. Raises `Refused` when it has something or they have not, `EngineUnreachable`."""
+        self.recognize()
+        if self.trouble is None:
             raise Refused(
                 "the engine that answers is the one on record; --new-engine is for one that has nothing"
             )
+        # No run begins anything any more. One that began before may save what it knew, and by that the engine would be
+        # strange again.
+        if not at_rest():
+            raise Refused(
+                "what began before is still under way (`homeport status` says what); say it again then"
+            )
+        records = self._store.records()
         for record in records:
             self._store.forget(record.name)
         message = f"a person takes this engine for a new one; {len(records)} apps are installed on it anew"

@@ -41,7 +41,7 @@ from controller.parts import engine_of, in_order, plan_lost, policy_of, say_lost
 from controller.reconciler import Memory, Reconciler
 from controller.signals import stopped_by_signals
 from controller.source.lock import TreeLock
-from controller.source.watcher import TreeWatcher
+from controller.source.watcher import Cause, TreeWatcher
 from controller.sources import EngineEvents, Task, Ticker
 from controller.status.lock import StateLock
 from controller.status.store import SqliteStore
@@ -60,10 +60,18 @@ if TYPE_CHECKING:
 
 MOST_IGNORED = 20
 """Entries of the root that are named when they are no apps."""
+UNDER_WAY = 60.0
+"""Seconds that a person waits who takes an engine for a new one, for what began before."""
 LOST_RESCAN = 2.0
 """Seconds between two looks at an apps tree that is lost, or at a state that cannot be written."""
 
 
+_UNHEARD: Mapping[Cause, str] = {
+    "overflow": "tree.overflow",
+    "replaced": "tree.replaced",
+    "broken": "tree.unheard",
+}
+"""How it is told that changes may have gone unheard."""
 _STATE_LOST = "Until it can, nothing is begun; what runs goes on running"
 _STATE_BACK = "what happens can be remembered again; everything is looked at afresh"
 
@@ -93,8 +101,12 @@ class Manager:
         with contextlib.ExitStack() as opened:
             # Closed in reverse by `close`, or here when one of them cannot be opened.
             self._state_lock = opened.enter_context(StateLock(settings.state))
-            tree_lock = opened.enter_context(TreeLock(settings.apps))
             self.store = opened.enter_context(SqliteStore(settings.state))
+            tree_lock = TreeLock(settings.apps)
+            opened.callback(tree_lock.let_go)
+            self.tree = tree_of(settings, self.store, self.clock, tree_lock)
+            if not self.tree.is_lost():  # else it is not ours, and to be left to whom it belongs
+                opened.enter_context(tree_lock)
             self.engine = engine_of(settings, self.clock)
             opened.callback(self.engine.close)
             self._opened = opened.pop_all()
@@ -115,7 +127,6 @@ class Manager:
                 wrong=self._wrong,
             )
         self._listeners = tuple(one for one in (listen or LogListener(), self.notifier) if one is not None)
-        self.tree = tree_of(settings, self.store, self.clock, tree_lock)
         limiter: ExponentialBackoff[str] = ExponentialBackoff(
             settings.backoff_base,
             settings.backoff_max,
@@ -333,7 +344,7 @@ class Manager:
         """Find what the watcher missed, and see that it still watches. `quiet`: only learn what is there."""
         self._check_state()
         census = self.tree.census()
-        self._say_lost_or_back(census)
+        back = self._say_lost_or_back(census)
         if census.lost:
             return
         self._say_ignored(census)
@@ -345,7 +356,7 @@ class Manager:
             for name in sorted({*changed, *gone}):
                 self.queue.add(name)
         if self.watcher is not None:
-            self._see_that_it_watches(self.watcher, () if quiet else changed)
+            self._see_that_it_watches(self.watcher, () if quiet else changed, back=back)
 
     def _say_ignored(self, census: Census) -> None:
         ignored = [f"{entry} {rule}" for entry, rule in sorted(census.ignored.items())]
@@ -355,21 +366,26 @@ class Manager:
         else:
             self.complaints.over("tree.ignored")
 
-    def _see_that_it_watches(self, watcher: TreeWatcher, changed: Iterable[str]) -> None:
-        """`changed`: the apps of which other folders may be there than those that are watched."""
+    def _see_that_it_watches(self, watcher: TreeWatcher, changed: Iterable[str], *, back: bool) -> None:
+        """`changed`: the apps of which other folders may be there than those that are watched. `back`: the tree was lost
+        until now."""
         for app in changed:
             watcher.sync(app)
         if watcher.healthy():
             watcher.sync()
         unheard, trouble = watcher.check(), watcher.healthy()
+        if back:  # that it was away is told
+            unheard.pop("replaced", None)
+        for cause, name in _UNHEARD.items():
+            if cause in unheard:
+                self.complaints.say(name, f"{unheard[cause]}; the whole tree is scanned for what was missed")
+            else:
+                self.complaints.over(name)
         if trouble:
             trouble += f"; changes are found by a scan every {self.settings.rescan:g} s"
-        elif unheard:
-            trouble = f"{unheard}; the whole tree is scanned for what was missed"
-        if trouble:
-            self.complaints.say("tree.overflow", trouble)
+            self.complaints.say("tree.unwatched", trouble)
         else:
-            self.complaints.over("tree.overflow", "tree.watched", "the whole apps tree is watched again")
+            self.complaints.over("tree.unwatched", "tree.watched", "the whole apps tree is watched again")
 
     def _check_state(self) -> None:
         """See that what is remembered is on disk; say when it cannot be, and when it can again."""
@@ -391,9 +407,10 @@ class Manager:
                 self.queue.forget(name)
             self.resync()
 
-    def _say_lost_or_back(self, census: Census) -> None:
+    def _say_lost_or_back(self, census: Census) -> bool:
+        """Answers whether it was lost until now."""
         installed = len(self.store.records())
-        lost = census.lost
+        lost, back = census.lost, False
         if not lost and not census.names and installed > 1:
             lost = f"holds no app, where there were {installed}"
         self._lost_tree = lost
@@ -403,11 +420,12 @@ class Manager:
             if self.complaints.say("tree.lost", message, "error", anew=False):
                 for name in self.names():  # so that each says so, and not the last that it knew
                     self.queue.add(name)
-        elif self.complaints.over("tree.lost", "tree.back", f"{tree} is back"):
+        elif back := self.complaints.over("tree.lost", "tree.back", f"{tree} is back"):
             self.resync()
         # A tree that is lost gives no events; somebody may be waiting for it to be found again.
         hurry = lost or self.complaints.holds("state.lost")
         self._scan.interval = min(self.settings.rescan, LOST_RESCAN) if hurry else self.settings.rescan
+        return back
 
     # -- what the verbs act on --------------------------------------------------------------------------
 
@@ -465,7 +483,7 @@ class Manager:
 
     def take_engine(self) -> None:
         """See `KnownEngine.take`."""
-        self.known_engine.take()
+        self.known_engine.take(lambda: self.crew.outlast(UNDER_WAY))
 
     def health(self, patience: float = 1.0) -> Health:
         """Whether the service does its work, and whether it can act. Waits for the API alone, for about so many seconds."""
@@ -508,7 +526,7 @@ class Manager:
         from controller.metering import see
 
         facts = self._facts()
-        watched = not self.complaints.holds("tree.overflow")
+        watched = not self.complaints.holds("tree.unwatched")
         return see(self.store, self.clock, facts, judge(facts), watched=watched)
 
     def describe(self) -> dict[str, object]:
@@ -521,7 +539,7 @@ class Manager:
             "tree": {"readable": not self._lost_tree, "message": self._lost_tree or None},
             "state": {"writable": not self.store.trouble, "message": self.store.trouble or None},
             "lastResync": self.store.get(LAST_RESYNC),
-            "trouble": self.complaints.messages("tree.ignored", "tree.overflow"),
+            "trouble": self.complaints.messages("tree.ignored", "tree.unwatched", *_UNHEARD.values()),
             "activity": activity_document(self.host.activity.steps()),
         }
 

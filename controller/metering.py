@@ -26,7 +26,7 @@ E = TypeVar("E")
 
 CALLS: Final = (
     "apply", "busy_names", "busy_ports", "ensure_volume", "exec", "image_ids", "info", "keep_images", "last_lines",
-    "missing_images", "observe", "own_project", "pull", "remove", "remove_volume", "render", "restart", "stop", "survey", "version",
+    "missing_images", "observe", "own_project", "ping", "pull", "remove", "remove_volume", "render", "restart", "stop", "survey", "version",
 )  # fmt: skip
 """What is asked of an engine and answered: all of the port but its stream of events, and `interrupt`."""
 

@@ -102,7 +102,7 @@ class EngineEvents:
     def _see_whether_lost(self) -> None:
         """A stream that ends while the engine still answers is no loss; it is only opened again."""
         try:
-            self._engine.version()
+            self._engine.ping()
         except EngineUnreachable as why:
             if self._reachable is not False:
                 self._reachable = False

@@ -44,6 +44,7 @@ class Crew:
     `on_done` that a key was given back, be its run ended or dropped.
 
     `_at` has an entry for each thread that is in an effect. Each thread writes its own alone, whole entries at a time.
+    `_ended` guards `_runs`, which has one for each run that is under way.
     """
 
     def __init__(
@@ -61,6 +62,8 @@ class Crew:
         self._clock: Clock = host.clock
         self._stopping = threading.Event()
         self._at: dict[int, tuple[str, Effect[Any], float]] = {}
+        self._ended = threading.Condition()
+        self._runs: set[object] = set()
         self._threads = [
             threading.Thread(target=self._work, name=f"homeport-worker-{number}", daemon=True)
             for number in range(1, count + 1)
@@ -93,12 +96,25 @@ class Crew:
             for key, effect, since in tuple(self._at.values())
         )
 
+    def outlast(self, timeout: float) -> bool:
+        """Wait until every run that is under way now has ended; others may begin meanwhile. Answers whether that was so
+        before the time was over."""
+        with self._ended:
+            now = set(self._runs)
+            return self._ended.wait_for(lambda: not (now & self._runs), timeout)
+
     def _work(self) -> None:
         while (key := self._queue.get()) is not None:
+            run = object()
+            with self._ended:
+                self._runs.add(run)
             try:
                 self._work_on(key)
             finally:
                 self._host.activity.end(key)
+                with self._ended:
+                    self._runs.discard(run)
+                    self._ended.notify_all()
                 self._queue.done(key)
                 self._on_done()
 

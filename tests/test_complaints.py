@@ -24,9 +24,9 @@ def said() -> Said:
 
 
 def test_what_is_wrong_is_said_once_however_often_it_is_found(said: Said) -> None:
-    begun = [said.complaints.say("tree.overflow", "no watches left") for _ in range(3)]
+    begun = [said.complaints.say("tree.unwatched", "no watches left") for _ in range(3)]
     assert begun == [True, False, False]
-    assert said.lines == [("tree.overflow", "no watches left", "warning")]
+    assert said.lines == [("tree.unwatched", "no watches left", "warning")]
 
 
 def test_another_message_is_news_unless_only_the_beginning_is(said: Said) -> None:

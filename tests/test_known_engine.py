@@ -111,13 +111,40 @@ def test_a_person_takes_an_engine_that_has_nothing_and_no_other(there: Known) ->
     there.install()
     there.known.recognize()
     with pytest.raises(Refused):
-        there.known.take()
+        there.known.take(lambda: True)
     there.wipe()
     there.known.recognize()
-    there.known.take()
+    there.known.take(lambda: True)
     assert there.known.trouble is None
     assert there.store.records() == ()
     assert there.said == ["engine.strange", "engine.taken"]
+
+
+def test_what_a_run_that_began_before_saves_makes_nobody_be_asked_twice(there: Known) -> None:
+    there.install()
+    before = there.store.records()
+    there.wipe()
+    there.known.recognize()
+
+    def ends() -> bool:
+        assert there.known.trouble is not None, "nothing begins meanwhile"
+        for one in before:
+            there.store.save(one)
+        return True
+
+    there.known.take(ends)
+    assert there.store.records() == ()
+    there.known.recognize()
+    assert there.said == ["engine.strange", "engine.taken"]
+
+
+def test_an_engine_is_not_taken_while_what_began_before_does_not_end(there: Known) -> None:
+    there.install()
+    there.wipe()
+    with pytest.raises(Refused, match="still under way"):
+        there.known.take(lambda: False)
+    assert [record.name for record in there.store.records()] == ["web"]
+    assert there.said == ["engine.strange"]
 
 
 def test_a_run_that_began_before_changes_nothing_on_an_engine_that_is_strange_by_now(there: Known) -> None:

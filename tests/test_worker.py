@@ -162,3 +162,34 @@ def test_a_stop_drops_a_run_after_the_effect_it_is_in(shop: Shop) -> None:
     shop.queue.shut_down()
     shop.crew.join()
     assert reached == [1]
+
+
+def test_the_runs_that_are_under_way_can_be_outlasted_and_no_others(shop: Shop) -> None:
+    class Wait(fx.ReadClock):
+        def perform(self, host: Host) -> fx.Moment:
+            begun.put(None)
+            assert goes_on.acquire(timeout=10)
+            return super().perform(host)
+
+    def run(_key: str) -> Run[Result]:
+        yield from ask(Wait())
+        return Result()
+
+    begun: queue.SimpleQueue[None] = queue.SimpleQueue()
+    goes_on = threading.Semaphore(0)
+    shop.open(run, workers=2)
+    assert shop.crew is not None
+    assert shop.crew.outlast(0), "there is none"
+    shop.queue.add("first")
+    begun.get(timeout=10)
+    assert not shop.crew.outlast(0)
+    outlasted: queue.SimpleQueue[bool] = queue.SimpleQueue()
+    crew = shop.crew
+    waiting = threading.Thread(target=lambda: outlasted.put(crew.outlast(10)))
+    waiting.start()
+    goes_on.release()
+    assert outlasted.get(timeout=10)
+    waiting.join()
+    shop.queue.add("second")
+    begun.get(timeout=10)
+    goes_on.release()

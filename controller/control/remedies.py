@@ -112,6 +112,13 @@ REMEDIES = {
             "or widen `default-address-pools` in /etc/docker/daemon.json, and restart the engine",
         ),
     ),
+    "StaleContainer": Remedy(
+        "",
+        (
+            "`docker rm -f` of the container that is named above, if the engine lets you",
+            "else restart the engine (`systemctl restart docker`): apps that it stops are started again by Homeport",
+        ),
+    ),
     "ComposeUnusable": Remedy(
         "",
         (

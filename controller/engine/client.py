@@ -33,6 +33,8 @@ class Clients:
         self._idle: list[Any] = []
         self._version: str | None = None
         self._closed = False
+        self.on_use: Callable[[], None] = lambda: None
+        """Called ahead of each call."""
 
     @contextmanager
     def borrow(self, what: str, reason: str | None = None, *, missing: bool = False) -> Iterator[Any]:
@@ -92,6 +94,7 @@ class Clients:
             client.close()
 
     def _take(self) -> Any:
+        self.on_use()
         with self._lock:
             if self._idle:
                 return self._idle.pop()

@@ -33,12 +33,15 @@ from controller.model.hostport import clash
 from controller.model.observed import EngineEvent, EngineInfo, ExecResult, Observed, Rendered
 from controller.model.ports import PULL_DEADLINE, Clock
 
+_BUSY = 5.0
+"""Seconds for a sign of life of an engine that has just been kept busy."""
 LINE_LIMIT = 200
 """Characters of one line that a container wrote."""
 _LOG_TAIL = 50  # of at most 16 KiB each; among so many there are a few that are not empty
 SECRET_LIMIT = 1 << 16
 """Bytes of a secret's file that are looked for in what a container said."""
 _STUCK = re.compile(r"task ([0-9a-f]{64}): already exists")
+_NOT_THERE = re.compile(r"No such container: ([0-9a-f]{12,64})", re.IGNORECASE)
 _FILES_IN_ROOT = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 
 
@@ -69,6 +72,7 @@ class DockerEngine:
         self._images = Images(self._clients)
         self._hooks = Hooks(endpoint, self._clients, clock)
         self._events = Events(endpoint, self._clients, clock)
+        self._clients.on_use = self._events.look_out
         self._own = own_container()
 
     # ---- what there is ----
@@ -85,6 +89,10 @@ class DockerEngine:
         """Of the engine."""
         answer = self._clients.read("asking for its version", lambda api: api.version())
         return str(answer.get("Version", ""))
+
+    def ping(self) -> None:
+        """See `Engine.ping`."""
+        self._events.ping()
 
     def own_project(self) -> str:
         """See `Engine.own_project`."""
@@ -208,7 +216,7 @@ class DockerEngine:
         """
         built = documents.built(rendered.document)
         secrets = documents.secret_values(rendered.document, app.env)
-        with self._blaming_the_engine(), self._folder.temporary(rendered.document) as path:
+        with self._blaming_the_engine(app.name), self._folder.temporary(rendered.document) as path:
             for verb, wanted in (
                 ("pull", [s for s in services if s not in built]),
                 ("build", [s for s in services if s in built]),
@@ -253,7 +261,7 @@ class DockerEngine:
                 app, folder, path, names, text=text, secrets=secrets, force=force, build=build, deadline=left
             )
 
-        with self._blaming_the_engine():
+        with self._blaming_the_engine(app):
             try:
                 kept = up(services, force=force, build=not services and not pins)
             except AppError as error:
@@ -309,7 +317,7 @@ class DockerEngine:
         networks = self._networks(app)
         if inspected and not foreign and not any(Path("/", name).exists() for name in _FILES_IN_ROOT):
             deadline = 60.0 + sum(seen.stop_timeout(one) for one in inspected)
-            with self._blaming_the_engine():
+            with self._blaming_the_engine(app):
                 self._compose.down(app, deadline)
         elif inspected or networks:
             # `down` goes by the project's name alone, so ours are taken away one by one.
@@ -367,7 +375,7 @@ class DockerEngine:
 
     def events(self) -> Iterator[EngineEvent]:
         """See `Engine.events`. Ends when the engine ends it or `close_events` was called; raises
-        `EngineUnreachable` when it cannot be had, or the engine is silent and does not answer for 10 s.
+        `EngineUnreachable` when it cannot be had, or the engine is silent and does not say that it lives.
         """
         return self._events.follow()
 
@@ -398,12 +406,13 @@ class DockerEngine:
         return answer
 
     @contextmanager
-    def _blaming_the_engine(self) -> Iterator[None]:
-        """A failure of Compose while the engine is away says nothing of the app."""
+    def _blaming_the_engine(self, app: str) -> Iterator[None]:
+        """A failure of Compose while the engine is away, or of two minds, says nothing of the app."""
         try:
             yield
-        except AppError:
-            self._events.ping()
+        except AppError as error:
+            self._events.ping(_BUSY)
+            self._blame_stale(app, str(error))
             raise
 
     def _remove_leftovers(self, app: str, misnamed: Sequence[Mapping[str, Any]]) -> bool:
@@ -437,6 +446,32 @@ class DockerEngine:
             if c["Id"] in ids and seen.is_in(seen.labels_of(c).get(seen.FOLDER, ""), (folder,))
         ]
         return sorted({seen.labels_of(c).get(SERVICE, "") for c in ours})
+
+    def _blame_stale(self, app: str, words: str) -> None:
+        """Say so where it failed over a container that the engine (20.10) lists and does not know: Compose goes by the list,
+        so nothing can be done with the project before the engine has forgotten it, which is at its next start."""
+        for one in dict.fromkeys(_NOT_THERE.findall(words)):
+            listed = next((c for c in self._list([f"{PROJECT}={app}"]) if c["Id"].startswith(one)), None)
+            if listed is None or self._is_there(listed["Id"]):
+                continue  # it went meanwhile, and the next try does not meet it
+            short, service = listed["Id"][:12], seen.labels_of(listed).get(SERVICE, "")
+            raise AppError(
+                "StaleContainer",
+                f"the engine lists container {short} of service {service} and says that there is no such container; until "
+                f"it has forgotten it nothing of {app} can be started. Restart the engine (`systemctl restart docker`), if "
+                f"`docker rm -f {short}` does not do",
+            )
+
+    def _is_there(self, container: str) -> bool:
+        from docker.errors import NotFound
+
+        try:
+            self._clients.read(
+                "observing a container", lambda api: api.inspect_container(container), missing=True
+            )
+        except NotFound:
+            return False
+        return True
 
     def _remove_each(self, app: str, inspected: Sequence[Mapping[str, Any]]) -> None:
         from docker.errors import NotFound

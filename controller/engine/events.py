@@ -21,7 +21,11 @@ from controller.model.observed import EngineEvent
 from controller.model.ports import Clock
 
 SILENCE = 5.0
-"""Seconds without an event after which the engine is asked whether it still lives, and for the answer."""
+"""Seconds without an event after which the engine is asked whether it still lives, though nobody wants anything of it."""
+QUIET = 1.0
+"""Seconds without a sign of life after which it is asked at once when somebody wants something of it."""
+ANSWER = 2.5
+"""Seconds that it may take to say that it lives."""
 _ENDS_KEPT = 4096
 _STOP_SHOWS = 30.0  # seconds before an end in which a stop or kill was its cause
 
@@ -44,6 +48,8 @@ class Events:
         self._lock = Lock()
         self._open: set[stream.Stream] = set()
         self._deaf = False
+        self._lived = clock.monotonic()
+        """When there was a sign of life, or one was asked for; one reference, set by any thread."""
         self._ends: OrderedDict[tuple[str, str], bool] = OrderedDict()
 
     def follow(self) -> Iterator[EngineEvent]:
@@ -53,11 +59,12 @@ class Events:
         filters = {"type": ["container"], "label": [seen.PROJECT], "event": list(_ACTIONS)}
         # The engine answers a moment before it listens; what happens in between comes by `since`.
         opened = self._ask(filters, {"since": f"{self._clock.now().timestamp() - 1:.9f}"})
-        with self._lock:
-            self._open.add(opened)
-            if self._deaf:
-                opened.shut()
         try:
+            opened.can_be_woken()
+            with self._lock:
+                self._open.add(opened)
+                if self._deaf:
+                    opened.shut()
             yield EngineEvent("", "", "connected", self._clock.now())
             for message in self._until_closed(opened):
                 yield seen.event(message)
@@ -73,12 +80,23 @@ class Events:
             for one in self._open:
                 one.shut()
 
-    def ping(self) -> None:
-        """Raises `EngineUnreachable` when the engine does not answer within `SILENCE` seconds."""
+    def ping(self, patience: float | None = None) -> None:
+        """Raises `EngineUnreachable` when the engine does not answer within so many seconds, else `ANSWER`."""
         try:
-            stream.get(self._endpoint, "/_ping", {}, SILENCE).close()
+            stream.get(self._endpoint, "/_ping", {}, ANSWER if patience is None else patience).close()
         except (OSError, stream.Refused) as error:
             raise unreachable(error, self._endpoint.host) from error
+
+    def look_out(self) -> None:
+        """Somebody is about to want something of the engine: if it froze, that is to be found out now, and not when
+        the silence has been long enough for a time in which nobody wants anything."""
+        now = self._clock.monotonic()
+        if now - self._lived < QUIET:
+            return
+        self._lived = now
+        with self._lock:
+            for one in self._open:
+                one.wake()
 
     def ended_by_itself(self, inspected: Message) -> bool:
         """Whether a container exited with 0, the engine still remembers it, and no stop or kill before it.
@@ -130,6 +148,8 @@ class Events:
             # A frozen engine cuts no connection: in silence it has to be asked.
             while not opened.wait(SILENCE):
                 self.ping()
+                self._lived = self._clock.monotonic()
+            self._lived = self._clock.monotonic()
 
         try:
             yield from _messages(opened, patient)

@@ -7,6 +7,7 @@ time-out into a normal end. Here the caller has the bare socket: it can wait, wa
 from __future__ import annotations
 
 import json
+import os
 import select
 import socket
 from collections.abc import Mapping
@@ -32,17 +33,32 @@ class Stream:
     def __init__(self, sock: socket.socket, rest: bytes) -> None:
         self._sock = sock
         self._rest = rest
+        self._woken = -1
+        """Readable when a `wait` is to end at once; -1 when nobody can end one."""
 
     def fileno(self) -> int:
         return self._sock.fileno()
 
     def wait(self, seconds: float) -> bool:
-        """Whether there is something to read (or the end) within so many seconds."""
+        """Whether there is something to read (or the end) within so many seconds, or until somebody wakes us."""
         if self._rest or (hasattr(self._sock, "pending") and self._sock.pending()):
             return True
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
-        return bool(poll.poll(max(0.0, seconds) * 1000))
+        if self._woken >= 0:
+            poll.register(self._woken, select.POLLIN)
+        ready = {fd for fd, _ in poll.poll(max(0.0, seconds) * 1000)}
+        if self._woken in ready:
+            os.eventfd_read(self._woken)
+        return self._sock.fileno() in ready
+
+    def can_be_woken(self) -> None:
+        """From now on `wake` ends a `wait`."""
+        self._woken = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def wake(self) -> None:
+        """End the `wait` that another thread is in, or is about to begin. Not after `close`."""
+        os.eventfd_write(self._woken, 1)
 
     def read(self, size: int = 65536) -> bytes:
         """What is there, at least one byte; b"" at the end. Blocks up to the connection's time-out."""
@@ -68,6 +84,9 @@ class Stream:
 
     def close(self) -> None:
         self._sock.close()
+        if self._woken >= 0:
+            os.close(self._woken)
+            self._woken = -1
 
 
 def connect(endpoint: Endpoint, timeout: float) -> socket.socket:

@@ -88,6 +88,9 @@ class Engine(Protocol):
     def version(self) -> str:
         """Of the engine; starts no child process."""
 
+    def ping(self) -> None:
+        """The smallest question: raises `EngineUnreachable` when there is no answer within a few seconds."""
+
     def own_project(self) -> str:
         """The compose project that the service itself runs in, which is never an app of its own; "" when there is none."""
 

@@ -7,12 +7,13 @@ against. How an earlier revision comes back is told in `recovery`.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
 from controller.model import effects as fx
 from controller.model.effects import Run, ask
-from controller.model.errors import AppError, InputInvalid
+from controller.model.errors import InputInvalid
 from controller.model.observed import Rendered
 from controller.model.plan import Action, Plan, Result
 from controller.model.record import Verdict
@@ -23,7 +24,7 @@ from controller.reconciler.ending import conclude, save_what_differs
 from controller.reconciler.looking import Providers
 from controller.reconciler.memory import Retries
 from controller.reconciler.planning import only_repairs, plan_run
-from controller.reconciler.steps import ActionFailed, execute
+from controller.reconciler.steps import ActionFailed, execute, who_runs
 from controller.reconciler.work import Blocked, Policy, Work
 from controller.status.summary import last_word
 
@@ -65,20 +66,22 @@ class Failing:
     def action_failed(
         self, work: Work, failed: ActionFailed, providers: Providers, rendered: Rendered | None
     ) -> Run[Result]:
-        """Told; then back to what ran before, if the action took it away, else it is kept running; and once more later."""
-        action, error = failed.action, failed.error
-        name = "hook.failed" if action.kind == "hook" else "action.failed"
-        yield from work.tell(
-            name, str(error), "error", kind=action.kind, target=action.target, reason=error.reason
-        )
+        """Back to what ran before, if the action took it away, else it is kept running; and once more later.
+
+        Told once: by the line that says what comes next. What a hook did, in another app, is a line of its own.
+        """
+        action, error, told, said = failed.action, failed.error, failed.told, ""
+        if action.kind == "hook":
+            yield from work.tell("hook.failed", str(error), "error", **told)
+            told, said = {}, f"{who_runs(action)} failed"
         if action.kind == "pull":
-            return (yield from self._pull_failed(work, error, providers))
+            return (yield from self._pull_failed(work, failed, providers))
         verdict = Verdict("Failed", error.reason, str(error))
         if action.kind == "rollback":
             text = f"going back to an earlier revision failed: {error.reason}: {error}"
             verdict = Verdict("Failed", "RollbackFailed", text)
         elif failed.touched and (yield from recovery.is_damaged(work)):
-            back = yield from recovery.go_back(work, verdict, rendered, self.policy, self.retries)
+            back = yield from recovery.go_back(work, verdict, rendered, self.policy, self.retries, told)
             if isinstance(back, Result):
                 return back
             verdict = replace(back, word="Failed")
@@ -86,11 +89,13 @@ class Failing:
             # Nothing of the start is to be mended: what ran before it goes on, and is healed.
             work.record = replace(work.record, applying=work.before.applying)
             yield from self.heal_meanwhile(work, providers)
-        said = f"{action.kind} failed: {error.reason}"
-        return (yield from self.retry_later(work, verdict, providers, said))
+        return (yield from self.retry_later(work, verdict, providers, said, told))
 
-    def _pull_failed(self, work: Work, error: AppError, providers: Providers) -> Run[Result]:
+    def _pull_failed(self, work: Work, failed: ActionFailed, providers: Providers) -> Run[Result]:
         """The images that a person asked for cannot be had: the person is told, and the app is as it was."""
+        error = failed.error
+        message = f"{error}; the app is as it was. To try again: `homeport update {work.name}`"
+        yield from work.tell("action.failed", message, "error", **failed.told)
         work.record = replace(work.record, conditions=work.before.conditions)
         yield from self.heal_meanwhile(work, providers)
         yield from work.save()
@@ -111,18 +116,28 @@ class Failing:
             return
         try:
             yield from execute(work, repairs, model, providers, self.policy)
-        except (ActionFailed, InputInvalid) as error:
-            yield from work.tell("action.failed", str(error), "error")
+        except ActionFailed as failed:
+            yield from work.tell("action.failed", str(failed.error), "error", **failed.told)
+        except InputInvalid as error:
+            yield from work.tell("action.failed", str(error), "error", reason=error.reason)
         work.record = replace(work.record, conditions=told)
 
-    def retry_later(self, work: Work, verdict: Verdict, providers: Providers, said: str = "") -> Run[Result]:
-        """One more failure: say so, with the time of the next try. `said`: in short, if it was told in full."""
+    def retry_later(
+        self,
+        work: Work,
+        verdict: Verdict,
+        providers: Providers,
+        said: str = "",
+        told: Mapping[str, object] | None = None,
+    ) -> Run[Result]:
+        """One more failure: say so, with the time of the next try. `said`: in short, if it was told in full. `told`:
+        of the action that failed."""
         error = f"{verdict.reason}: {verdict.message}"
         delay = yield from note_failure(work, error, self.retries, _failure_context(work, providers))
         work.record = conclude(replace(work.record, deadline=None), work, verdict)
         message = f"{said or verdict.message}; next try in {math.ceil(delay)} s"
-        told = work.event("app.failed", message, "error", reason=verdict.reason, retry_in=round(delay, 2))
-        work.news.append(told)
+        fields = {**(told or {}), "reason": verdict.reason, "retry_in": round(delay, 2)}
+        work.news.append(work.event("app.failed", message, "error", **fields))
         yield from save_what_differs(work)
         action = Action("error", work.name, error, app=work.name)
         return Result("Failed", (*work.done, action), after=delay, failed=True)

@@ -6,6 +6,7 @@ the earlier revision as to any other. Whether it may is decided in `planner.roll
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from controller.model import effects as fx
@@ -32,10 +33,15 @@ def _mode_of(work: Work, policy: Policy) -> Mode:
 
 
 def go_back(
-    work: Work, verdict: Verdict, rendered: Rendered | None, policy: Policy, retries: Retries
+    work: Work,
+    verdict: Verdict,
+    rendered: Rendered | None,
+    policy: Policy,
+    retries: Retries,
+    told: Mapping[str, object] | None = None,
 ) -> Run[Result | Verdict]:
     """Put the newest generation into quarantine, so that the next run goes back; or answer with the verdict that
-    says why the app stays as it is."""
+    says why the app stays as it is. `told`: of the action that failed."""
     way = find_way_back(work.record, rendered, work.observed, _mode_of(work, policy))
     if way.to is None:
         if last_good(work.record) is not None:
@@ -52,7 +58,7 @@ def go_back(
     work.record = transition(work.record, Verdict("Progressing", "Progressing", text), now)
     work.record = replace(work.record, last_error=f"{verdict.reason}: {verdict.message}")
     yield from work.save()
-    yield from work.tell("app.rolling_back", text, "error", reason=verdict.reason)
+    yield from work.tell("app.rolling_back", text, "error", **{**(told or {}), "reason": verdict.reason})
     retries.now(name)
     yield from ask(fx.ResetBackoff(name))
     yield from ask(fx.WriteFact(UPDATE + name))

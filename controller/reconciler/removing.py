@@ -6,6 +6,7 @@ Volumes are never removed here, nor anywhere else but by a command that names th
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -242,6 +243,14 @@ def _withdraw(work: Work, error: AppError) -> Run[Result]:
     )
 
 
+class _HookFailed(AppError):
+    """A hook that was told of in full."""
+
+    def __init__(self, action: Action, error: AppError) -> None:
+        super().__init__(error.reason, str(error))
+        self.action = action
+
+
 def _note_down(work: Work) -> Run[None]:
     """Hooks may take long: until they are done the status says what is awaited, and that nothing runs any more."""
     waits = ", ".join(f"{who_runs(action)} for {action.app}" for action in _hooks_due(work.record))
@@ -285,19 +294,27 @@ def _run_hooks(work: Work, policy: Policy) -> Run[None]:
             yield from _note_hook(work, action)
             continue
         provider = yield from look_at_provider(action.provider, work.moment.now, policy.stable_after)
+        began = yield from ask(fx.ReadClock())
+        told = {"kind": "hook", "target": action.target}
         try:
             yield from _run_hook(work, action, provider, policy.remove_timeout)
         except AppError as error:
-            yield from work.tell("hook.failed", str(error), "error", kind="hook", target=action.target)
+            ended = yield from ask(fx.ReadClock())
+            seconds = round(ended.monotonic - began.monotonic, 3)
+            yield from work.tell(
+                "hook.failed", str(error), "error", **told, reason=error.reason, seconds=seconds
+            )
             tries = work.record.hook_tries.get(action.provider, 0) + 1
             work.record = replace(work.record, hook_tries={**work.record.hook_tries, action.provider: tries})
             if tries < (HOOK_TRIES if provider.available else AWAY_TRIES):
-                raise
+                raise _HookFailed(action, error) from error
             message = f"{who_runs(action)} failed {tries} times; the removal goes on without it"
             yield from work.tell("app.warning", message, "warning")
         else:
             work.done.append(action)
-            yield from work.tell("hook.done", who_runs(action), kind="hook", target=action.target)
+            ended = yield from ask(fx.ReadClock())
+            seconds = round(ended.monotonic - began.monotonic, 3)
+            yield from work.tell("hook.done", who_runs(action), **told, seconds=seconds)
         yield from _note_hook(work, action)
 
 
@@ -338,7 +355,9 @@ def _retry(work: Work, error: AppError, retries: Retries) -> Run[Result]:
     delay = yield from note_failure(work, message, retries)
     work.record = transition(work.record, Verdict("Removing", "Removing", message), work.moment.now)
     yield from work.save()
-    yield from work.tell("app.failed", str(error), "error", reason=error.reason, retry_in=round(delay, 2))
+    said = f"{who_runs(error.action)} failed" if isinstance(error, _HookFailed) else str(error)
+    told = f"{said}; next try in {math.ceil(delay)} s"
+    yield from work.tell("app.failed", told, "error", reason=error.reason, retry_in=round(delay, 2))
     return Result("Removing", (Action("error", work.name, message, app=work.name),), delay, failed=True)
 
 

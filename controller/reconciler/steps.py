@@ -30,14 +30,21 @@ from controller.status.transition import transition
 
 
 class ActionFailed(Exception):
-    """An action failed with this error; what was done before it stands. `touched`: a start had begun, so that
-    what ran before may be gone."""
+    """An action failed with this error after so many seconds; what was done before it stands. `touched`: a start had
+    begun, so that what ran before may be gone."""
 
-    def __init__(self, action: Action, error: AppError, *, touched: bool = False) -> None:
+    def __init__(self, action: Action, error: AppError, seconds: float, *, touched: bool = False) -> None:
         super().__init__(str(error))
         self.action = action
         self.error = error
         self.touched = touched
+        self.told: dict[str, object] = {
+            "kind": action.kind,
+            "target": action.target,
+            "reason": error.reason,
+            "seconds": round(seconds, 3),
+        }
+        """What a line of the log that tells of it says beside its words."""
 
 
 def execute(
@@ -63,7 +70,9 @@ def execute(
         except InputInvalid:
             raise
         except AppError as error:
-            raise ActionFailed(action, error, touched=action.starts_all) from error
+            ended = yield from ask(fx.ReadClock())
+            seconds = ended.monotonic - started.monotonic
+            raise ActionFailed(action, error, seconds, touched=action.starts_all) from error
         ended = yield from ask(fx.ReadClock())
         work.done.append(action)
         text = " ".join(f"{action}{': ' + action.cause if action.cause else ''}{result}".split())
@@ -145,6 +154,7 @@ def _preflight(work: Work, action: Action, rendered: Rendered) -> Run[None]:
         )
     if action.services:
         return
+    began = yield from ask(fx.ReadClock())
     try:
         yield from _preflight_ports(work, rendered)
         yield from _preflight_names(work, rendered)
@@ -157,7 +167,8 @@ def _preflight(work: Work, action: Action, rendered: Rendered) -> Run[None]:
             yield from ask(fx.BeginStep(work.name, f"pull {', '.join(images)}"))
             yield from ask(fx.Pull(work.desired, rendered, absent))
     except AppError as error:
-        raise ActionFailed(action, error) from error
+        ended = yield from ask(fx.ReadClock())
+        raise ActionFailed(action, error, ended.monotonic - began.monotonic) from error
 
 
 def _preflight_ports(work: Work, rendered: Rendered) -> Run[None]:

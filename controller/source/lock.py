@@ -29,6 +29,19 @@ class TreeLock:
     def __exit__(self, *_: object) -> None:
         self.let_go()
 
+    def holds(self) -> bool:
+        """Whether the root that is there now is the one that is held."""
+        try:
+            return self._descriptor is not None and os.path.samestat(
+                os.fstat(self._descriptor), self._root.stat()
+            )
+        except OSError:
+            return False
+
+    def other(self) -> str:
+        """Who else holds the root that is there now, or "". Holds it not."""
+        return self._take(keep=False)
+
     def let_go(self) -> None:
         """Hold nothing: an open folder keeps the disk that it is on from being unmounted."""
         if self._descriptor is not None:
@@ -37,23 +50,19 @@ class TreeLock:
 
     def follow(self) -> str:
         """Hold the root that is there now, if it is another one than before; answers with who else holds it, or ""."""
-        try:
-            if self._descriptor is not None and os.path.samestat(
-                os.fstat(self._descriptor), self._root.stat()
-            ):
-                return ""
-        except OSError:
-            pass  # `_take` finds out
+        if self.holds():
+            return ""
         self.let_go()
         return self._take()
 
-    def _take(self) -> str:
+    def _take(self, *, keep: bool = True) -> str:
         try:
             descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
             return ""
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Several may look at the same time, and none of them keeps another from looking.
+            fcntl.flock(descriptor, (fcntl.LOCK_EX if keep else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except OSError:
             holder = _holder(os.fstat(descriptor))
             os.close(descriptor)
@@ -61,7 +70,10 @@ class TreeLock:
                 f"is kept by a running Homeport{holder}, with a state of its own. "
                 "Stop that one first: two would undo each other's work"
             )
-        self._descriptor = descriptor
+        if keep:
+            self._descriptor = descriptor
+        else:
+            os.close(descriptor)
         return ""
 
 

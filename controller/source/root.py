@@ -13,11 +13,20 @@ import threading
 import uuid
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import NamedTuple
 
 from controller.source import files
 from controller.source.lock import TreeLock
 
 MARKER = ".homeport"
+
+
+class _Judged(NamedTuple):
+    lost: str = ""
+    """Why the root cannot be trusted, or ""."""
+    id: str = ""
+    """By which the tree is to be known, when it is not yet."""
+    marked: bool = True
 
 
 class RootGuard:
@@ -39,54 +48,59 @@ class RootGuard:
         """Why the root cannot be trusted, or "". Writes the marker into a tree that is surely ours."""
         return self.look()[0]
 
+    def judge(self) -> str:
+        """Why the root cannot be trusted, or "". Locks nothing and writes nothing."""
+        return self._judge().lost
+
     def look(self) -> tuple[str, bool]:
         """Why the root cannot be trusted, or "", and whether that is because another Homeport keeps it: one that was
-        mounted in place of ours. Ours is locked from then on, and nothing else is."""
+        mounted in place of ours. Ours is locked from then on, and nothing else ever is: not before it is known to be ours."""
         # Two looks at once at a tree that has no id yet must not give it two.
         with self._lock:
-            if self._tree_lock is None:
-                return self._lost(), False
-            if kept := self._tree_lock.follow():
-                return kept, True
-            lost = self._lost()
-            if lost:
-                self._tree_lock.let_go()
-            return lost, False
+            lock = self._tree_lock
+            if lock is not None and not lock.holds():
+                lock.let_go()
+                kept = lock.other() if self._judge().lost else lock.follow()
+                if kept:
+                    return kept, True
+            judged = self._judge()
+            if judged.lost and lock is not None:
+                lock.let_go()
+            elif judged.id:
+                self._adopt(judged)
+            return judged.lost, False
 
-    def _lost(self) -> str:
+    def _judge(self) -> _Judged:
         try:
             if not self._root.is_dir():
-                return self._gone()
+                return _Judged(self._gone())
             if not os.access(self._root, os.R_OK | os.X_OK):
-                return "cannot be read; check its owner and mode"
+                return _Judged("cannot be read; check its owner and mode")
         except OSError as error:
-            return f"cannot be read: {files.reason(error)}"
+            return _Judged(f"cannot be read: {files.reason(error)}")
         try:
             found = files.read(self._root / MARKER)
         except files.Unfit as error:
-            return f"cannot be told from another: its {MARKER} file {error}"
+            return _Judged(f"cannot be told from another: its {MARKER} file {error}")
         expected = self._root_id()
         marker = found.decode("utf-8", "replace").strip() if found else ""
         if marker and marker == expected:
-            return ""
+            return _Judged()
         if expected is None:
-            self._adopt(marker or uuid.uuid4().hex, marker)
-            return ""
+            return _Judged(id=marker or uuid.uuid4().hex, marked=bool(marker))
         known = self._known()
         if not known:
             # Nothing can be lost yet: another tree is as good, and one without a marker gets ours.
-            self._adopt(marker or expected, marker)
-            return ""
+            return _Judged(id=marker or expected, marked=bool(marker))
         if marker:
-            return (
+            return _Judged(
                 f"is another tree than the one this state belongs to (its {MARKER} file says so); "
                 f"to take this one, remove {self._root / MARKER}"
             )
         # A link to nothing counts: the disk behind it may be away, but somebody put it there.
         if any(os.path.lexists(self._root / name) for name in known):
-            self._write(expected)
-            return ""
-        return (
+            return _Judged(id=expected, marked=False)
+        return _Judged(
             f"holds none of the {len(known)} known apps, and its {MARKER} file is gone; is its disk mounted? "
             "To begin anew with this tree, put one of these folders back or use a new state folder"
         )
@@ -110,11 +124,11 @@ class RootGuard:
             f"{there}, and no app of it is on record: {make}, or say where it is with --apps or HOMEPORT_APPS"
         )
 
-    def _adopt(self, new: str, marker: str) -> None:
-        if not marker:
-            self._write(new)
-        if self._remember is not None and new != self._root_id():
-            self._remember(new)
+    def _adopt(self, judged: _Judged) -> None:
+        if not judged.marked:
+            self._write(judged.id)
+        if self._remember is not None and judged.id != self._root_id():
+            self._remember(judged.id)
 
     def _write(self, value: str) -> None:
         if self._remember is None:

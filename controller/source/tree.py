@@ -143,6 +143,10 @@ class AppsTree:
 
     # -- looking --------------------------------------------------------------------------------------
 
+    def is_lost(self) -> bool:
+        """Whether the root cannot be trusted to be ours. Locks nothing and writes nothing."""
+        return bool(self._guard.judge())
+
     def census(self) -> Census:
         """All app folders, or why they cannot be known. Never raises."""
         lost = self._guard.lost()

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from watchdog.observers.inotify_c import (
     CallbackId,
@@ -53,6 +53,10 @@ ECHO_PATIENCE: Final = 5.0
 """Seconds; what is queued before it may be much."""
 
 _Inode = tuple[int, int]
+
+
+Cause = Literal["overflow", "replaced", "broken"]
+"""Why changes may have gone unheard: the kernel dropped them, the root was another folder or none, a fault of the watcher."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ class TreeWatcher:
         """With the app that the folder is of, and why it is not watched."""
         self._no_reader = ""
         self._unlisted = ""
-        self._unheard = ""
+        self._unheard: dict[Cause, str] = {}
 
     def start(self) -> None:
         """Begin to watch. Where the kernel gives no watch, goes on without: `healthy` says so."""
@@ -120,10 +124,10 @@ class TreeWatcher:
         for key in sorted(keys):
             self._tell(key)
 
-    def check(self) -> str:
+    def check(self) -> dict[Cause, str]:
         """See that events still arrive, and begin anew where they do not.
 
-        Answers why changes may have gone unheard since the last call, for people; empty when none did. Waits a few
+        Answers why changes may have gone unheard since the last call, each cause in words for people. Waits a few
         seconds at most; not for the watcher's own thread.
         """
         with self._lock:
@@ -133,11 +137,11 @@ class TreeWatcher:
                 self._reader = None
                 self._forget_all()
             reader.stop()  # not joined: it may hang
-            self._note_unheard("the watcher had gone deaf")
+            self._note_unheard("broken", "the watcher had gone deaf")
             self.sync()
             self._tell(EVERYTHING)
         with self._lock:
-            unheard, self._unheard = self._unheard, ""
+            unheard, self._unheard = self._unheard, {}
         return unheard
 
     def alive(self) -> bool:
@@ -202,7 +206,7 @@ class TreeWatcher:
         # What was still to be told of them is lost with the watch.
         missed |= {watch.key for watch in gone}
         if any(watch.key == EVERYTHING for watch in gone):
-            self._note_unheard("the root of the apps tree was replaced")
+            self._note_unheard("replaced", "the root of the apps tree was moved or replaced")
         self._unwatched = {
             path: refused for path, refused in self._unwatched.items() if app not in (EVERYTHING, refused[0])
         }
@@ -218,7 +222,7 @@ class TreeWatcher:
             return self._reader, set()
         lost = self._reader is not None
         if self._reader is not None:
-            self._note_unheard("the thread of the watcher had ended")
+            self._note_unheard("broken", "the thread of the watcher had ended")
             self._reader.stop()
         self._reader = None
         self._forget_all()
@@ -297,9 +301,9 @@ class TreeWatcher:
         if self._running:
             self._on_key(key)
 
-    def _note_unheard(self, why: str) -> None:
+    def _note_unheard(self, cause: Cause, why: str) -> None:
         with self._lock:
-            self._unheard = self._unheard or why
+            self._unheard.setdefault(cause, why)
 
 
 class _Events(WatchCallback):
@@ -316,7 +320,7 @@ class _Events(WatchCallback):
 
     def on_queue_overflow(self) -> None:
         """The kernel dropped events: anything may have changed, and folders may have come."""
-        self._watcher._note_unheard("the kernel dropped events, as there were too many at once")
+        self._watcher._note_unheard("overflow", "the kernel dropped events, as there were too many at once")
         self._guard(self._watcher.sync)
         self._guard(lambda: self._watcher._tell(EVERYTHING))
 
@@ -324,7 +328,8 @@ class _Events(WatchCallback):
         try:
             call()
         except Exception as error:  # whatever it is: the others must go on being told
-            self._watcher._note_unheard(f"an event could not be handled ({type(error).__name__}: {error})")
+            why = f"an event could not be handled ({type(error).__name__}: {error})"
+            self._watcher._note_unheard("broken", why)
             with suppress(Exception):
                 self._watcher._tell(EVERYTHING)
 

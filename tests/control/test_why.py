@@ -377,6 +377,18 @@ CASES: dict[str, tuple[Record, str]] = {
         To do: `docker unpause web-web-1` lets it run on
         """,
     ),
+    "StaleContainer": (
+        failed("StaleContainer", "starting web: the engine lists container 0123456789ab of service web"),
+        """
+        web is Failed: starting web: the engine lists container 0123456789ab of service web; tried 4 times [StaleContainer]
+        Since: 2026-01-01 12:00 UTC (12 min)
+        Runs:  nothing of web, it was never started
+        Next:  tries again in 38 s, at once when its files change
+        To do: `docker rm -f` of the container that is named above, if the engine lets you
+               else restart the engine (`systemctl restart docker`): apps that it stops are started again by Homeport
+               `homeport reconcile web` tries again now
+        """,
+    ),
     "ComposeUnusable": (
         app("Failed", "ComposeUnusable", "no Compose was found"),
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import socket
 import threading
 from collections.abc import Iterator
@@ -65,6 +66,7 @@ def half_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HalfD
     monkeypatch.setattr(client, "TIMEOUT", 0.3)
     monkeypatch.setattr(events, "TIMEOUT", 0.3)
     monkeypatch.setattr(events, "SILENCE", 0.2)
+    monkeypatch.setattr(events, "ANSWER", 0.2)
     server = HalfDead(tmp_path / "d.sock")
     yield server
     server.close()
@@ -89,6 +91,35 @@ def test_a_stream_that_is_silent_because_the_engine_froze_is_found_dead(engine: 
     assert next(stream).action == "connected"
     with pytest.raises(EngineUnreachable):
         next(stream)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_silent_stream_is_looked_after_at_once_when_somebody_wants_something_of_the_engine(
+    engine: DockerEngine, monkeypatch: pytest.MonkeyPatch, wanted: bool
+) -> None:
+    monkeypatch.setattr(events, "SILENCE", 1000.0)
+    monkeypatch.setattr(events, "QUIET", 0.0 if wanted else 1000.0)
+    stream = engine.events()
+    assert next(stream).action == "connected"
+    found: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+
+    def follow() -> None:
+        try:
+            next(stream, None)
+        except EngineUnreachable as error:
+            found.put(error)
+        else:
+            found.put(None)
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    with pytest.raises(EngineUnreachable):
+        engine.observe("web", ("/apps/web",), ())
+    if not wanted:
+        assert found.empty(), "nobody wakes it for what has just lived"
+        engine.close_events()
+    assert (found.get(timeout=10) is not None) == wanted
+    thread.join()
 
 
 def test_a_frozen_engine_has_no_event_stream(engine: DockerEngine, half_dead: HalfDead) -> None:

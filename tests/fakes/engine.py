@@ -129,6 +129,9 @@ class FakeEngine:
         self._reach()
         return "0.0"
 
+    def ping(self) -> None:
+        self._reach()
+
     def own_project(self) -> str:
         self._reach()
         return self.own

@@ -126,7 +126,7 @@ def test_without_inotify_every_edit_is_found_by_the_scan_until_the_limit_is_rais
     home.start()
     for short in folders:
         arrives(home, short, 1)
-    (line,) = home.log("tree.overflow")
+    (line,) = home.log("tree.unwatched")
     assert words in line["message"]
     assert "changes are found by a scan every 0.5 s" in line["message"]
     assert words in home.run("status").stdout
@@ -142,7 +142,8 @@ def test_without_inotify_every_edit_is_found_by_the_scan_until_the_limit_is_rais
     raise_limit(home, name)
     until(lambda: home.log("tree.watched"), "the log says that all is watched")
     assert home.ids("a") == before
-    assert len(home.log("tree.overflow")) == 1, "it is said once"
+    assert len(home.log("tree.unwatched")) == 1, "it is said once"
+    assert not home.log("tree.overflow"), "a limit is none"
     assert words not in home.run("status").stdout
 
 
@@ -197,7 +198,8 @@ def test_a_watcher_that_breaks_is_replaced_said_and_nothing_is_missed(
         until(lambda: any(words in event.message for event in told), f"it is said: {words}")
         assert manager.watcher is not None
         until(lambda: manager.watcher and not manager.watcher.healthy(), "all is watched")
-        assert sum(event.name == "tree.overflow" for event in told) == 1
+        assert sum(event.name == "tree.unheard" for event in told) == 1
+        assert not {"tree.overflow", "tree.replaced", "tree.unwatched"} & {event.name for event in told}
         # By the watcher alone, and no scan:
         monkeypatch.setattr(manager, "rescan", lambda: None)
         edit(folder, 3)
@@ -399,7 +401,7 @@ def test_an_app_that_cannot_be_read_is_unknown_and_all_others_go_on(
     home.wait("sick", "Ready")
     assert {name: who for name, who in home.ids().items() if name in before} == before
     assert not home.log("app.removing")
-    assert not said(home, "tree.overflow", "cannot be listed"), "the others are watched all the while"
+    assert not said(home, "tree.unwatched", "cannot be listed"), "the others are watched all the while"
     edit(folder, 2)
     arrives(home, "sick", 2)
 

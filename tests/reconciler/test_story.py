@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from random import Random
 
@@ -10,12 +11,12 @@ import pytest
 from controller.control import why
 from controller.model.errors import AppError
 from controller.model.facts import STOPPED, SUSPENDED
-from controller.model.observed import Service
+from controller.model.observed import ExecResult, Service
 from controller.planner.health import Fault, FaultKind
 from controller.planner.judge import health_reason
 from controller.workqueue import ExponentialBackoff
 from fakes.build import record
-from fakes.world import World
+from fakes.world import INSTALL, World
 
 CHECKED = Service("main", "h1", "image:1", has_healthcheck=True)
 
@@ -253,3 +254,56 @@ def test_why_and_status_say_of_a_folder_that_is_gone_the_same(world: World) -> N
     records = {record.name: record for record in world.store.records()}
     told = why.to_text(why.explain(records, "a", world.clock.now(), {"running": True}))
     assert "But its folder is gone; if it stays so for 10 s it is removed" in told
+
+
+@pytest.mark.parametrize("what", ["apply", "pull"])
+def test_a_try_that_failed_is_one_line_with_what_failed_why_how_long_it_took_and_what_comes_next(
+    world: World, what: str
+) -> None:
+    if what == "pull":
+        world.engine.absent_images.add("image:1")
+    world.engine.fail(what, "web", AppError("PullFailed", "image:1 cannot be had; log in"), times=3)
+    world.put("web", Service("main", "h1", "image:1"))
+    world.until_quiet(limit=60)
+    failed = [event for event in world.events if event.name.endswith(".failed")]
+    assert [event.name for event in failed] == ["app.failed"] * 3
+    for event in failed:
+        assert re.fullmatch(r"image:1 cannot be had; log in; next try in \d+ s", event.message)
+        assert {"kind": "compose_up", "target": "web", "reason": "PullFailed"}.items() <= event.fields.items()
+        assert float(str(event.fields["seconds"])) >= 0
+        assert float(str(event.fields["retry_in"])) > 0
+
+
+def test_a_hook_that_failed_is_told_for_itself_and_its_app_says_what_comes_next(world: World) -> None:
+    world.engine.scripts[INSTALL] = lambda _env, _container: ExecResult(3, b"")
+    world.put("db")
+    world.put("web", requires=["db"], needs=("DB_USER",))
+    world.rest()
+    hook, app = [event for event in world.events if event.name.endswith(".failed")]
+    assert (hook.name, app.name) == ("hook.failed", "app.failed")
+    assert "exit status 3" in hook.message
+    assert float(str(hook.fields["seconds"])) >= 0
+    assert re.fullmatch(
+        r"on_install hook of db \(scripts/install.sh\) failed; next try in \d+ s", app.message
+    )
+
+
+def test_a_failed_start_that_is_taken_back_is_told_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.put("web", Service("main", "h1", "image:1"))
+    world.until_quiet(limit=60)
+    story(world, "web")
+
+    def takes_away(*_: object, **__: object) -> tuple[str, ...]:
+        monkeypatch.undo()
+        world.engine.remove_container("web", "main")
+        raise AppError("ApplyFailed", "no such command")
+
+    monkeypatch.setattr(world.engine, "apply", takes_away)
+    world.put("web", Service("main", "h2", "image:1"))
+    world.until_quiet(limit=60)
+    said = story(world, "web")
+    first = next(line for line in said if "no such command" in line)
+    assert first.startswith("app.rolling_back: generation 2 failed, going back to 1: no such command")
+    assert not [line for line in said if line.startswith(("action.failed", "app.failed"))]

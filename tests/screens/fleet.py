@@ -105,7 +105,7 @@ def fleet() -> SqliteStore:
          edit),
         (18010, "zigbee2mqtt", "action.done", "info", edit),
         (18000, "zigbee2mqtt", "app.ready", "info", "runs generation 3"),
-        (1500, "invoices", "app.failed", "error", f"pull failed: PullFailed; {failure}; next try in 1 s"),
+        (1500, "invoices", "app.failed", "error", f"{failure}; next try in 1 s"),
         (720, "guestbook", "app.needs_configuration", "warning", placeholder),
         (41, "photos", "app.progressing", "info", pulling),
     ):  # fmt: skip

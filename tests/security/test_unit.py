@@ -94,5 +94,5 @@ def test_the_service_does_all_its_work_without_memory_that_is_written_and_execut
     )
     home.wait("web", "Ready", timeout=60)
     assert home.ids("web") != before
-    assert not home.log("tree.overflow")
+    assert not home.log("tree.unwatched")
     assert home.stop() == 0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
 
 import pytest
 
 from controller.model.errors import StateLocked
 from controller.source.lock import TreeLock
+from controller.source.root import MARKER, RootGuard
 
 
 @pytest.mark.fault("A04")
@@ -37,3 +39,61 @@ def test_who_let_go_takes_it_again_unless_another_has_it(tmp_path: Path) -> None
         assert lock.follow() == ""
         with pytest.raises(StateLocked):
             TreeLock(tmp_path).__enter__()
+
+
+def guard(root: Path, lock: TreeLock, root_id: str | None = "ours") -> RootGuard:
+    """Of a service that has one app on record, and knows its tree by this id."""
+    return RootGuard(root, lambda: {"web"}, lambda: root_id, lambda _id: None, lock)
+
+
+@pytest.mark.fault("A05")
+@pytest.mark.parametrize("marker", ["theirs", ""])
+def test_a_tree_is_neither_locked_nor_written_before_it_is_known_to_be_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marker: str
+) -> None:
+    if marker:
+        (tmp_path / MARKER).write_text(marker)
+    asked: list[int] = []
+    flock = fcntl.flock
+
+    def note(descriptor: int, operation: int) -> None:
+        asked.append(operation)
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", note)
+    before = tmp_path.stat().st_mtime_ns
+    with TreeLock(tmp_path) as lock:
+        lock.let_go()
+        asked.clear()
+        lost, kept_by_other = guard(tmp_path, lock).look()
+        assert lost
+        assert not kept_by_other
+        assert not lock.holds()
+    assert not [operation for operation in asked if operation & fcntl.LOCK_EX]
+    assert tmp_path.stat().st_mtime_ns == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ([MARKER] if marker else [])
+
+
+@pytest.mark.fault("A05")
+def test_of_a_tree_of_others_it_is_known_whether_a_homeport_keeps_it(tmp_path: Path) -> None:
+    (tmp_path / MARKER).write_text("theirs")
+    mine = TreeLock(tmp_path)
+    with TreeLock(tmp_path) as theirs:
+        lost, kept_by_other = guard(tmp_path, mine).look()
+        assert kept_by_other
+        assert "is kept by a running Homeport" in lost
+        assert theirs.holds()
+    assert guard(tmp_path, mine).look()[1] is False
+
+
+def test_a_tree_that_is_ours_is_locked_by_the_first_look(tmp_path: Path) -> None:
+    (tmp_path / MARKER).write_text("ours")
+    lock = TreeLock(tmp_path)
+    assert guard(tmp_path, lock).look() == ("", False)
+    assert lock.holds()
+    lock.let_go()
+    (tmp_path / MARKER).unlink()
+    assert guard(tmp_path, lock, root_id=None).look() == ("", False)
+    assert lock.holds()
+    assert (tmp_path / MARKER).read_text().strip()
+    lock.let_go()

@@ -274,14 +274,14 @@ def test_a_dead_reader_is_said_and_replaced(tree: Tree) -> None:
     tree.watcher.sync()
     tree.wait_for("")
     assert tree.watcher.healthy() == ""
-    assert tree.watcher.check() == "the thread of the watcher had ended"
+    assert tree.watcher.check() == {"broken": "the thread of the watcher had ended"}
     (tree.root / "one" / ".env").write_text("x=3\n")
     assert "one" in tree.told()
 
 
 @pytest.mark.fault("A03")
 def test_a_reader_that_lost_its_descriptor_is_deaf_and_replaced(tree: Tree) -> None:
-    assert tree.watcher.check() == ""
+    assert tree.watcher.check() == {}
     (reader,) = readers()
     assert isinstance(reader, InotifyFD)
     # Closed under it, and the number given to another file; a mere close would let the new reader have that number.
@@ -290,9 +290,9 @@ def test_a_reader_that_lost_its_descriptor_is_deaf_and_replaced(tree: Tree) -> N
     (tree.root / "one" / ".env").write_text("x=2\n")
     assert reader.is_alive(), "nothing else shows it"
 
-    assert tree.watcher.check() == "the watcher had gone deaf"
+    assert tree.watcher.check() == {"broken": "the watcher had gone deaf"}
     tree.wait_for("")
-    assert (tree.watcher.check(), tree.watcher.healthy()) == ("", "")
+    assert (tree.watcher.check(), tree.watcher.healthy()) == ({}, "")
     (tree.root / "one" / ".env").write_text("x=3\n")
     assert "one" in tree.told()
 
@@ -310,7 +310,7 @@ def test_a_reader_that_hangs_is_replaced(tree: Tree, monkeypatch: pytest.MonkeyP
     (tree.root / "one" / ".env").write_text("x=2\n")
     assert hangs.wait(PATIENCE)
     try:
-        assert tree.watcher.check() == "the watcher had gone deaf"
+        assert tree.watcher.check() == {"broken": "the watcher had gone deaf"}
         tree.watcher._is_input = tree.is_input
         tree.wait_for("")
         (tree.root / "two" / ".env").write_text("x=3\n")
@@ -327,8 +327,8 @@ def test_an_overflow_means_look_at_everything_and_is_said_once(tree: Tree) -> No
 
     assert tree.keys.get(timeout=PATIENCE) == ""
     assert tree.keys.empty()
-    assert tree.watcher.check() == "the kernel dropped events, as there were too many at once"
-    assert tree.watcher.check() == ""
+    assert tree.watcher.check() == {"overflow": "the kernel dropped events, as there were too many at once"}
+    assert tree.watcher.check() == {}
 
 
 @pytest.mark.fault("A03")
@@ -348,8 +348,8 @@ def test_a_failing_listener_does_not_end_the_watch(tmp_path: Path) -> None:
         assert [keys.get(timeout=PATIENCE) for _ in range(3)] == ["bad", "", "good"], (
             "and all are to be looked at"
         )
-        assert watcher.check() == "an event could not be handled (RuntimeError: boom)"
-        assert watcher.check() == "", "it is said once"
+        assert watcher.check() == {"broken": "an event could not be handled (RuntimeError: boom)"}
+        assert watcher.check() == {}, "it is said once"
         assert watcher.healthy() == ""
     finally:
         watcher.stop()
