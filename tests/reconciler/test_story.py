@@ -180,7 +180,7 @@ def test_a_try_within_a_second_is_not_said_to_be_in_none(world: World) -> None:
     world.engine.fail("apply", "web", AppError("ApplyFailed", "no"), times=50)
     world.put("web", Service("main", "h2", "image:1"))
     world.rest()
-    assert story(world, "web")[-1] == "app.failed: compose_up failed: ApplyFailed; next try in 1 s"
+    assert story(world, "web")[-1] == "app.failed: no; next try in 1 s"
 
 
 @pytest.mark.parametrize(("stopped", "reason"), [(False, "ContainerExited"), (True, "Stopped")])
