@@ -304,17 +304,18 @@ class Life:
             world.connect()
 
     def new_engine(self, _name: str, _chance: Random) -> None:
-        """A person says that all of the old one is gone. A command refuses it when it is not.
-
-        People read before they say so: what was under way when the disk went has ended by then. (A run that has not may save
-        its record once more; then the engine is strange again, and the person is asked again.)
-        """
+        """A person says that all of the old one is gone. A command refuses it when it is not, or when what was under way
+        does not end."""
         world = self.world
-        self._work(200, Random(0))
-        if world.disk is None or not world.engine.reachable or world.running:
+        if world.disk is None or not world.engine.reachable:
             return
+
+        def outlast() -> bool:
+            self._work(200, Random(0))
+            return not world.running
+
         try:
-            world.known.take()
+            world.known.take(outlast)
         except HomeportError:
             return
         world.disk, world.lying.diskless = None, False

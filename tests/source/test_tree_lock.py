@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import fcntl
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from controller.manager import Manager
 from controller.model.errors import StateLocked
+from controller.settings import Settings
 from controller.source.lock import TreeLock
 from controller.source.root import MARKER, RootGuard
+from controller.status.store import SqliteStore
+from fakes.build import record
 
 
 @pytest.mark.fault("A04")
@@ -97,3 +102,25 @@ def test_a_tree_that_is_ours_is_locked_by_the_first_look(tmp_path: Path) -> None
     assert lock.holds()
     assert (tmp_path / MARKER).read_text().strip()
     lock.let_go()
+
+
+def test_a_service_that_starts_is_refused_a_tree_that_another_keeps_and_leaves_one_that_is_not_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path / 'none.sock'}")
+    apps, state = tmp_path / "apps", tmp_path / "state"
+    apps.mkdir()
+    settings = Settings.load({"apps": apps, "state": state})
+    with TreeLock(apps), pytest.raises(StateLocked, match="is kept by a running Homeport"):
+        Manager(settings)
+    with closing(Manager(settings)) as manager:
+        manager.tree.census()
+        with pytest.raises(StateLocked):
+            TreeLock(apps).__enter__()
+    with closing(SqliteStore(state)) as store:
+        store.save(record("web"))
+    (apps / MARKER).write_text("theirs")
+    with closing(Manager(settings)) as manager:
+        assert manager.tree.is_lost()
+        with TreeLock(apps):
+            pass
