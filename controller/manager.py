@@ -297,7 +297,7 @@ class Manager:
                 self.ticker.poke()
             return
         # The quiet period is checked by the reconcile; this only spares it looks in the middle of a save.
-        self.queue.add_after(app, self.settings.settle)
+        self.queue.add_after(app, self.memory.settling.look_after_change(app, self.settings.settle))
 
     def _engine_event(self, app: str) -> None:
         if self.store.record(app) is not None and (not self._only or app in self._only):

@@ -13,6 +13,11 @@ from datetime import datetime
 
 from controller.model.effects import Moment
 
+MOST_LIKELY_ALL = 0.15
+"""Seconds of quiet after which what is there is most likely all of the edit: it can be rendered, while the rest of the
+quiet period passes."""
+LOOK_AGAIN = 1.0
+"""Seconds after which files that have not come to rest are looked at again at the latest."""
 LEAP = 5.0
 """Seconds by which the wall clock goes ahead of the monotonic one when it is set and not only slewed."""
 
@@ -45,7 +50,7 @@ class Retries:
 
 
 class Settling:
-    """Files that have not come to rest. An app's own run alone touches what is kept of it."""
+    """Files that have not come to rest. An app's own run alone changes what is kept of it."""
 
     def __init__(self) -> None:
         self.unsettled: dict[str, float] = {}
@@ -57,6 +62,19 @@ class Settling:
 
     def __contains__(self, app: str) -> bool:
         return app in self.unsettled or app in self.shrinking
+
+    def look_after_change(self, app: str, settle: float) -> float:
+        """Seconds from a change to the look at it. From any thread: whoever hears of changes asks.
+
+        What is waited for has its next look from its last run, and no look for each change.
+        """
+        return LOOK_AGAIN if app in self.unsettled else min(settle, MOST_LIKELY_ALL)
+
+    def look_after_look(self, app: str, left: float, now: float) -> float:
+        """Seconds from a look that found it unsettled to the next. Of files that have been changing for long it may take a
+        quarter as long to find out that they have come to rest: they are many looks otherwise, and none is of use."""
+        changing_for = now - self.unsettled.get(app, now)
+        return min(LOOK_AGAIN, max(left, changing_for / 4))
 
     def forget(self, app: str) -> None:
         self.unsettled.pop(app, None)

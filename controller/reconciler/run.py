@@ -124,8 +124,11 @@ class Reconciler:
     def _wait_until_settled(self, work: Work, left: float, *, told: bool) -> Run[Result]:
         if told:
             yield from self._wanted.say_still_changing(work)
-        soon = yield from self._wanted.render_ahead(work)
-        return Result(last_word(work.record), after=min(left, soon) + 0.005, pending=True)
+        yield from self._wanted.render_ahead(work)
+        now = (yield from ask(fx.ReadClock())).monotonic
+        left -= now - work.moment.monotonic
+        after = self.memory.settling.look_after_look(work.name, max(left, 0.0), now)
+        return Result(last_word(work.record), after=after + 0.005, pending=True)
 
     def _take_in_model(self, work: Work, rendered: Rendered, dry_run: bool) -> Run[None]:
         """What the model on disk says: its volumes, whether the target moves on, what an edit changes, its services."""

@@ -6,6 +6,7 @@ about it is told in `run` and `converging`.
 
 from __future__ import annotations
 
+import zlib
 from contextlib import suppress
 from dataclasses import replace
 
@@ -21,7 +22,7 @@ from controller.planner.plan import View, plan
 from controller.planner.rollback import describe
 from controller.reconciler import looking
 from controller.reconciler.looking import Providers
-from controller.reconciler.memory import Settling
+from controller.reconciler.memory import MOST_LIKELY_ALL, Settling
 from controller.reconciler.steps import keep_inputs
 from controller.reconciler.work import Blocked, Policy, Work
 from controller.status.history import remember
@@ -30,9 +31,8 @@ from controller.status.transition import transition
 STILL_CHANGING = 5.0
 """Seconds beyond the quiet period after which it is said that files do not come to rest."""
 SETTLE_CAP = 10.0
-"""Seconds after which an edit is acted on although its files still change."""
-RENDER_AHEAD = 0.15
-"""Seconds of quiet after which what is there is most likely all of the edit."""
+"""Seconds after which an edit is acted on although its files still change; up to half as many more, by the app's name, for
+of many whose files change all the time each has its turn."""
 
 
 class Wanted:
@@ -88,7 +88,7 @@ class Wanted:
         )
         since = self.settling.unsettled.setdefault(name, work.moment.monotonic)
         # A file that never comes to rest must not starve an app; a folder being copied may take its time.
-        starved = not new and work.moment.monotonic - since > SETTLE_CAP
+        starved = not new and work.moment.monotonic - since > SETTLE_CAP * _spread(name)
         left = (self.policy.settle_new if new else self.policy.settle) - desired.quiet
         if left <= 0:
             self._note_settled(work)
@@ -99,21 +99,17 @@ class Wanted:
             return 0.0
         return left
 
-    def render_ahead(self, work: Work) -> Run[float]:
+    def render_ahead(self, work: Work) -> Run[None]:
         """Files that wait out their quiet period are rendered meanwhile: the engine port knows them then, and the run
         that acts on them starts no child first. Files that change all the time are not rendered for each change.
-
-        Answers with the seconds after which to look again at the latest.
         """
-        desired, before = work.desired, work.before
-        if not isinstance(desired, Present) or desired.seeds or desired.unset or before.stopped:
-            return 1.0
-        if desired.quiet < RENDER_AHEAD:
-            return RENDER_AHEAD - desired.quiet
-        # What is wrong with them is said when they have come to rest.
-        with suppress(AppError):
-            yield from self._render(work)
-        return 1.0
+        desired = work.desired
+        if not isinstance(desired, Present) or desired.seeds or desired.unset or work.before.stopped:
+            return
+        if desired.quiet >= MOST_LIKELY_ALL:
+            # What is wrong with them is said when they have come to rest.
+            with suppress(AppError):
+                yield from self._render(work)
 
     def say_still_changing(self, work: Work) -> Run[None]:
         """Files that never come to rest are waited for, and a person is told which ones: once, in the log and in the status."""
@@ -308,6 +304,11 @@ class Wanted:
             if kept is not None:
                 return kept
         return (yield from ask(fx.Render(work.desired)))
+
+
+def _spread(name: str) -> float:
+    """From 1 to 1.5, always the same for a name."""
+    return 1 + zlib.crc32(name.encode()) / 2**33
 
 
 def _unusable(work: Work) -> Blocked | None:

@@ -90,3 +90,18 @@ def test_all_have_been_seen_when_each_that_was_restless_had_a_run() -> None:
     assert [looks.await_run("web"), looks.await_run("db")] == [False, True]
     looks.note_run("db")
     assert looks.all_seen_at() == later
+
+
+def test_a_change_of_files_at_rest_is_looked_at_before_their_quiet_period_is_over() -> None:
+    settling = Memory().settling
+    assert settling.look_after_change("web", 0.3) == 0.15
+    assert settling.look_after_change("web", 0.1) == 0.1
+
+
+def test_files_that_change_all_the_time_are_not_looked_at_for_each_change() -> None:
+    settling = Memory().settling
+    settling.unsettled["web"] = 1000.0
+    assert settling.look_after_change("web", 0.3) == 1.0
+    looks = [settling.look_after_look("web", 0.3, 1000.0 + seconds) for seconds in (0.1, 1, 2, 3, 4, 9)]
+    assert looks == [0.3, 0.3, 0.5, 0.75, 1.0, 1.0]
+    assert settling.look_after_look("other", 2.0, 1000.0) == 1.0
