@@ -30,6 +30,8 @@ from controller.status.transition import transition
 
 STILL_CHANGING = 5.0
 """Seconds beyond the quiet period after which it is said that files do not come to rest."""
+RENDERED_AHEAD_FOR = 1.0
+"""Seconds for which files may have been changing that are rendered before they have come to rest."""
 SETTLE_CAP = 10.0
 """Seconds after which an edit is acted on although its files still change; up to half as many more, by the app's name, for
 of many whose files change all the time each has its turn."""
@@ -101,12 +103,13 @@ class Wanted:
 
     def render_ahead(self, work: Work) -> Run[None]:
         """Files that wait out their quiet period are rendered meanwhile: the engine port knows them then, and the run
-        that acts on them starts no child first. Files that change all the time are not rendered for each change.
+        that acts on them starts no child first. What has been changing for long will most likely go on.
         """
         desired = work.desired
         if not isinstance(desired, Present) or desired.seeds or desired.unset or work.before.stopped:
             return
-        if desired.quiet >= MOST_LIKELY_ALL:
+        changing_for = work.moment.monotonic - self.settling.unsettled.get(work.name, work.moment.monotonic)
+        if desired.quiet >= MOST_LIKELY_ALL and changing_for <= RENDERED_AHEAD_FOR:
             # What is wrong with them is said when they have come to rest.
             with suppress(AppError):
                 yield from self._render(work)
