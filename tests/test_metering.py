@@ -149,7 +149,7 @@ def test_a_failed_call_is_an_error_of_the_engine_unless_it_did_what_it_could(
 
 def test_the_calls_are_all_of_the_port() -> None:
     port = {name for name, value in vars(Engine).items() if callable(value) and not name.startswith("_")}
-    assert set(CALLS) == port - {"events", "interrupt", "differences"}
+    assert set(CALLS) == port - {"events", "interrupt", "differences", "forget"}
 
 
 @pytest.mark.parametrize(

@@ -326,6 +326,10 @@ class DockerEngine:
         self._folder.forget(app)
         self._renderer.forget(app)
 
+    def forget(self, app: str) -> None:
+        """See `Engine.forget`."""
+        self._renderer.forget(app)
+
     def ensure_volume(self, name: str, app: str) -> bool:
         """Create the volume when it is absent, labelled with who made it. True when created."""
         from docker.errors import NotFound

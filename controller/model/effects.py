@@ -327,6 +327,16 @@ class Render(Effect[Rendered]):
 
 
 @dataclass(frozen=True)
+class ForgetRendered(Effect[None]):
+    """A folder that was never taken in is gone: what its files meant is of no use, and holds the values of its `.env`."""
+
+    app: str
+
+    def perform(self, host: Host) -> None:
+        host.engine.forget(self.app)
+
+
+@dataclass(frozen=True)
 class FindDifferences(Effect["Mapping[str, str]"]):
     """What of each service is another than before, in words."""
 

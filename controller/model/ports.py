@@ -168,6 +168,9 @@ class Engine(Protocol):
     def remove(self, app: str, folders: Sequence[str]) -> None:
         """Remove the app's containers and networks. Volumes stay. Fine when there is nothing."""
 
+    def forget(self, app: str) -> None:
+        """Keep in memory no more of what the app's files meant. `remove` does so, too; the engine is not asked."""
+
     def ensure_volume(self, name: str, app: str) -> bool:
         """Create the volume when it is absent, labelled with who made it. True when created."""
 

@@ -156,6 +156,8 @@ class Record:
     conditions: tuple[Condition, ...] = ()
     word_since: datetime | None = None
     """Since when the one word is what it is; None: not known, by a record that an earlier Homeport wrote."""
+    failing_since: datetime | None = None
+    """The first of the failures that `retries` counts."""
     requires: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     """Full names of the volumes of the last valid manifest."""

@@ -118,7 +118,10 @@ def health_reason(record: Record, faults: Iterable[Fault]) -> str:
     if not kinds:
         return ""
     if kinds & {"missing", "down", "failed"}:
-        return "Stopped" if record.stopped else exit_reason(record)
+        if record.stopped:
+            return "Stopped"
+        # What is not there has not ended again and again.
+        return exit_reason(record) if kinds & {"down", "failed"} else "ContainerExited"
     if "restarting" in kinds:
         return "CrashLooping"
     if "unhealthy" in kinds:

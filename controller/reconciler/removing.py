@@ -46,7 +46,10 @@ def reconcile_absent(
 ) -> Run[Result | Blocked | None]:
     """Remove the app if it is to go; or say what holds the removal: then what runs is kept running. None: it stays."""
     by_command = (yield from ask(fx.ReadFact(REMOVE + name))) is not None
-    if not isinstance(desired, Absent) and not by_command:
+    if isinstance(desired, Absent):
+        # What comes back is a new edit: it has not been changing since before it went.
+        memory.settling.forget(name)
+    elif not by_command:
         return None
     if known is None and isinstance(desired, Absent):
         return (yield from _find_orphan(name, moment, memory, dry_run))
@@ -370,6 +373,7 @@ def _find_orphan(name: str, moment: Moment, memory: Memory, dry_run: bool) -> Ru
         return Result()
     yield from ask(fx.ForgetSaid(name))
     yield from ask(fx.ResetBackoff(name))
+    yield from ask(fx.ForgetRendered(name))
     memory.forget(name)
     folder = memory.looks.take_orphan(name)
     if not folder:

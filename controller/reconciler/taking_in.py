@@ -81,7 +81,7 @@ def note_back(work: Work, memory: Memory, dry_run: bool) -> Run[None]:
         return
     # Back in time: what the status said before counts again, and nothing else happened.
     work.record = without_condition(work.record, MISSING)
-    if was in _HELD:
+    if was in _HELD and not (work.before.suspended or work.before.suspended_by_manifest):
         going_on = Verdict("Progressing", "Progressing", "its folder is back")
         work.record = transition(work.record, going_on, work.moment.now)
     yield from work.tell("app.back", "its folder is back; nothing was removed")

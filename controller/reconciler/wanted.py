@@ -30,7 +30,7 @@ from controller.status.transition import transition
 
 STILL_CHANGING = 5.0
 """Seconds beyond the quiet period after which it is said that files do not come to rest."""
-RENDERED_AHEAD_FOR = 1.0
+RENDERED_AHEAD_FOR = 2.0
 """Seconds for which files may have been changing that are rendered before they have come to rest."""
 SETTLE_CAP = 10.0
 """Seconds after which an edit is acted on although its files still change; up to half as many more, by the app's name, for
@@ -108,6 +108,8 @@ class Wanted:
         desired = work.desired
         if not isinstance(desired, Present) or desired.seeds or desired.unset or work.before.stopped:
             return
+        if work.before.target is None and any(r.on_install for r in desired.manifest.requires):
+            return  # they may mean nothing before it has run
         changing_for = work.moment.monotonic - self.settling.unsettled.get(work.name, work.moment.monotonic)
         if desired.quiet >= MOST_LIKELY_ALL and changing_for <= RENDERED_AHEAD_FOR:
             # What is wrong with them is said when they have come to rest.

@@ -86,11 +86,16 @@ def transition(record: Record, verdict: Verdict, now: datetime) -> Record:
 def with_since(record: Record, saved: Record, before: Record, now: datetime) -> Record:
     """The record with the moment since when its word is what it is, about to be saved.
 
-    `saved`: as it was saved last; `before`: as the run found it. What a try that changes nothing is called meanwhile does
-    not count: an app that failed, and has failed again, has been Failed all the while.
+    `saved`: as it was saved last; `before`: as the run found it. What an app is called during a try does not count: one that
+    failed, and has failed again, has been Failed all the while.
     """
     word = last_word(record)
-    if word == last_word(saved):
+    failing_since = (record.failing_since or now) if record.retries else None
+    if failing_since != record.failing_since:
+        record = replace(record, failing_since=failing_since)
+    if word == "Failed" and failing_since is not None:
+        since: datetime | None = failing_since
+    elif word == last_word(saved):
         since = saved.word_since
     elif word == last_word(before) and _turned(record) == _turned(before):
         since = before.word_since

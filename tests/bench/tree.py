@@ -1,7 +1,8 @@
 """Many folders of real files, on an engine in memory: what reading and deciding cost by themselves.
 
-Cold: nothing was ever read. Warm: all is applied and at rest, and the service makes one of its looks at all. Beside it, what
-a run for each app costs, which the service makes only for those that are not at rest.
+Cold: nothing was ever read. Warm: all is applied and at rest, and the service makes what it makes again and again: a scan
+(has any file changed?), a look at all (after a word of the engine's or a person's), a resync (the same, with all inputs read
+again). Beside them, what a run for each app costs, which the service makes only for those that are not at rest.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from fakes.engine import FakeEngine
 from rig.service import Home
 
 LARGE = 10_000
-COLD, WARM = "scan, load and decide, cold", "scan, load and decide, warm"
-BARS = {COLD: 10.0, WARM: 1.5}
+COLD = "scan, load and decide, cold"
+SCAN, LOOK, RESYNC = "warm: a scan", "warm: a look at all", "warm: a resync, all inputs read again"
+BARS = {COLD: 10.0, SCAN: 1.5, LOOK: 1.5, RESYNC: 1.5}
 """So many seconds for so many folders."""
 FLAT = 1.5
 """How many times as much a folder among the most may cost as one among the least: room for the processor's caches."""
@@ -133,10 +135,11 @@ def measured(size: int) -> dict[str, list[float]]:
             each = repeated(lambda: worked(partial(controller.look, scan=True)), seconds=5, least=1)
             restless = controller.look_at_all(reread=True)
             assert not restless, f"{len(restless)} apps are not at rest: {restless[:3]}"
-            warm = repeated(lambda: worked(partial(controller.look_at_all, reread=False)), seconds=5)
+            scan = repeated(lambda: worked(controller.scan), seconds=5)
+            look = repeated(lambda: worked(partial(controller.look_at_all, reread=False)), seconds=5)
             resync = repeated(lambda: worked(partial(controller.look_at_all, reread=True)), seconds=5)
             assert controller.look_at_all(reread=True) == ()
             assert engine.mutations == [], "a pass over what is as it should be changed something"
-        return {COLD: [cold], WARM: warm, "warm, all inputs read again": resync, "a run for each app": each}
+        return {COLD: [cold], SCAN: scan, LOOK: look, RESYNC: resync, "a run for each app": each}
     finally:
         shutil.rmtree(folder)

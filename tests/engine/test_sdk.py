@@ -88,6 +88,13 @@ def test_what_is_not_there_is_told_from_what_cannot_be_had(tmp_path: Path) -> No
             api.inspect_container("here")
 
 
+def test_no_answer_is_asked_for_that_would_have_to_be_unpacked(tmp_path: Path) -> None:
+    with engine(tmp_path, lambda _question: whole("200 OK", [])) as (clients, asked):
+        clients.read("", lambda api: api.containers())
+    assert b"Accept-Encoding: identity\r\n" in asked[0]
+    assert asked[0].lower().count(b"accept-encoding") == 1
+
+
 @pytest.mark.parametrize(
     "cut",
     [

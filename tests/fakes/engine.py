@@ -304,6 +304,12 @@ class FakeEngine:
                 if container.id in containers and container.state in ("running", "paused", "restarting"):
                     self._end(app, container, 0)
 
+    def forget(self, app: str) -> None:
+        with self._lock:
+            for known in (self._known, self._rendered):
+                for key in [key for key in known if key[0] == app]:
+                    del known[key]
+
     def remove(self, app: str, folders: Sequence[str]) -> None:
         with self._lock:
             self._fail("remove", app)

@@ -67,6 +67,19 @@ def test_of_an_app_that_is_gone_nothing_is_kept_in_memory(home: Home) -> None:
             raise AssertionError(f"{error}: {sorted(kept())}") from error
 
 
+def test_of_a_folder_that_was_never_taken_in_nothing_is_kept_in_memory(home: Home) -> None:
+    with service_in_this_process(home, **{"settle-new": "60"}) as (manager, _):
+        name = home.name("never")
+
+        def kept() -> set[str]:
+            return set(mentions(manager, name, "manager", set()))
+
+        folder = home.put("never")
+        wait_until(lambda: any("_renderer" in place for place in kept()), "it is rendered ahead", 30)
+        shutil.rmtree(folder)
+        wait_until(lambda: not kept(), "nothing of it is kept", 60)
+
+
 def test_the_connections_to_the_engine_keep_nothing_of_what_they_asked(home: Home) -> None:
     with service_in_this_process(home) as (manager, _):
         home.put("web")

@@ -177,6 +177,67 @@ def test_files_that_mean_nothing_yet_are_said_to_be_wrong_only_when_they_have_co
     assert world.word("web") == "Invalid"
 
 
+def test_what_a_hook_has_to_complete_first_is_not_rendered_ahead(world: World) -> None:
+    world.put("db")
+    world.until_quiet()
+    before = world.engine.children
+    world.put("web", settled=False, requires=("db",), needs=("DB_USER",))
+    world.until_quiet(limit=1.2)
+    assert (world.word("web"), world.engine.children - before) == ("", 0)
+    world.until_quiet()
+    assert world.word("web") == "Ready"
+
+
+def test_of_a_folder_that_goes_before_it_was_taken_in_no_model_is_kept(world: World) -> None:
+    world.put("web", settled=False)
+    world.until_quiet(limit=1.2)
+    assert any("web" in key for key in world.engine._known)
+    del world.tree.folders["web"]
+    world.resync()
+    world.queue.add("web", world.clock.monotonic())
+    world.until_quiet()
+    assert not any("web" in key for key in world.engine._known)
+
+
+def test_what_comes_back_while_its_removal_is_waited_for_has_its_quiet_period(world: World) -> None:
+    folder = world.put("web")
+    world.put("other")
+    world.until_quiet()
+    write_once(world, folder)  # the first of what `rm -r` takes away
+    del world.tree.folders["web"]
+    world.resync()
+    world.rest()
+    world.clock.advance(9)
+    world.rest()
+    world.engine.models["web"] = (Service("main", "h7", "image:1"),)
+    world.engine.mutations.clear()
+    world.tree.put(folder, settled=False)
+    for _ in range(7):
+        scribble(world, folder, 1)  # a slow copy
+        assert world.engine.mutations == []
+    world.until_quiet()
+    assert world.word("web") == "Ready"
+    assert world.engine.mutations
+
+
+def test_what_is_suspended_and_comes_back_says_nothing_of_its_folder(world: World) -> None:
+    for name in ("a", "b", "c"):
+        world.put(name)
+    world.until_quiet()
+    world.store.put(f"{SUSPENDED}a", "1")
+    world.resync()
+    world.rest()
+    folder = world.tree.folders.pop("a")
+    world.resync()
+    world.until_quiet(limit=60)
+    assert world.word("a") == "Held"
+    world.tree.put(folder)
+    world.resync()
+    world.until_quiet(limit=60)
+    assert world.word("a") == "Suspended"
+    assert not any("folder" in condition.message for condition in world.record("a").conditions)
+
+
 def test_an_invalid_edit_keeps_what_runs_and_heals_it(world: World) -> None:
     folder = world.put("web")
     world.until_quiet()

@@ -173,6 +173,23 @@ def test_an_app_that_fails_again_and_again_has_failed_since_the_first_time(world
     assert world.record("web").word_since == since
 
 
+def test_what_ends_soon_after_each_start_has_failed_since_the_first_time(world: World) -> None:
+    world.put("web")
+    world.rest()
+    failed = set()
+    for _ in range(4):
+        world.until_quiet(limit=1)
+        world.engine.crash("web", "main", 3)
+        world.queue.add("web", world.clock.monotonic())
+        world.rest()
+        assert world.word("web") == "Failed"
+        failed.add(world.record("web").word_since)
+        world.until_quiet(limit=8)
+        assert world.word("web") == "Progressing"
+    assert len(failed) == 1
+    assert world.record("web").retries == 4
+
+
 def test_a_try_within_a_second_is_not_said_to_be_in_none(world: World) -> None:
     world.put("web")
     world.until_quiet()
@@ -214,6 +231,11 @@ def test_the_worst_of_what_is_wrong_is_why_an_app_is_not_healthy(
     kinds: tuple[FaultKind, ...], reason: str
 ) -> None:
     assert health_reason(record(), [Fault("main", kind, "") for kind in kinds]) == reason
+
+
+def test_what_is_not_there_has_not_ended_again_and_again() -> None:
+    assert health_reason(record(retries=3), [Fault("main", "missing", "")]) == "ContainerExited"
+    assert health_reason(record(retries=3), [Fault("main", "down", "")]) == "CrashLooping"
 
 
 def test_what_was_taken_back_is_said_in_the_log_with_what_comes_next_and_on_record_without(

@@ -30,7 +30,7 @@ READS = (
     fx.ReadClock, fx.Load, fx.TakeCensus, fx.ReadRecord, fx.ReadRecords, fx.ReadFact, fx.ReadModel, fx.FindCopies,
     fx.Render, fx.Observe, fx.FindBusyPorts, fx.FindBusyNames, fx.FindIdentities, fx.FindImageIds, fx.ReadLastLines,
     fx.FindMissingPaths, fx.FindMissingImages, fx.ReadScript, fx.ReadLastTold,
-    fx.FindDifferences,
+    fx.FindDifferences, fx.ForgetRendered,
     # What they change is gone with the process.
     fx.BeginStep, fx.Enqueue, fx.Backoff, fx.ResetBackoff,
 )  # fmt: skip
