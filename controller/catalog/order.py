@@ -16,6 +16,7 @@ from pathlib import Path
 from controller.catalog.errors import Refused, WrongUse
 from controller.model.desired import LEAST_TRUST, Invalid, Present, Trust
 from controller.model.manifest import APP_NAME
+from controller.source.checking import check_folder, check_providers
 from controller.source.manifest import FILE
 from controller.source.reading import load_folder
 
@@ -123,13 +124,19 @@ class _Resolver:
             hint = "" if self._shelves else "; name a catalog with --catalog or HOMEPORT_CATALOG"
             self.problems.append(f"{needs}: no app {name} in {where}{hint}")
             return
-        app = load_folder(folder, self._trust)
+        checked = check_folder(folder, self._trust)
+        app = checked.app
         if isinstance(app, Invalid):
             self.problems += [f"{name}: {problem}" for problem in app.problems]
             return
+        for asked in checked.requires:
+            place = self._root / asked.app
+            provider = place if place.is_dir() else self._find(asked.app)
+            lacking, _ = check_providers(name, [asked], [provider.parent] if provider else [])
+            self.problems += [f"{name}: {problem}" for problem in lacking]
         self.notes += [f"{name}: {line}" for line in (*app.warnings, *app.reaches)]
-        for provider in _providers(app):
-            self.visit(provider, (*chain, name))
+        for needed in _providers(app):
+            self.visit(needed, (*chain, name))
         self.chosen.append(app)
 
     def _visit_there(self, name: str, chain: tuple[str, ...]) -> None:

@@ -5,7 +5,7 @@ What is due is the planner's decision; what the outcome means for the app is jud
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, product
 from pathlib import PurePosixPath
@@ -16,7 +16,7 @@ from controller.model.effects import Run, ask
 from controller.model.errors import AppError, InputInvalid
 from controller.model.facts import UPDATE
 from controller.model.hostport import clash
-from controller.model.observed import ExecResult, Observed, Rendered
+from controller.model.observed import ExecResult, Observed, Rendered, Service
 from controller.model.plan import Action, Plan
 from controller.model.record import AppliedService, LedgerEntry, Target, Verdict
 from controller.planner import hooks
@@ -152,14 +152,12 @@ def _preflight(work: Work, action: Action, rendered: Rendered) -> Run[None]:
             f"{', '.join(missing)}: mounted by a service but not there; add it "
             "(the engine would put an empty folder, owned by root, in its place)",
         )
-    if action.services:
-        return
     began = yield from ask(fx.ReadClock())
     try:
-        yield from _preflight_ports(work, rendered)
-        yield from _preflight_names(work, rendered)
-        if action.kind == "rollback":
-            return  # its images were kept
+        yield from _preflight_ports(work, services)
+        yield from _preflight_names(work, services)
+        if action.services or action.kind == "rollback":
+            return  # its images were here before, and were kept
         absent = yield from ask(fx.FindMissingImages(rendered))
         if absent and isinstance(work.desired, Present):
             images = sorted({s.image for s in rendered.services if s.name in absent})
@@ -171,10 +169,8 @@ def _preflight(work: Work, action: Action, rendered: Rendered) -> Run[None]:
         raise ActionFailed(action, error, ended.monotonic - began.monotonic) from error
 
 
-def _preflight_ports(work: Work, rendered: Rendered) -> Run[None]:
-    services = [
-        s for s in rendered.services if s.scale > 0
-    ]  # of a service that is not wanted now nothing is started
+def _preflight_ports(work: Work, services: Sequence[Service]) -> Run[None]:
+    services = [s for s in services if s.scale > 0]  # of a service that is not wanted now nothing is started
     ports = tuple(sorted({port for service in services for port in service.ports}))
     twice = sorted(
         {
@@ -192,8 +188,8 @@ def _preflight_ports(work: Work, rendered: Rendered) -> Run[None]:
         raise AppError("PreflightFailed", f"{held}; nothing was touched")
 
 
-def _preflight_names(work: Work, rendered: Rendered) -> Run[None]:
-    names = tuple(sorted(s.container_name for s in rendered.services if s.container_name))
+def _preflight_names(work: Work, services: Sequence[Service]) -> Run[None]:
+    names = tuple(sorted(s.container_name for s in services if s.container_name))
     busy = (yield from ask(fx.FindBusyNames(work.name, names))) if names else {}
     if busy:
         held = "; ".join(

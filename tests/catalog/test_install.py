@@ -28,12 +28,14 @@ class Place:
         for path in (self.root, self.first, self.second):
             path.mkdir()
 
-    def app(self, shelf: Path, name: str, requires: Iterable[str] = (), **fields: Any) -> Path:
+    def app(
+        self, shelf: Path, name: str, requires: Iterable[str | dict[str, str]] = (), **fields: Any
+    ) -> Path:
         folder = shelf / name
         folder.mkdir()
         manifest = {
             "name": name, "display_name": name, "version": "1", "description": "", "volumes": [], "ports": [],
-            "icon": "icon.svg", "requires": [{"app": provider} for provider in requires], **fields,
+            "icon": "icon.svg", "requires": [need if isinstance(need, dict) else {"app": need} for need in requires], **fields,
         }  # fmt: skip
         (folder / "manifest.json").write_text(json.dumps(manifest))
         (folder / "docker-compose.yaml").write_text("services:\n  main:\n    image: x\n")
@@ -173,6 +175,21 @@ def test_all_that_is_wrong_is_told_at_once(place: Place) -> None:
     assert lines[3].startswith("a needs c: no app c")
     assert lines[4].startswith(f"{place.root / 'd'} is in the way")
     assert len(lines) == 5
+
+
+@pytest.mark.parametrize("shelf", ["root", "first"])
+def test_a_hook_whose_script_its_provider_lacks_is_told_before_anything_is_written(
+    place: Place, shelf: str
+) -> None:
+    place.app(place.second, "a", requires=[{"app": "b", "on_install": "scripts/mk.sh"}])
+    provider = place.app(getattr(place, shelf), "b")
+    (line,) = place.refused("a")
+    assert line.startswith(
+        "a: manifest.json: requires[0].on_install: b has no scripts/mk.sh: the hook would fail"
+    )
+    (provider / "scripts").mkdir()
+    (provider / "scripts" / "mk.sh").write_text("echo A=1\n")
+    assert names(place.install("a"))[-1] == "a"
 
 
 def test_an_app_in_the_tree_is_not_installed_again(place: Place) -> None:

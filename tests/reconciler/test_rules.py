@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from controller.model.errors import AppError, InputInvalid
-from controller.model.facts import APPROVED, SUSPENDED
+from controller.model.facts import APPROVED, STOPPED, SUSPENDED
 from controller.model.observed import Service
 from controller.model.record import Record
 from controller.planner.removal import BRAKE_COUNT
@@ -360,6 +360,24 @@ def test_a_busy_host_port_fails_before_anything_is_touched(world: World) -> None
     assert world.message("web").startswith("PreflightFailed: host port 80 is held by process nginx")
     assert world.engine.mutations == before
     assert world.running_services("web") == ["main"]
+
+
+def test_a_host_port_that_was_taken_while_an_app_was_stopped_fails_its_start_before_anything_is_touched(
+    world: World,
+) -> None:
+    world.put("web", Service("main", "h1", "image:1", ports=(("", 80, "tcp"),)))
+    world.until_quiet()
+    world.store.put(f"{STOPPED}web", "1")
+    world.resync()
+    world.until_quiet()
+    assert world.word("web") == "Stopped"
+    world.engine.ports[80] = "app twin (container twin-web-1)"
+    world.engine.mutations.clear()
+    world.store.put(f"{STOPPED}web", None)
+    world.resync()
+    world.rest()
+    assert world.message("web").startswith("PreflightFailed: host port 80 is held by app twin")
+    assert world.engine.mutations == []
 
 
 def test_images_are_pulled_before_anything_is_touched(world: World) -> None:
