@@ -116,7 +116,7 @@ distclean: clean ## clean, and .venv and what the tools left
 # ---- steps that the others stand on ----
 
 .PHONY: engine dockerd
-engine: $(stamp)
+engine: $(stamp) ## a Docker engine on this machine: installed where there is none, started where it does not run
 	@deploy/ensure-engine
 
 # What the tests start by themselves: dockerd, Redis, a registry. Without root none is to be had: then pytest takes the
