@@ -42,6 +42,8 @@ class KnownEngine:
         self._engine, self._store, self._clock = engine, store, clock
         self._complaints, self._tell = complaints, tell
         self._lock = threading.Lock()
+        self._taking = threading.Lock()
+        """Held by the person who takes the engine for a new one: one at a time."""
         self._version: str | None = None
         self._lost = 0
         """How often it did not answer: a look that began before the last time says nothing of who answers next."""
@@ -83,25 +85,41 @@ class KnownEngine:
     def take(self, at_rest: Callable[[], bool]) -> None:
         """A person wants everything installed anew on an engine that has nothing of ours: what is on record of the apps is
         forgotten, their folders are not. `at_rest`: waits for the runs that are under way, and answers whether they have
-        ended. Raises `Refused` when it has something or they have not, `EngineUnreachable`."""
+        ended. Raises `Refused` when it has something, they have not, or somebody said so already, `EngineUnreachable`."""
+        if not self._taking.acquire(blocking=False):
+            raise Refused("somebody takes this engine for a new one already, and waits for what began before")
+        try:
+            self._take(at_rest)
+        finally:
+            self._taking.release()
+
+    def _take(self, at_rest: Callable[[], bool]) -> None:
         self.recognize()
-        if self.trouble is None:
-            raise Refused(
-                "the engine that answers is the one on record; --new-engine is for one that has nothing"
-            )
+        self._check_strange()
         # No run begins anything any more. One that began before may save what it knew, and by that the engine would be
         # strange again.
         if not at_rest():
             raise Refused(
                 "what began before is still under way (`homeport status` says what); say it again then"
             )
-        records = self._store.records()
-        for record in records:
-            self._store.forget(record.name)
+        # That may take a minute, and a disk can be mounted in it: then all goes on, and nothing is to be forgotten.
+        self.recognize()
+        # Who finds out now that it is ours waits until all is forgotten: no run begins in the middle.
+        with self._lock:
+            self._check_strange()
+            records = self._store.records()
+            for record in records:
+                self._store.forget(record.name)
         message = f"a person takes this engine for a new one; {len(records)} apps are installed on it anew"
         self._tell("engine.taken", message, "warning")
         self._complaints.over("engine.strange")
         self.recognize()
+
+    def _check_strange(self) -> None:
+        if self.trouble is None:
+            raise Refused(
+                "the engine that answers is the one on record; --new-engine is for one that has nothing"
+            )
 
     def describe(self) -> dict[str, object]:
         """The `engine` object of the status."""

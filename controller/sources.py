@@ -83,8 +83,8 @@ class EngineEvents:
                 if self._stopping.is_set():
                     return
                 if event.action == "connected":
-                    self._backoff.forget("engine")
                     self._connected()
+                    self._backoff.forget("engine")
                 else:
                     self._on_event(event.app)
         except EngineUnreachable as error:
@@ -94,15 +94,21 @@ class EngineEvents:
 
     def _connected(self) -> None:
         if self._reachable is False:
+            self._engine.version()  # one that is half dead has events, too, and is not back
             self._tell("engine.back", "the engine answers again; everything is looked at afresh", "info")
         self._reachable = True
         self._on_connected()
         self._first.set()
 
     def _see_whether_lost(self) -> None:
-        """A stream that ends while the engine still answers is no loss; it is only opened again."""
+        """A stream that ends while the engine still answers is no loss; it is only opened again.
+
+        One whose containerd hangs lives by the smallest question and answers none that a run has. That one is asked first
+        all the same: a frozen engine is known by it in a quarter of the time.
+        """
         try:
             self._engine.ping()
+            self._engine.version()
         except EngineUnreachable as why:
             if self._reachable is not False:
                 self._reachable = False

@@ -147,6 +147,39 @@ def test_an_engine_is_not_taken_while_what_began_before_does_not_end(there: Know
     assert there.said == ["engine.strange"]
 
 
+def test_an_engine_found_to_be_ours_while_what_began_before_is_waited_for_is_not_taken(there: Known) -> None:
+    there.install()
+    there.wipe()
+    there.known.recognize()
+
+    def its_disk_is_mounted() -> bool:
+        there.engine.ensure_volume(VOLUME, "web")
+        there.known.recognize()
+        return True
+
+    with pytest.raises(Refused, match="is the one on record"):
+        there.known.take(its_disk_is_mounted)
+    assert [record.name for record in there.store.records()] == ["web"]
+    assert there.said == ["engine.strange", "engine.known"]
+
+
+def test_an_engine_is_taken_by_one_person_at_a_time(there: Known) -> None:
+    there.install()
+    there.wipe()
+
+    def another_says_it() -> bool:
+        with pytest.raises(Refused, match="already"):
+            there.known.take(lambda: True)
+        assert [record.name for record in there.store.records()] == ["web"]
+        return True
+
+    there.known.take(another_says_it)
+    assert there.store.records() == ()
+    assert there.said == ["engine.strange", "engine.taken"]
+    with pytest.raises(Refused, match="is the one on record"):
+        there.known.take(lambda: True)
+
+
 def test_a_run_that_began_before_changes_nothing_on_an_engine_that_is_strange_by_now(there: Known) -> None:
     there.install()
     there.known.recognize()

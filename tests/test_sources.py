@@ -97,6 +97,40 @@ def test_an_engine_that_answers_no_info_is_lost(heard: Heard) -> None:
     source.stop()
 
 
+def test_an_engine_that_lives_and_does_not_answer_is_lost_and_back_when_it_answers(heard: Heard) -> None:
+    class HalfDead(FakeEngine):
+        """As dockerd is while its containerd hangs: it has events, too."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked: queue.SimpleQueue[None] = queue.SimpleQueue()
+            self.hangs = True
+
+        def version(self) -> str:
+            self.asked.put(None)
+            if self.hangs:
+                raise EngineUnreachable("asking for its version timed out")
+            return super().version()
+
+    engine = HalfDead()
+    source = EngineEvents(
+        engine,
+        lambda _app: None,
+        lambda: heard.calls.put(f"connected to {engine.version()}"),
+        lambda: heard.calls.put("lost"),
+        lambda name, _message, _level: heard.calls.put(name),
+        engine.close_events,
+    )
+    source.start(timeout=10)
+    assert [heard.next(), heard.next()] == ["lost", "engine.lost"]
+    for _ in range(4):
+        engine.asked.get(timeout=10)
+    assert heard.calls.empty(), "it is said once, and that it is back not before it answers"
+    engine.hangs = False
+    assert [heard.next(), heard.next()] == ["engine.back", "connected to 0.0"]
+    source.stop()
+
+
 def test_a_ticker_calls_its_tasks_again_and_again_and_at_once_when_poked() -> None:
     calls: queue.SimpleQueue[str] = queue.SimpleQueue()
     often, seldom = Task(0.01, lambda: calls.put("often")), Task(1000, lambda: calls.put("seldom"))

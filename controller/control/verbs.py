@@ -28,6 +28,10 @@ from controller.model.facts import (
 from controller.model.plan import Action, Plan
 from controller.model.ports import Store
 from controller.model.record import Record
+from controller.status.summary import last_word
+
+_BECOME_DEGRADED = ("Ready", "Progressing", "Degraded")
+"""Words that give way to Degraded when a provider goes."""
 
 
 @dataclass(frozen=True)
@@ -246,17 +250,26 @@ def consumers(store: Store, app: str) -> list[str]:
 
 def shaken(store: Store, wish: Wish) -> str:
     """What the wish means to other apps, for people; "" where it means nothing to any. A removal is refused instead."""
-    running = [r for r in store.records() if not (r.stopped or r.suspended or r.suspended_by_manifest)]
-    names = sorted({r.name for r in running}.intersection(consumers(store, wish.app)))
-    if not names or not isinstance(wish, Stop | Restart):
+    others = [r for r in store.records() if r.name != wish.app and wish.app in _leans_on(r)]
+    if not others or not isinstance(wish, Stop | Restart):
         return ""
-    told = f"{wish.app} is required by {', '.join(names)}: "
-    told += "it runs on, Degraded " if len(names) == 1 else "they run on, Degraded "
+    told = f"{wish.app} is required by {', '.join(sorted(r.name for r in others))}: "
+    told += "it runs on" if len(others) == 1 else "they run on"
+    # What is up with their files, or with an update of theirs, stays their word.
+    told += ", Degraded " if all(last_word(r) in _BECOME_DEGRADED for r in others) else " without it "
     if isinstance(wish, Stop):
         return told + f"until `homeport start {wish.app}`"
     return (
         told + f"until {wish.app} is healthy again; what asks for it (`restart: true`) is restarted after it"
     )
+
+
+def _leans_on(record: Record) -> tuple[str, ...]:
+    """Providers of what runs of it, which is not always what its files say now; none where nothing is to run."""
+    if record.stopped or record.suspended or record.suspended_by_manifest:
+        return ()
+    runs = record.quarantine.to if record.quarantine is not None else record.target
+    return runs.requires if runs is not None else ()
 
 
 def _check_not_required(store: Store, app: str) -> None:

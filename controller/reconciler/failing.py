@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from controller.model import effects as fx
 from controller.model.effects import Run, ask
-from controller.model.errors import InputInvalid
+from controller.model.errors import EngineUnreachable, InputInvalid
 from controller.model.observed import Rendered
 from controller.model.plan import Action, Plan, Result
 from controller.model.record import Verdict
@@ -88,7 +88,12 @@ class Failing:
         elif not failed.touched or recovery.is_untouched(work):
             # Nothing of the start is to be mended: what ran before it goes on, and is healed.
             work.record = replace(work.record, applying=work.before.applying)
-            yield from self.heal_meanwhile(work, providers)
+            try:
+                yield from self.heal_meanwhile(work, providers)
+            except EngineUnreachable:
+                # That run ends there; what failed before is told and counted all the same.
+                yield from self.retry_later(work, verdict, providers, said, told)
+                raise
         return (yield from self.retry_later(work, verdict, providers, said, told))
 
     def _pull_failed(self, work: Work, failed: ActionFailed, providers: Providers) -> Run[Result]:
@@ -120,7 +125,8 @@ class Failing:
             yield from work.tell("action.failed", str(failed.error), "error", **failed.told)
         except InputInvalid as error:
             yield from work.tell("action.failed", str(error), "error", reason=error.reason)
-        work.record = replace(work.record, conditions=told)
+        finally:
+            work.record = replace(work.record, conditions=told)
 
     def retry_later(
         self,

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from pathlib import Path
 
 from controller.model.errors import StateLocked
+
+_TRIES, _PAUSE = 12, 0.01
+"""An `other()` elsewhere shares the lock for some microseconds; a service keeps it for itself."""
 
 
 class TreeLock:
@@ -39,7 +43,11 @@ class TreeLock:
             return False
 
     def other(self) -> str:
-        """Who else holds the root that is there now, or "". Holds it not."""
+        """Who else holds the root that is there now, or "". Holds it no longer than it takes to find out.
+
+        By the lock and not by the kernel's table, which names other devices on some file systems and does not show who is
+        in another container.
+        """
         return self._take(keep=False)
 
     def let_go(self) -> None:
@@ -60,10 +68,7 @@ class TreeLock:
             descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
             return ""
-        try:
-            # Several may look at the same time, and none of them keeps another from looking.
-            fcntl.flock(descriptor, (fcntl.LOCK_EX if keep else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-        except OSError:
+        if not (_lock(descriptor) if keep else _try(descriptor, fcntl.LOCK_SH)):
             holder = _holder(os.fstat(descriptor))
             os.close(descriptor)
             return (
@@ -75,6 +80,28 @@ class TreeLock:
         else:
             os.close(descriptor)
         return ""
+
+
+def _lock(descriptor: int) -> bool:
+    """Take the lock, unless somebody keeps it. Who only looks is waited for: nobody is refused its own tree by that."""
+    pause = threading.Event()
+    for _ in range(_TRIES):
+        if _try(descriptor, fcntl.LOCK_EX):
+            return True
+        if not _try(descriptor, fcntl.LOCK_SH):
+            return False
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        pause.wait(_PAUSE)
+    return False
+
+
+def _try(descriptor: int, how: int) -> bool:
+    """`how`: for oneself, or shared, by which none who looks keeps another from looking."""
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _holder(info: os.stat_result) -> str:

@@ -22,7 +22,7 @@ from controller.control.verbs import WISHES
 from controller.engine.docker_engine import DockerEngine
 from controller.model.facts import LEFT, REMOVE, RESTART, ROLLBACK, STOPPED
 from controller.model.plan import Action
-from controller.model.record import Record, Verdict
+from controller.model.record import Quarantine, Record, Verdict
 from controller.status.lock import StateLock
 from controller.status.store import SqliteStore
 from controller.status.transition import transition
@@ -100,19 +100,49 @@ def test_the_last_line_of_a_stop_is_what_the_app_is_now(homeport: Homeport, serv
     assert homeport("stop", "web", "-o", "json").stderr == ""
 
 
+def leaning(name: str, word: str = "Ready", **fields: Any) -> Record:
+    """What runs of this app was applied with `web` as its provider."""
+    applied = target("main", requires=("web",))
+    return transition(
+        record(name, **{"requires": ("web",), "target": applied} | fields), Verdict(word, word, ""), NOON
+    )
+
+
 def test_a_stop_and_a_restart_say_which_apps_require_it(homeport: Homeport, service: Any) -> None:
-    service.store.save(record("shop", requires=("web",)))
+    service.store.save(leaning("shop"))
     result = homeport("stop", "web")
     assert (result.exit_code, result.stderr.splitlines()[0]) == (
         0,
         "web is required by shop: it runs on, Degraded until `homeport start web`",
     )
-    service.store.save(record("blog", requires=("web",)))
-    service.store.save(record("halt", requires=("web",), stopped=True))
+    service.store.save(leaning("blog", "Degraded"))
+    service.store.save(leaning("halt", stopped=True))
     first = homeport("restart", "web").stderr.splitlines()[0]
     assert first.startswith("web is required by blog, shop: they run on, Degraded until web is healthy again")
     for command in (("start", "web"), ("update", "web"), ("stop", "shop")):
         assert "required by" not in homeport(*command).stderr
+
+
+def test_a_stop_says_nothing_of_apps_that_were_never_started_or_run_without_it(
+    homeport: Homeport, service: Any
+) -> None:
+    service.store.save(leaning("new", "Waiting", target=None))
+    service.store.save(leaning("edited", "Invalid", target=target("main")))
+    assert "required by" not in homeport("stop", "web").stderr
+
+
+@pytest.mark.parametrize("word", ["RolledBack", "Invalid"])
+def test_a_stop_says_that_apps_whose_word_is_another_one_run_on(
+    homeport: Homeport, service: Any, word: str
+) -> None:
+    before = Quarantine(2, target("main", requires=("web",)), "ApplyFailed", "it failed")
+    service.store.save(
+        leaning("shop", word, quarantine=before, target=target("main"))
+        if word == "RolledBack"
+        else leaning("shop", word)
+    )
+    first = homeport("stop", "web").stderr.splitlines()[0]
+    assert first == "web is required by shop: it runs on without it until `homeport start web`"
 
 
 # -- without one ----------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from controller.control import why
-from controller.model.errors import AppError
+from controller.model.errors import AppError, EngineUnreachable
 from controller.model.facts import STOPPED, SUSPENDED
 from controller.model.observed import ExecResult, Service
 from controller.planner.health import Fault, FaultKind
@@ -294,6 +294,33 @@ def test_a_try_that_failed_is_one_line_with_what_failed_why_how_long_it_took_and
         assert {"kind": "compose_up", "target": "web", "reason": "PullFailed"}.items() <= event.fields.items()
         assert float(str(event.fields["seconds"])) >= 0
         assert float(str(event.fields["retry_in"])) > 0
+
+
+def test_a_try_that_failed_is_told_and_counted_also_where_the_engine_goes_while_what_ran_before_is_healed(
+    world: World,
+) -> None:
+    world.put("db")
+    folder = world.put("web", *(Service(name, "h1", "image:1") for name in ("main", "side")))
+    world.until_quiet(limit=60)
+    world.clock.advance(60)
+    folder.manifest["requires"] = [{"app": "db", "on_install": "scripts/install.sh"}]
+    folder.compose += "."
+    works = world.engine.scripts[INSTALL]
+    world.engine.scripts[INSTALL] = lambda _env, _container: ExecResult(3, b"")
+    world.engine.kill("web", "main")
+    world.engine.fail("restart", "web", EngineUnreachable("it is gone for a moment"))
+    world.queue.add("web", world.clock.monotonic())
+    world.rest()
+    assert (world.running_services("web"), world.results["web"][-1].parked) == (["side"], True), "it went"
+    assert [event.name for event in world.events if event.name.endswith(".failed")] == [
+        "hook.failed",
+        "app.failed",
+    ]
+    left = world.record("web")
+    assert (left.retries, left.next_try is not None, left.reason) == (1, True, "HookFailed")
+    world.engine.scripts[INSTALL] = works
+    world.until_quiet(limit=60)
+    assert (world.word("web"), world.running_services("web")) == ("Ready", ["main", "side"])
 
 
 def test_a_hook_that_failed_is_told_for_itself_and_its_app_says_what_comes_next(world: World) -> None:

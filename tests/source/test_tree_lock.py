@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -89,6 +90,42 @@ def test_of_a_tree_of_others_it_is_known_whether_a_homeport_keeps_it(tmp_path: P
         assert "is kept by a running Homeport" in lost
         assert theirs.holds()
     assert guard(tmp_path, mine).look()[1] is False
+
+
+def test_who_looks_at_a_tree_refuses_nobody_his_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look shares the lock for a moment: here until the owner has met it."""
+    (tmp_path / MARKER).write_text("ours")
+    flock = fcntl.flock
+    for take in (lambda lock: lock.__enter__(), lambda lock: guard(tmp_path, lock).look()):
+        looks = os.open(tmp_path, os.O_RDONLY)
+        flock(looks, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        met: list[int] = []
+
+        def meet(descriptor: int, operation: int, looks: int = looks, met: list[int] = met) -> None:
+            try:
+                flock(descriptor, operation)
+            except BlockingIOError:
+                met.append(operation)
+                os.close(looks)
+                raise
+
+        monkeypatch.setattr(fcntl, "flock", meet)
+        lock = TreeLock(tmp_path)
+        take(lock)
+        assert lock.holds()
+        assert len(met) == 1
+        lock.let_go()
+
+
+def test_a_tree_that_somebody_shares_for_longer_than_a_look_is_kept(tmp_path: Path) -> None:
+    looks = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(looks, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    with pytest.raises(StateLocked, match="is kept"):
+        TreeLock(tmp_path).__enter__()
+    assert TreeLock(tmp_path).other() == ""
+    os.close(looks)
+    with TreeLock(tmp_path):
+        pass
 
 
 def test_a_tree_that_is_ours_is_locked_by_the_first_look(tmp_path: Path) -> None:
