@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from controller.control import volumes
 from controller.control.errors import Refused, UnknownApp
@@ -244,10 +245,14 @@ def consumers(store: Store, app: str) -> list[str]:
     return sorted(r.name for r in store.records() if app in r.holds and r.name != app)
 
 
-def shaken(store: Store, wish: Wish) -> str:
-    """What the wish means to other apps, for people; "" where it means nothing to any. A removal is refused instead."""
-    running = [r for r in store.records() if not (r.stopped or r.suspended or r.suspended_by_manifest)]
-    names = sorted({r.name for r in running}.intersection(consumers(store, wish.app)))
+def shaken(apps: Iterable[Mapping[str, Any]], wish: Wish) -> str:
+    """What the wish means to other apps, for people; "" where it means nothing to any. A removal is refused instead.
+
+    `apps`: as the status document has them; who may ask the service need not be able to read the state.
+    """
+    by_name = {app["name"]: app for app in apps}
+    consumers = by_name[wish.app]["requiredBy"] if wish.app in by_name else []
+    names = [name for name in consumers if name != wish.app and _cared_for(by_name[name])]
     if not names or not isinstance(wish, Stop | Restart):
         return ""
     told = f"{wish.app} is required by {', '.join(names)}: "
@@ -257,6 +262,11 @@ def shaken(store: Store, wish: Wish) -> str:
     return (
         told + f"until {wish.app} is healthy again; what asks for it (`restart: true`) is restarted after it"
     )
+
+
+def _cared_for(app: Mapping[str, Any]) -> bool:
+    """Whether it is kept running: no person has stopped or suspended it."""
+    return not app["stopped"] and all(condition["type"] != "Suspended" for condition in app["conditions"])
 
 
 def _check_not_required(store: Store, app: str) -> None:
