@@ -53,8 +53,7 @@ def folders(apps: Path) -> tuple[Path, ...]:
         return tuple(sorted(p for p in Path(apps).iterdir() if p.is_dir() and not p.name.startswith(".")))
     except OSError as problem:
         message = (
-            f"apps tree {apps}: {problem.strerror or problem}. `homeport doctor` says what to do; "
-            "--apps or HOMEPORT_APPS names another tree"
+            f"apps tree {apps}: {problem.strerror or problem}. --apps or HOMEPORT_APPS names another tree"
         )
         raise HomeportError(message) from problem
 
