@@ -416,7 +416,7 @@ def set_values(options: Common, app: str, pairs: tuple[str, ...]) -> int:
     """Set values in an app's .env; every other line stays as it is. Prints the keys that changed.
 
     A KEY alone takes its value from standard input, unseen: no secret need be in a command line. A key that neither the
-    manifest nor a file of the app names is set as well, and you are told.
+    app's folder nor a hook in a provider of it names is set as well, and you are told.
 
     \b
     Example: homeport set zigbee2mqtt MQTT_USER=zigbee MQTT_PASSWORD
