@@ -543,6 +543,11 @@ def test_what_a_tree_that_is_not_there_would_need_is_no_nothing(homeport: Homepo
     for command in (["plan"], ["reconcile", "--dry-run"]):
         result = homeport(*command)
         assert (result.exit_code, f"apps tree {apps} (is not there" in result.stdout) == (1, True), command
+    assert homeport("plan").stdout.startswith("apps tree:\n")
+    (plan,) = json.loads(homeport("plan", "-o", "json").stdout)["plans"]
+    assert (plan["app"], plan["actions"][0]["kind"]) == ("", "error"), (
+        "a name is an app's that can be asked for"
+    )
 
 
 # -- looks --------------------------------------------------------------------------------------------------
