@@ -15,7 +15,7 @@ from controller import __version__
 from controller.api.client import ApiClient, ServiceUnreachable
 from controller.clock import SystemClock
 from controller.control.queries import action_document, status_document
-from controller.control.service import Wanted, always
+from controller.control.service import Waiter, always
 from controller.control.verbs import check_among
 from controller.control.volumes import choose, left
 from controller.model.errors import HomeportError
@@ -101,7 +101,7 @@ class OfflineService:
         return sorted(known_names(self._settings, self.store))
 
     def sweep(
-        self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False, wanted: Wanted = always
+        self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False, wanted: Waiter = always
     ) -> tuple[Action, ...]:
         """Not here: a sweep needs the engine."""
         raise ServiceUnreachable("no service runs that could do it. Start it with `homeport run`")

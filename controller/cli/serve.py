@@ -206,7 +206,7 @@ def lost_tree(settings: Where, store: Store) -> str:
         remember=None,
         tree_lock=None,
     )
-    return guard.lost()
+    return guard.judge()
 
 
 def open_folders(apps: Path) -> tuple[Path, ...]:

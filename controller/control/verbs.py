@@ -13,7 +13,7 @@ from typing import Any
 from controller.control import volumes
 from controller.control.errors import Refused, UnknownApp
 from controller.control.history import find_revision
-from controller.control.service import Service, Wanted, always
+from controller.control.service import Service, Waiter, always
 from controller.model.errors import EngineUnreachable
 from controller.model.facts import (
     ADOPT,
@@ -128,7 +128,7 @@ class Purge:
     volumes: tuple[str, ...]
 
 
-def reconcile(service: Service, verb: Reconcile, wanted: Wanted = always) -> tuple[Action, ...]:
+def reconcile(service: Service, verb: Reconcile, wanted: Waiter = always) -> tuple[Action, ...]:
     """Run the sweep and answer with what was done; waits as long as that is wanted. Raises `UnknownApp`, and `Refused`
     for an engine that is not new."""
     check_known(verb.apps, service)
@@ -167,7 +167,7 @@ def resume(service: Service, verb: Resume) -> None:
     service.requeue(verb.app)
 
 
-def act(service: Service, wish: Wish, wanted: Wanted = always) -> tuple[Action, ...]:
+def act(service: Service, wish: Wish, wanted: Waiter = always) -> tuple[Action, ...]:
     """Remember the wish, look at the app, and answer with what was done once it is at rest.
 
     Raises as `remember`, and `EngineUnreachable` when it has to wait for the engine.
