@@ -17,7 +17,6 @@ from controller.clock import SystemClock
 from controller.control.queries import action_document, status_document
 from controller.control.service import Waiter, always
 from controller.control.verbs import check_among
-from controller.control.volumes import choose, left
 from controller.model.errors import HomeportError
 from controller.model.facts import ENGINE_TROUBLE, ENGINE_TROUBLE_SINCE, LAST_RESYNC
 from controller.model.plan import Action, Plan
@@ -74,13 +73,6 @@ def check_known(settings: Where, names: Iterable[str]) -> None:
     if wanted:
         with looking(settings) as store:
             check_among(wanted, known_names(settings, store))
-
-
-def volumes_to_purge(settings: Where, app: str, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Full names of the volumes that are meant. Raises `UnknownApp`, and `Refused` for one that is not the app's."""
-    with looking(settings) as store:
-        check_among((app,), {*known_names(settings, store), *left(store)})
-        return choose(store, app, wanted)
 
 
 def documents(actions: Iterable[Action]) -> list[dict[str, Any]]:

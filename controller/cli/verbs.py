@@ -388,10 +388,15 @@ def purge(options: Common, app: str, volumes: tuple[str, ...], yes: bool, form: 
     \b
     Example: homeport purge zigbee2mqtt data
     """
-    from controller.cli import offline, printing, serve
+    from controller.cli import offline, printing, serve, standing
+    from controller.control.verbs import check_among
+    from controller.control.volumes import choose_among
 
     settings = options.settings()
-    chosen = offline.volumes_to_purge(settings, app, volumes)
+    document = standing.status_now(settings, (app,))
+    own = {entry["name"]: entry["volumes"] for entry in document["apps"]}
+    check_among((app,), {*own, *document["left"]})
+    chosen = choose_among((*own.get(app, ()), *document["left"].get(app, ())), app, volumes)
     if not yes:
         _check_terminal()
         click.echo(f"Deleted for good, with all that is in them: {', '.join(chosen)}", err=True)

@@ -146,6 +146,18 @@ def test_who_may_ask_the_service_need_not_be_able_to_read_the_state(
     assert result.stderr.splitlines()[-1].startswith("web is ")
 
 
+@pytest.mark.usefixtures("unreadable")
+def test_volumes_are_purged_by_who_may_ask_and_cannot_read_the_state(
+    homeport: Homeport, service: Any
+) -> None:
+    service.store.save(record("web", volumes=("furtka_web_data",), own_volumes=("web_cache",)))
+    service.store.put(LEFT + "gone", '["furtka_gone_data"]')
+    assert homeport("purge", "web", "data", "cache", "--yes").exit_code == 0
+    assert homeport("purge", "gone", "data", "--yes").exit_code == 0
+    assert service.purged == ["furtka_web_data", "web_cache", "furtka_gone_data"]
+    assert homeport("purge", "wbe", "data", "--yes").exit_code == 2
+
+
 @pytest.mark.usefixtures("service")
 def test_what_is_done_stays_done_where_the_service_goes_before_it_is_told(
     homeport: Homeport, monkeypatch: pytest.MonkeyPatch
