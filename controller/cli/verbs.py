@@ -327,9 +327,10 @@ def remove(options: Common, app: str, yes: bool, form: str) -> int:
     from controller.cli import standing
     from controller.control.verbs import Remove, check_among
 
-    known = standing.status_now(options.settings(), (app,))["apps"]
-    check_among((app,), (entry["name"] for entry in known))
     if not yes:
+        # Nobody is asked about an app that there is not; who does it knows best which there are.
+        known = standing.status_now(options.settings(), (app,))["apps"]
+        check_among((app,), (entry["name"] for entry in known))
         _check_terminal()
         click.confirm(f"Remove {app}? Its folder goes to .removed/, its volumes stay", abort=True, err=True)
     return _act(options, Remove(app), form)

@@ -119,12 +119,19 @@ def test_a_stop_and_a_restart_say_which_apps_require_it(homeport: Homeport, serv
 
 
 @pytest.fixture
-def unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The state of a person whom the socket lets in and the state's folder does not."""
+def unreadable(apps: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tree and the state of a person whom the socket lets in, and neither folder does."""
+    is_dir = Path.is_dir
+
+    def denied(path: Path) -> bool:
+        if apps in path.parents:
+            raise PermissionError(13, "Permission denied")
+        return is_dir(path)
 
     def closed(folder: Path) -> SqliteStore:
         raise StateUnusable(f"{folder}: Permission denied")
 
+    monkeypatch.setattr(Path, "is_dir", denied)
     monkeypatch.setattr(SqliteStore, "open_readonly", closed)
 
 
