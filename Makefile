@@ -104,7 +104,7 @@ image: $(stamp) engine ## the image of the sample apps
 .PHONY: clean
 clean: ## takes away what `make run` made: containers, networks AND VOLUMES of all apps in var/apps, var/apps, var/state
 	@if [ -e var/apps ] || [ -e var/state ]; then $(MAKE) venv && $(bin)/python deploy/clean.py; \
-	elif [ -e var/engine/dockerd.pid ] && kill -0 "$$(cat var/engine/dockerd.pid)" 2>/dev/null; then \
+	elif [ "$$(cat "/proc/$$(cat var/engine/dockerd.pid 2>/dev/null || echo none)/comm" 2>/dev/null)" = dockerd ]; then \
 	    echo 'clean: left: the Docker engine that `make run` started; end it with: kill $$(cat var/engine/dockerd.pid)'; \
 	fi
 

@@ -22,7 +22,7 @@ from controller.clock import SystemClock
 from controller.complaints import Complaints
 from controller.control.health import Facts, Health, Step, judge
 from controller.control.queries import activity_document
-from controller.control.service import Wanted, always
+from controller.control.service import Waiter, always
 from controller.control.volumes import forget_left
 from controller.dryrun import plans
 from controller.heap import share_heap
@@ -436,7 +436,7 @@ class Manager:
         self.queue.add(app)
 
     def sweep(
-        self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False, wanted: Wanted = always
+        self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False, wanted: Waiter = always
     ) -> tuple[Action, ...]:
         """See `Service.sweep`. Raises `EngineUnreachable`."""
         if dry_run:

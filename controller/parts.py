@@ -68,8 +68,8 @@ def say_lost(tree: AppsTree) -> tuple[Action, ...]:
 
 
 def plan_lost(tree: AppsTree) -> list[tuple[str, Plan]]:
-    """The same as a plan. Its name is no app's."""
-    return [("apps tree", Plan(said))] if (said := say_lost(tree)) else []
+    """The same as a plan, which is no app's: it has no name by which a program could ask for one."""
+    return [("", Plan(said))] if (said := say_lost(tree)) else []
 
 
 def in_order(tree: AppsTree, store: SqliteStore, *, reread: bool) -> tuple[str, ...]:

@@ -72,6 +72,30 @@ def test_what_is_left_is_said_with_how_to_take_it_away(
             child.kill()
 
 
+def test_where_no_tree_and_no_state_is_the_engine_is_known_in_the_same_way(tmp_path: Path) -> None:
+    shutil.copy(SCRIPT.parents[1] / "Makefile", tmp_path)
+    pidfile = tmp_path / "var" / "engine" / "dockerd.pid"
+    pidfile.parent.mkdir(parents=True)
+    dockerd = tmp_path / "dockerd"
+    shutil.copy(shutil.which("sleep") or "", dockerd)
+
+    def said(pid: str) -> str:
+        pidfile.write_text(f"{pid}\n")
+        return subprocess.run(
+            ["make", "clean"], cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout
+
+    assert said("") == ""
+    assert said(str(os.getpid())) == "", "another process has that number by now"
+    with subprocess.Popen([dockerd, "60"]) as child:
+        try:
+            wait_until(
+                lambda: "kill $(cat var/engine/dockerd.pid)" in said(str(child.pid)), "it is seen to run"
+            )
+        finally:
+            child.kill()
+
+
 def test_the_names_that_are_said_are_those_that_are_made(clean: Any) -> None:
     deploy = SCRIPT.parent
     assert f'IMAGE = "{clean.IMAGE}"' in (deploy / "sample-image" / "build.py").read_text()

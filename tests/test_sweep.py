@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from controller.clock import SystemClock
-from controller.control.service import Wanted
+from controller.control.service import Waiter
 from controller.manager import Manager, _all_as_wanted
 from controller.model.plan import Action, Result
 from controller.model.record import Quarantine, Verdict
@@ -106,7 +106,7 @@ class Waiting:
         self.progress = Progress()
         self.queue: WorkQueue[str] = WorkQueue(SystemClock(), ExponentialBackoff(0.01, 0.02))
         self.stopped = StopSign(self.progress.wake)
-        self.wanted = Wanted()
+        self.wanted = Waiter()
         self.looks = threading.Semaphore(0)
         """Released each time that the sweep looks whether it is over."""
         self.timeouts: list[float | None] = []

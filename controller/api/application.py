@@ -40,7 +40,7 @@ from controller.api.endpoints import (
 )
 from controller.control import queries
 from controller.control.errors import Refused, UnknownApp
-from controller.control.service import RunningService, Wanted
+from controller.control.service import RunningService, Waiter
 from controller.model.errors import AppError, EngineUnreachable, HomeportError, Interrupted, StateUnusable
 
 log = structlog.get_logger("homeport")
@@ -228,7 +228,7 @@ async def _answer(request: Request, endpoint: Endpoint, service: RunningService,
     act = endpoint.act
     assert act is not None  # noqa: S101 - a stream has none
     sent = check(_query(request) if endpoint.method == "GET" else await _body(request), endpoint)
-    wanted = Wanted()
+    wanted = Waiter()
     asked = Asked(request.path_params.get("name", ""), sent, wanted)
 
     async def listen() -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 from controller.control import health, queries, verbs, why
 from controller.control.reading import SHOWN
-from controller.control.service import RunningService, Wanted, always
+from controller.control.service import RunningService, Waiter, always
 from controller.model.errors import HomeportError
 from controller.model.record import Record
 
@@ -65,7 +65,7 @@ class Asked:
     app: str = ""
     """From the path."""
     fields: Mapping[str, Any] = field(default_factory=dict)
-    wanted: Wanted = always
+    wanted: Waiter = always
     """Whether the client still waits."""
 
     def names(self, key: str) -> tuple[str, ...]:

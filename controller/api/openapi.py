@@ -16,6 +16,7 @@ from controller.api.endpoints import ENDPOINTS, JSON, KINDS, STREAM, Endpoint, K
 _Schema = Mapping[str, Any]
 
 _TEXT: _Schema = {"type": "string"}
+_APP_OR_NONE: _Schema = {**_TEXT, "description": "empty where it is of the apps tree as a whole"}
 _FLAG: _Schema = {"type": "boolean"}
 _WHOLE: _Schema = {"type": "integer"}
 _TIME: _Schema = {"type": ["string", "null"], "format": "date-time"}
@@ -70,9 +71,9 @@ SCHEMAS: Mapping[str, _Schema] = {
         next=_TEXT, nextTryTime=_TIME, advice=_list(_TEXT),
     ),
     "Event": _object(id=_WHOLE, time=_TIME, app=_TEXT, event=_TEXT, level=_TEXT, message=_TEXT, fields=_OBJECT),
-    "Action": _object(kind=_TEXT, target=_TEXT, detail=_TEXT, cause=_TEXT, app=_TEXT, line=_TEXT),
+    "Action": _object(kind=_TEXT, target=_TEXT, detail=_TEXT, cause=_TEXT, app=_APP_OR_NONE, line=_TEXT),
     "Actions": _object(actions=_list(_ref("Action"))),
-    "Plans": _object(plans=_list(_object(app=_TEXT, actions=_list(_ref("Action"))))),
+    "Plans": _object(plans=_list(_object(app=_APP_OR_NONE, actions=_list(_ref("Action"))))),
     "Held": _object(held=_list(_TEXT), approved=_FLAG),
     "Suspended": _object(app=_TEXT, suspended=_FLAG),
     "Purged": _object(purged=_list(_TEXT)),

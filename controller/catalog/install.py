@@ -7,7 +7,6 @@ Asking a person does not belong here, nor does starting anything: the controller
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import fcntl
 import os
@@ -25,7 +24,7 @@ from controller.catalog.errors import Refused, WrongUse
 from controller.catalog.order import Order, order
 from controller.model.desired import LEAST_TRUST, Invalid, Present, Problem, Trust
 from controller.model.manifest import steers_tools
-from controller.source import dotenv, environment, files
+from controller.source import dotenv, environment, files, uses
 from controller.source.reading import EXAMPLE, load_folder
 
 STAGING: Final = ".homeport-install-"
@@ -103,13 +102,15 @@ def prepare(
     given = _given(found, values or {})
     notes, refused = list(found.notes), list[str]()
     steps: list[Step] = []
+    places = (root, *(Path(app.folder).parent for app in found.apps))
     for app in found.apps:
         contents = survey(Path(app.folder))
         refused += [f"{app.name}: {line}" for line in contents.refused]
         notes += [f"{app.name}: {path} is no file and is left out" for path in contents.left_out]
         if not contents.refused:
             steps.append(_step(app, contents, given.get(app.name, {}), state))
-            notes += _unheard_of(steps[-1])
+            step = steps[-1]
+            notes += [f"{step.name}: {told}" for told in uses.unnamed(app, step.filled, places)]
     if refused:
         raise Refused(refused)
     _check_room(root, steps)
@@ -153,18 +154,6 @@ def _env_with(app: Present, values: Mapping[str, str]) -> str:
 def _text(path: Path) -> str | None:
     data = files.read(path)
     return files.text(data) if data is not None else None
-
-
-def _unheard_of(step: Step) -> list[str]:
-    """A key that is neither a setting nor in `.env`: Compose may want it, or it is a typing error."""
-    known = {setting.name for setting in step.app.manifest.settings} | set(step.app.env)
-    notes = []
-    for key in step.filled:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            notes.append(f"{step.name}: {key} is none of its settings{hint}")
-    return notes
 
 
 def _check_room(root: Path, steps: Sequence[Step]) -> None:

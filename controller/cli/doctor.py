@@ -102,8 +102,10 @@ def _tree(settings: Settings) -> Iterator[Finding]:
     try:
         with looking(settings) as store:
             lost = serve.lost_tree(settings, store)
-    except HomeportError:
-        lost = ""  # `_clock` says so
+    except HomeportError:  # `_clock` says so; one that may have held apps must not be made anew
+        there = "is not a folder" if os.path.lexists(apps) else "is not there"
+        unknown = f"{there}, and whether it held apps cannot be known: mount it, or make it if it never was"
+        lost = "" if apps.is_dir() else unknown
     if lost:
         yield Finding("fail", "apps", f"the apps tree {apps} {lost}")
         return

@@ -15,9 +15,8 @@ from controller import __version__
 from controller.api.client import ApiClient, ServiceUnreachable
 from controller.clock import SystemClock
 from controller.control.queries import action_document, status_document
-from controller.control.service import Wanted, always
+from controller.control.service import Waiter, always
 from controller.control.verbs import check_among
-from controller.control.volumes import choose, left
 from controller.model.errors import HomeportError
 from controller.model.facts import ENGINE_TROUBLE, ENGINE_TROUBLE_SINCE, LAST_RESYNC
 from controller.model.plan import Action, Plan
@@ -53,8 +52,7 @@ def folders(apps: Path) -> tuple[Path, ...]:
         return tuple(sorted(p for p in Path(apps).iterdir() if p.is_dir() and not p.name.startswith(".")))
     except OSError as problem:
         message = (
-            f"apps tree {apps}: {problem.strerror or problem}. `homeport doctor` says what to do; "
-            "--apps or HOMEPORT_APPS names another tree"
+            f"apps tree {apps}: {problem.strerror or problem}. --apps or HOMEPORT_APPS names another tree"
         )
         raise HomeportError(message) from problem
 
@@ -77,13 +75,6 @@ def check_known(settings: Where, names: Iterable[str]) -> None:
             check_among(wanted, known_names(settings, store))
 
 
-def volumes_to_purge(settings: Where, app: str, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Full names of the volumes that are meant. Raises `UnknownApp`, and `Refused` for one that is not the app's."""
-    with looking(settings) as store:
-        check_among((app,), {*known_names(settings, store), *left(store)})
-        return choose(store, app, wanted)
-
-
 def documents(actions: Iterable[Action]) -> list[dict[str, Any]]:
     """What we did by ourselves, in the shape in which the service answers."""
     return [dict(action_document(action)) for action in actions]
@@ -102,7 +93,7 @@ class OfflineService:
         return sorted(known_names(self._settings, self.store))
 
     def sweep(
-        self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False, wanted: Wanted = always
+        self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False, wanted: Waiter = always
     ) -> tuple[Action, ...]:
         """Not here: a sweep needs the engine."""
         raise ServiceUnreachable("no service runs that could do it. Start it with `homeport run`")

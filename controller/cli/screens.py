@@ -351,7 +351,7 @@ def plans(documents: Iterable[Document], page: Page) -> list[str]:
     for entry in documents:
         if not entry["actions"]:
             continue
-        lines.append(page.bold(f"{clean(entry['app'])}:"))
+        lines.append(page.bold(f"{clean(entry['app']) or 'apps tree'}:"))
         for action in entry["actions"]:
             cause = f" - {action['cause']}" if action["cause"] else ""
             lines += page.wrap(clean(action["line"]) + clean(cause), INDENT, INDENT + " " * 15)

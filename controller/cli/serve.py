@@ -111,7 +111,7 @@ def set_env(
         broken = "; ".join(str(problem) for problem in wrong if problem.field in values)
         if broken:
             raise HomeportError(f"{app}: {broken}. Nothing was changed")
-        return tree.merge_env(found, values), tuple(uses.unnamed(found, values))
+        return tree.merge_env(found, values), tuple(uses.unnamed(found, values, (settings.apps,)))
 
 
 def show_logs(
@@ -206,7 +206,7 @@ def lost_tree(settings: Where, store: Store) -> str:
         remember=None,
         tree_lock=None,
     )
-    return guard.lost()
+    return guard.judge()
 
 
 def open_folders(apps: Path) -> tuple[Path, ...]:

@@ -20,7 +20,7 @@ def status_now(settings: Where, names: Sequence[str] = ()) -> dict[str, Any]:
 
     Folders that are apps and were never looked at are in it, and those that are named whatever is in them.
     """
-    unseen = {name for name in names if (Path(settings.apps) / name).is_dir()} or _new_apps(settings)
+    unseen = {name for name in names if _is_folder(settings.apps / name)} or _new_apps(settings)
     document = _of_service(settings)
     if document is None:
         from controller.cli import offline
@@ -50,6 +50,14 @@ def _add(document: dict[str, Any], names: Iterable[str]) -> None:
 
         document["apps"] += [unseen_app(name) for name in more]
         document["apps"].sort(key=lambda app: str(app["name"]))
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is one, as far as this person may look: who may ask the service need not be able to read the tree."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _new_apps(settings: Where) -> set[str]:

@@ -55,7 +55,7 @@ def reconcile(options: Common, names: tuple[str, ...], dry_run: bool, new_engine
             actions = client.reconcile(names, new_engine=new_engine)
     code = _show_actions(actions, form)
     if form == "text":
-        say_words(settings, names)
+        say_words(settings, names, client)
     return code
 
 
@@ -64,19 +64,26 @@ def bring_up(settings: Settings, client: ApiClient, names: tuple[str, ...]) -> i
     with _progress(settings, names, client):
         actions = client.reconcile(names)
     code = _show_actions(actions, "text")
-    say_words(settings, names)
+    say_words(settings, names, client)
     return code
 
 
-def say_words(settings: Settings, names: Sequence[str], *, why: bool = True) -> None:
+def say_words(
+    settings: Settings, names: Sequence[str], client: ApiClient | None, *, why: bool = True
+) -> None:
     """What became of these apps, a line each; of all when none is named: one line, with those that are not Ready.
 
-    `why`: with what is behind the word.
+    `client`: the service that did it, and says so itself; None: it was done here. `why`: with what is behind the word.
     """
     from controller.cli import offline, printing, screens
     from controller.clock import SystemClock
+    from controller.model.errors import HomeportError
 
-    apps = offline.looked_at_now(settings)["apps"]
+    try:
+        apps = (offline.looked_at_now(settings) if client is None else client.status())["apps"]
+    except HomeportError as problem:  # what was asked for is done: that counts
+        printing.note(f"what became of it cannot be said: {problem}")
+        return
     if names:
         for app in (app for app in apps if app["name"] in names):
             told = screens.message(app, SystemClock().now()) if why else ""
@@ -317,11 +324,13 @@ def remove(options: Common, app: str, yes: bool, form: str) -> int:
     \b
     Example: homeport remove zigbee2mqtt --yes
     """
-    from controller.cli import offline
-    from controller.control.verbs import Remove
+    from controller.cli import standing
+    from controller.control.verbs import Remove, check_among
 
-    offline.check_known(options.settings(), (app,))
     if not yes:
+        # Nobody is asked about an app that there is not; who does it knows best which there are.
+        known = standing.status_now(options.settings(), (app,))["apps"]
+        check_among((app,), (entry["name"] for entry in known))
         _check_terminal()
         click.confirm(f"Remove {app}? Its folder goes to .removed/, its volumes stay", abort=True, err=True)
     return _act(options, Remove(app), form)
@@ -329,31 +338,32 @@ def remove(options: Common, app: str, yes: bool, form: str) -> int:
 
 def _act(options: Common, wish: Wish, form: str) -> int:
     """Have it done and print what was done; by ourselves when no service runs."""
-    from controller.cli import offline, printing
+    from controller.cli import offline, printing, standing
     from controller.control.verbs import remember, shaken
 
     settings = options.settings()
     client = offline.awaited(settings)
-    with offline.looking(settings) as store:
-        if others := shaken(store, wish):
-            printing.note(others)
+    if others := shaken(standing.status_now(settings, (wish.app,))["apps"], wish):
+        printing.note(others)
     if client is not None:
         with _progress(settings, (wish.app,), client):
             actions = client.act(wish)
-        return _show_outcome(settings, wish.app, actions, form)
+        return _show_outcome(settings, wish.app, client, actions, form)
     with offline.offline(settings) as service:
         remember(service, wish)
     click.echo("No service runs; this command does it by itself.", err=True)
-    return _show_outcome(settings, wish.app, _sweep(settings, (wish.app,)), form)
+    return _show_outcome(settings, wish.app, None, _sweep(settings, (wish.app,)), form)
 
 
-def _show_outcome(settings: Settings, app: str, actions: Sequence[Mapping[str, Any]], form: str) -> int:
+def _show_outcome(
+    settings: Settings, app: str, client: ApiClient | None, actions: Sequence[Mapping[str, Any]], form: str
+) -> int:
     """What was done, and what the app is now: a person who reads nothing does not know whether nothing was to be done."""
     code = _show_actions(actions, form)
     last = actions[-1]["kind"] if actions else ""
     if form == "text" and last != "error":
         # Why it is so has been said where the last line is not of something that was done.
-        say_words(settings, (app,), why=last not in ("skip", "wait"))
+        say_words(settings, (app,), client, why=last not in ("skip", "wait"))
     return code
 
 
@@ -379,10 +389,15 @@ def purge(options: Common, app: str, volumes: tuple[str, ...], yes: bool, form: 
     \b
     Example: homeport purge zigbee2mqtt data
     """
-    from controller.cli import offline, printing, serve
+    from controller.cli import offline, printing, serve, standing
+    from controller.control.verbs import check_among
+    from controller.control.volumes import choose_among
 
     settings = options.settings()
-    chosen = offline.volumes_to_purge(settings, app, volumes)
+    document = standing.status_now(settings, (app,))
+    own = {entry["name"]: entry["volumes"] for entry in document["apps"]}
+    check_among((app,), {*own, *document["left"]})
+    chosen = choose_among((*own.get(app, ()), *document["left"].get(app, ())), app, volumes)
     if not yes:
         _check_terminal()
         click.echo(f"Deleted for good, with all that is in them: {', '.join(chosen)}", err=True)
@@ -407,7 +422,7 @@ def set_values(options: Common, app: str, pairs: tuple[str, ...]) -> int:
     """Set values in an app's .env; every other line stays as it is. Prints the keys that changed.
 
     A KEY alone takes its value from standard input, unseen: no secret need be in a command line. A key that neither the
-    manifest nor a file of the app names is set as well, and you are told.
+    app's folder nor a hook in a provider of it names is set as well, and you are told.
 
     \b
     Example: homeport set zigbee2mqtt MQTT_USER=zigbee MQTT_PASSWORD

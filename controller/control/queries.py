@@ -180,7 +180,9 @@ def _app(record: Record, summary: str, since: datetime | None, required_by: list
         "sinceTime": _time(since),
         "generation": record.generation,
         "observedGeneration": record.observed_generation,
-        "target": {"revision": record.target.revision} if record.target else None,
+        "target": {"revision": record.target.revision, "requires": list(record.target.requires)}
+        if record.target
+        else None,
         "desired": {
             "revision": record.revision,
             "services": {name: dict(fields) for name, fields in record.desired_services.items()},

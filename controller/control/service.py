@@ -15,8 +15,9 @@ from controller.model.plan import Action, Plan
 from controller.model.ports import Clock, Store
 
 
-class Wanted:
-    """Whether anybody still waits for the answer. A sweep asks, any other thread may end it. `_guard` guards both fields."""
+class Waiter:
+    """Who waits for the answer: called, it says whether that is still so. A sweep asks, any other thread may end it.
+    `_guard` guards both fields."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -46,7 +47,7 @@ class Wanted:
                 self._wake = None
 
 
-always: Final = Wanted()
+always: Final = Waiter()
 """Who asks waits for the answer however long it takes: nobody ends it."""
 
 
@@ -65,7 +66,7 @@ class Service(Protocol):
         """All apps on disk or on record."""
 
     def sweep(
-        self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False, wanted: Wanted = always
+        self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False, wanted: Waiter = always
     ) -> tuple[Action, ...]:
         """One pass; waits until each app is Ready or can get no further by itself. No apps: all of them.
         `lift`: a generation of these apps that is kept out is tried again. When it is no longer `wanted` the waiting ends;

@@ -6,13 +6,14 @@ Questions that change nothing are in `queries`. Parsing, HTTP and printing do no
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from controller.control import volumes
 from controller.control.errors import Refused, UnknownApp
 from controller.control.history import find_revision
-from controller.control.service import Service, Wanted, always
+from controller.control.service import Service, Waiter, always
 from controller.model.errors import EngineUnreachable
 from controller.model.facts import (
     ADOPT,
@@ -28,7 +29,6 @@ from controller.model.facts import (
 from controller.model.plan import Action, Plan
 from controller.model.ports import Store
 from controller.model.record import Record
-from controller.status.summary import last_word
 
 _BECOME_DEGRADED = ("Ready", "Progressing", "Degraded")
 """Words that give way to Degraded when a provider goes."""
@@ -131,7 +131,7 @@ class Purge:
     volumes: tuple[str, ...]
 
 
-def reconcile(service: Service, verb: Reconcile, wanted: Wanted = always) -> tuple[Action, ...]:
+def reconcile(service: Service, verb: Reconcile, wanted: Waiter = always) -> tuple[Action, ...]:
     """Run the sweep and answer with what was done; waits as long as that is wanted. Raises `UnknownApp`, and `Refused`
     for an engine that is not new."""
     check_known(verb.apps, service)
@@ -170,7 +170,7 @@ def resume(service: Service, verb: Resume) -> None:
     service.requeue(verb.app)
 
 
-def act(service: Service, wish: Wish, wanted: Wanted = always) -> tuple[Action, ...]:
+def act(service: Service, wish: Wish, wanted: Waiter = always) -> tuple[Action, ...]:
     """Remember the wish, look at the app, and answer with what was done once it is at rest.
 
     Raises as `remember`, and `EngineUnreachable` when it has to wait for the engine.
@@ -248,15 +248,22 @@ def consumers(store: Store, app: str) -> list[str]:
     return sorted(r.name for r in store.records() if app in r.holds and r.name != app)
 
 
-def shaken(store: Store, wish: Wish) -> str:
-    """What the wish means to other apps, for people; "" where it means nothing to any. A removal is refused instead."""
-    others = [r for r in store.records() if r.name != wish.app and wish.app in _leans_on(r)]
+def shaken(apps: Iterable[Mapping[str, Any]], wish: Wish) -> str:
+    """What the wish means to other apps, for people; "" where it means nothing to any. A removal is refused instead.
+
+    `apps`: as the status document has them; who may ask the service need not be able to read the state.
+    """
+    others = [app for app in apps if app["name"] != wish.app and wish.app in _leans_on(app)]
     if not others or not isinstance(wish, Stop | Restart):
         return ""
-    told = f"{wish.app} is required by {', '.join(sorted(r.name for r in others))}: "
+    told = f"{wish.app} is required by {', '.join(sorted(app['name'] for app in others))}: "
     told += "it runs on" if len(others) == 1 else "they run on"
     # What is up with their files, or with an update of theirs, stays their word.
-    told += ", Degraded " if all(last_word(r) in _BECOME_DEGRADED for r in others) else " without it "
+    told += (
+        ", Degraded "
+        if all(app.get("lastSummary", app["summary"]) in _BECOME_DEGRADED for app in others)
+        else " without it "
+    )
     if isinstance(wish, Stop):
         return told + f"until `homeport start {wish.app}`"
     return (
@@ -264,12 +271,12 @@ def shaken(store: Store, wish: Wish) -> str:
     )
 
 
-def _leans_on(record: Record) -> tuple[str, ...]:
+def _leans_on(app: Mapping[str, Any]) -> Sequence[str]:
     """Providers of what runs of it, which is not always what its files say now; none where nothing is to run."""
-    if record.stopped or record.suspended or record.suspended_by_manifest:
+    if app["stopped"] or any(condition["type"] == "Suspended" for condition in app["conditions"]):
         return ()
-    runs = record.quarantine.to if record.quarantine is not None else record.target
-    return runs.requires if runs is not None else ()
+    providers: Sequence[str] = (app["target"] or {}).get("requires", ())
+    return providers
 
 
 def _check_not_required(store: Store, app: str) -> None:

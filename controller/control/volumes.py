@@ -39,7 +39,11 @@ def choose(store: Store, app: str, wanted: Sequence[str]) -> tuple[str, ...]:
     Raises `Refused` for a name that is not the app's own, listing those that are.
     """
     record = store.record(app)
-    own = (*(_of(record) if record is not None else ()), *left_by(store, app))
+    return choose_among((*(_of(record) if record is not None else ()), *left_by(store, app)), app, wanted)
+
+
+def choose_among(own: Sequence[str], app: str, wanted: Sequence[str]) -> tuple[str, ...]:
+    """The same, of an app whose own volumes are known."""
     if not own:
         raise Refused(f"{app} has no volumes and left none; there is nothing to purge")
     chosen = []

@@ -1,6 +1,6 @@
 """What one run is given, carries along, and is held up by.
 
-Values only; the steps that use them are in the modules beside this one.
+It can be seen afresh, saved and told; the steps that decide are in the modules beside this one.
 """
 
 from __future__ import annotations

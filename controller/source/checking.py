@@ -72,6 +72,11 @@ def _readable(reading: Reading, app: Invalid) -> Present | None:
     )
 
 
+def folder_of(provider: str, places: Iterable[Path]) -> Path | None:
+    """The folder of a provider in the first of these places that has it."""
+    return next((place / provider for place in places if (place / provider).is_dir()), None)
+
+
 def check_providers(
     app: str, requires: Iterable[manifest.Asked], places: Sequence[Path]
 ) -> tuple[tuple[Problem, ...], tuple[str, ...]]:
@@ -82,7 +87,7 @@ def check_providers(
     for asked in requires:
         if asked.app == app or not APP_NAME.fullmatch(asked.app):
             continue  # that is said of the manifest itself
-        folder = next((place / asked.app for place in places if (place / asked.app).is_dir()), None)
+        folder = folder_of(asked.app, places)
         if folder is not None:
             problems += _check_scripts(asked.app, folder, asked.scripts, asked.field)
         else:

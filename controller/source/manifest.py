@@ -31,7 +31,7 @@ DEPTH: Final = 64
 
 _HALF: Final = re.compile("[\ud800-\udfff]")
 _TOO_DEEP: Final = f"is nested too deep (more than {DEPTH} levels)"
-_HOOKS: Final = ("on_install", "on_start", "on_update", "on_remove")
+HOOKS: Final = ("on_install", "on_start", "on_update", "on_remove")
 _RULES: Final = {
     "missing": "is missing",
     "string_type": "must be a string",
@@ -104,7 +104,7 @@ def asked(data: bytes) -> tuple[Asked, ...]:
         if isinstance(entry.get("app"), str):
             scripts = {
                 hook: path
-                for hook in _HOOKS
+                for hook in HOOKS
                 if isinstance(path := entry.get(hook), str) and _stays_inside(path)
             }
             found.append(Asked(f"requires[{index}]", entry["app"], scripts))
@@ -210,7 +210,7 @@ def _more_problems(loaded: dict[str, Any], folder: str) -> Iterator[Problem]:
     for index, entry in _entries(loaded, "requires"):
         if folder == entry.get("app"):
             yield Problem(FILE, f"requires[{index}].app", f"{folder} requires itself; take that entry out")
-        paths += [(f"requires[{index}].{hook}", entry.get(hook)) for hook in _HOOKS]
+        paths += [(f"requires[{index}].{hook}", entry.get(hook)) for hook in HOOKS]
     for field, path in paths:
         if isinstance(path, str) and not _stays_inside(path):
             yield Problem(FILE, field, f"{_shown(path)} must be a relative path that stays inside the folder")

@@ -42,7 +42,7 @@ class Reach:
     def of(cls, folder: Path, paths: Iterable[Path], root: Path | None = None) -> Reach:
         """Of these files of an app."""
         own, read = str(folder), {str(path) for path in paths}
-        inside = {folder for folder in files.leading_to(read) if folder.startswith(own + os.sep)}
+        inside = {path for path in files.leading_to(read) if path.startswith(own + os.sep)}
         elsewhere = {path for path in read if not path.startswith(own + os.sep)}
         outside = files.leading_to(elsewhere) - files.leading_to([own]) - {own}
         first = (str(root),) if root else ()

@@ -434,5 +434,17 @@ def test_a_value_for_an_app_that_is_not_installed_is_wrong_use(place: Place) -> 
 
 def test_a_key_that_nobody_knows_is_told_with_a_hint(place: Place) -> None:
     place.app(place.first, "a", settings=[setting("PORT")])
-    assert place.prepare("a", "PROT=1").notes == ("a: PROT is none of its settings; did you mean PORT?",)
+    told = "a: PROT is set, but neither the app's folder nor a hook in a provider of it names it; did you mean PORT?"
+    assert place.prepare("a", "PROT=1").notes == (told,)
     assert place.prepare("a", "PORT=1").notes == ()
+
+
+def test_a_key_that_a_compose_file_or_a_hook_of_a_provider_names_is_nothing_to_tell(place: Place) -> None:
+    folder = place.app(place.first, "a")
+    described = json.loads((folder / "manifest.json").read_text())
+    described["requires"] = [{"app": "b", "on_install": "install.sh"}]
+    (folder / "manifest.json").write_text(json.dumps(described))
+    (folder / "docker-compose.yaml").write_text("services: {main: {image: 'x:${TAG:-1}'}}\n")
+    (place.app(place.second, "b") / "install.sh").write_text("createdb $FURTKA_CONSUMER_ENV_DB_NAME\n")
+    assert place.prepare("a", "TAG=2", "DB_NAME=shop").notes == ()
+    assert "did you mean DB_NAME?" in place.prepare("a", "DB_NAMES=shop").notes[0]

@@ -15,7 +15,7 @@ from controller.cli.main import cli
 from controller.clock import SystemClock
 from controller.control.errors import Refused
 from controller.control.health import Check, Health
-from controller.control.service import Wanted, always
+from controller.control.service import Waiter, always
 from controller.model.plan import Action, Plan
 from controller.model.record import Condition, Event
 from controller.status.lock import StateLock
@@ -81,7 +81,7 @@ class Answering:
         return ["old", "web"]
 
     def sweep(
-        self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False, wanted: Wanted = always
+        self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False, wanted: Waiter = always
     ) -> tuple[Action, ...]:
         return (Action("wait", apps[0] if apps else "all", "by the service"),)
 

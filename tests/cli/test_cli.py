@@ -513,6 +513,24 @@ def test_a_tree_that_was_never_there_is_to_be_made_and_one_that_held_apps_is_not
     assert not list(apps.iterdir()), "who only looks marks no tree"
 
 
+def test_what_a_tree_held_is_not_known_where_the_state_cannot_be_read(
+    homeport: Homeport, apps: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve, "engine_info", lambda _: EngineInfo("28.0", "5.1"))
+    shutil.rmtree(apps)
+    state.mkdir()
+    (state / "homeport.db").write_text("rubbish " * 1000)
+    told = " ".join(homeport("doctor").stdout.split())
+    assert (
+        f"{apps} is not there, and whether it held apps cannot be known: mount it, or make it if it never was"
+        in told
+    )
+    assert "`homeport doctor`" not in told, "who reads this has called it"
+    assert "owner and mode" not in told
+    apps.write_text("a file")
+    assert f"{apps} is not a folder" in " ".join(homeport("doctor").stdout.split())
+
+
 def test_the_tree_of_a_service_is_told_as_the_service_found_it() -> None:
     service = {"running": True, "appsRoot": "/apps", "tree": {"readable": False, "message": "is not there"}}
     document = {"service": service, "apps": [], "left": {}}
@@ -525,6 +543,11 @@ def test_what_a_tree_that_is_not_there_would_need_is_no_nothing(homeport: Homepo
     for command in (["plan"], ["reconcile", "--dry-run"]):
         result = homeport(*command)
         assert (result.exit_code, f"apps tree {apps} (is not there" in result.stdout) == (1, True), command
+    assert homeport("plan").stdout.startswith("apps tree:\n")
+    (plan,) = json.loads(homeport("plan", "-o", "json").stdout)["plans"]
+    assert (plan["app"], plan["actions"][0]["kind"]) == ("", "error"), (
+        "a name is an app's that can be asked for"
+    )
 
 
 # -- looks --------------------------------------------------------------------------------------------------

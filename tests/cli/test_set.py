@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from controller.source.reading import MOST_NAMED
 from fakes.tree import manifest
 
 Homeport = Callable[..., Result]
@@ -58,7 +59,7 @@ def test_a_key_that_nothing_names_is_set_and_told_with_what_may_have_been_meant(
     assert slip.startswith("web: warning: PROT is set, but neither")
     assert slip.endswith("; did you mean PORT?")
     assert strange.startswith("web: warning: XYZZY is set, but neither")
-    assert strange.endswith("nothing reads it")
+    assert strange.endswith("names it")
     assert "PROT=s3cret" in env.read_text()
     assert homeport("set", "web", "PROT=3").stderr == "", "from now on it is one of his"
 
@@ -72,6 +73,34 @@ def test_a_key_that_a_compose_file_names_or_hands_over_is_nothing_to_tell(
 ) -> None:
     (env.parent / "docker-compose.yaml").write_text(f"services:\n  main:\n    image: x\n    {text}\n")
     assert homeport("set", "web", "XYZZY=1").stderr == ""
+
+
+def test_a_key_that_a_hook_in_a_provider_names_is_nothing_to_tell(
+    homeport: Homeport, env: Path, apps: Path
+) -> None:
+    provider = apps / "db"
+    provider.mkdir()
+    (provider / "install.sh").write_text("createdb $FURTKA_CONSUMER_ENV_DB_NAME $PGDATA\n")
+    (provider / "other.sh").write_text("echo $FURTKA_CONSUMER_ENV_NOT_ASKED_FOR\n")
+    asked = [{"app": "db", "on_install": "install.sh"}, {"app": "gone", "on_start": "start.sh"}]
+    (env.parent / "manifest.json").write_text(json.dumps(manifest("web", requires=asked)))
+    assert "did you mean DB_NAME?" in homeport("set", "web", "DB_NAMES=shop").stderr
+    assert homeport("set", "web", "DB_NAME=shop").stderr == ""
+    for key in ("NOT_ASKED_FOR", "PGDATA"):
+        assert f"{key} is set, but neither" in homeport("set", "web", f"{key}=1").stderr
+
+
+def test_of_an_app_of_very_many_files_a_slip_alone_is_told(homeport: Homeport, env: Path) -> None:
+    names = [f"files/{number}" for number in range(MOST_NAMED + 1)]
+    (env.parent / "files").mkdir()
+    for name in names:
+        (env.parent / name).write_text("XYZZY=${XYZZY}" if name == names[-1] else "")
+    mounts = "".join(f"      - ./{name}:/{name}:ro\n" for name in names)
+    (env.parent / "docker-compose.yaml").write_text(
+        f"services:\n  main:\n    image: x\n    volumes:\n{mounts}"
+    )
+    assert homeport("set", "web", "XYZZY=1").stderr == ""
+    assert "did you mean TOKEN?" in homeport("set", "web", "TOKNE=1").stderr
 
 
 def test_a_slip_is_told_also_where_a_container_is_handed_all_keys(homeport: Homeport, env: Path) -> None:

@@ -163,6 +163,7 @@ def test_a_command_tells_what_happens_meanwhile_and_what_became_of_it(
         return (Action("restart", "web"),)
 
     service.sweep = sweep
+    service.describe = lambda: {"running": True, "engine": {"reachable": True}}
     result = homeport("restart", "web")
     assert (result.exit_code, result.stdout) == (0, "restart        web\n")
     lines = result.stderr.splitlines()
@@ -175,6 +176,7 @@ def test_where_nothing_was_to_be_done_that_is_said_with_why(homeport: Homeport, 
         Condition("Ready", "False", "DependencyMissing", "db is missing", SystemClock().now(), 1),
     ))  # fmt: skip
     service.store.save(waiting)
+    service.describe = lambda: {"running": True, "engine": {"reachable": True}}
     service.sweep = lambda *_, **__: ()
     result = homeport("start", "web")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "web is Waiting: db is missing\n")

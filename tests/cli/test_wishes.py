@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from controller.api.client import ApiClient, ServiceUnreachable
 from controller.api.server import ApiServer
 from controller.cli import serve
 from controller.control.verbs import WISHES
 from controller.engine.docker_engine import DockerEngine
+from controller.model.errors import StateUnusable
 from controller.model.facts import LEFT, REMOVE, RESTART, ROLLBACK, STOPPED
 from controller.model.plan import Action
 from controller.model.record import Quarantine, Record, Verdict
@@ -93,6 +95,7 @@ def test_the_last_line_of_a_stop_is_what_the_app_is_now(homeport: Homeport, serv
     why = "stopped by `homeport stop`; `homeport start web` starts it again"
     stopped = transition(record("web", stopped=True), Verdict("Stopped", "Stopped", why), NOON)
     service.store.save(stopped)
+    service.describe = lambda: {"running": True, "engine": {"reachable": True}}
     service.sweep = lambda *_, **__: (Action("stop", "web", "main"), Action("skip", "web", why))
     result = homeport("stop", "web")
     assert result.stdout.splitlines()[-1] == f"skip           web ({why})"
@@ -136,13 +139,68 @@ def test_a_stop_says_that_apps_whose_word_is_another_one_run_on(
     homeport: Homeport, service: Any, word: str
 ) -> None:
     before = Quarantine(2, target("main", requires=("web",)), "ApplyFailed", "it failed")
-    service.store.save(
-        leaning("shop", word, quarantine=before, target=target("main"))
-        if word == "RolledBack"
-        else leaning("shop", word)
-    )
+    service.store.save(leaning("shop", word, quarantine=before if word == "RolledBack" else None))
     first = homeport("stop", "web").stderr.splitlines()[0]
     assert first == "web is required by shop: it runs on without it until `homeport start web`"
+
+
+@pytest.fixture
+def unreadable(apps: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tree and the state of a person whom the socket lets in, and neither folder does."""
+    is_dir = Path.is_dir
+
+    def denied(path: Path) -> bool:
+        if apps in path.parents:
+            raise PermissionError(13, "Permission denied")
+        return is_dir(path)
+
+    def closed(folder: Path) -> SqliteStore:
+        raise StateUnusable(f"{folder}: Permission denied")
+
+    monkeypatch.setattr(Path, "is_dir", denied)
+    monkeypatch.setattr(SqliteStore, "open_readonly", closed)
+
+
+@pytest.mark.parametrize("word", sorted(set(WISHES) - {"adopt", "rollback"}))
+def test_who_may_ask_the_service_need_not_be_able_to_read_the_state(
+    homeport: Homeport, service: Any, unreadable: None, word: str
+) -> None:
+    service.store.save(record("shop") if word == "remove" else leaning("shop"))
+    asked: list[tuple[str, ...]] = []
+
+    def sweep(apps: tuple[str, ...], *_: object, **__: object) -> tuple[Action, ...]:
+        asked.append(apps)
+        return (Action(word, "web", "main"),)
+
+    service.sweep = sweep
+    result = homeport(word, "web", *(["--yes"] if word == "remove" else []))
+    assert (result.exit_code, asked) == (0, [("web",)]), result.output
+    assert ("web is required by shop" in result.stderr) is (word in ("stop", "restart"))
+    assert result.stderr.splitlines()[-1].startswith("web is ")
+
+
+@pytest.mark.usefixtures("unreadable")
+def test_volumes_are_purged_by_who_may_ask_and_cannot_read_the_state(
+    homeport: Homeport, service: Any
+) -> None:
+    service.store.save(record("web", volumes=("furtka_web_data",), own_volumes=("web_cache",)))
+    service.store.put(LEFT + "gone", '["furtka_gone_data"]')
+    assert homeport("purge", "web", "data", "cache", "--yes").exit_code == 0
+    assert homeport("purge", "gone", "data", "--yes").exit_code == 0
+    assert service.purged == ["furtka_web_data", "web_cache", "furtka_gone_data"]
+    assert homeport("purge", "wbe", "data", "--yes").exit_code == 2
+
+
+@pytest.mark.usefixtures("service")
+def test_what_is_done_stays_done_where_the_service_goes_before_it_is_told(
+    homeport: Homeport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(_client: ApiClient) -> dict[str, Any]:
+        raise ServiceUnreachable("it has ended")
+
+    monkeypatch.setattr(ApiClient, "status", gone)
+    result = homeport("reconcile", "web")
+    assert (result.exit_code, "it has ended" in result.stderr) == (0, True)
 
 
 # -- without one ----------------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ def test_an_app_as_the_interface_shows_it(store: SqliteStore) -> None:
         "sinceTime": "2026-01-01T12:00:00Z",
         "generation": 1,
         "observedGeneration": 1,
-        "target": {"revision": "rev2"},
+        "target": {"revision": "rev2", "requires": []},
         "desired": {"revision": "rev2", "services": {"web": {"configHash": "h1", "image": "i"}}},
         "observed": {"revision": "rev2", "services": {"web": {"state": "running", "containers": ["c"]}}},
         "requires": ["db"],

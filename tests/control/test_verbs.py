@@ -9,7 +9,7 @@ import pytest
 
 from controller.control import verbs
 from controller.control.errors import Refused
-from controller.control.service import Wanted, always
+from controller.control.service import Waiter, always
 from controller.model.facts import (
     ADOPT,
     APPROVED,
@@ -42,7 +42,7 @@ class Asked:
         return ["new", *(r.name for r in self.store.records())]
 
     def sweep(
-        self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False, wanted: Wanted = always
+        self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False, wanted: Waiter = always
     ) -> tuple[Action, ...]:
         self.swept.append((apps, dry_run, lift))
         return (Action("compose_up", "web"),)

@@ -95,7 +95,7 @@ def test_after_a_reboot_all_come_back_in_order_and_say_what_they_wait_for(
                 for text in seen[short]
             ), seen[short]
         assert {name: i.split("@")[0] for name, i in home.ids().items()} == created, "nothing was made anew"
-        assert not home.log("app.failed")
+        assert not home.failures()
     finally:
         home.stop()
 

@@ -56,7 +56,7 @@ def test_an_app_that_was_started_by_hand_is_taken_over_as_it_runs(home: Home) ->
     }
     assert after[job].split("@")[0] == before[job].split("@")[0], "nothing is created anew"
     assert home.word("hand") == "Ready"
-    assert not home.log("action.failed")
+    assert not home.failures()
 
 
 @pytest.mark.fault("D11")

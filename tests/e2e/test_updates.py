@@ -452,7 +452,7 @@ def test_a_service_renamed_with_its_port_and_one_that_is_taken_out_arrive_whole(
     assert running(home, "renamed")
     main = f"{home.name('fewer')}-main-1"
     assert home.ids("fewer") == {main: before[main]}
-    assert not home.log("app.failed")
+    assert not home.failures()
 
 
 # -- crashes ------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from controller.api.server import ApiServer
 from controller.clock import SystemClock
 from controller.control.errors import Refused
 from controller.control.health import Facts, Health, judge
-from controller.control.service import Wanted, always
+from controller.control.service import Waiter, always
 from controller.model.plan import Action, Plan
 from controller.model.record import Condition
 from controller.status.store import SqliteStore
@@ -45,7 +45,7 @@ class Asked:
         return ["web"]
 
     def sweep(
-        self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False, wanted: Wanted = always
+        self, apps: tuple[str, ...], dry_run: bool, *, lift: bool = False, wanted: Waiter = always
     ) -> tuple[Action, ...]:
         self.asked.append((apps, dry_run))
         self.entered.set()

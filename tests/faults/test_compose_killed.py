@@ -111,4 +111,4 @@ def test_a_compose_that_outlives_a_killed_service_and_the_next_service_do_not_sp
         assert sorted(home.containers("two")) == [home.name("two-main-1"), home.name("two-slow-1")], edit
         assert not Path("/proc", str(up)).exists()
     assert home.ids("by") == bystander
-    assert not home.log("app.failed")
+    assert not home.failures()

@@ -72,7 +72,7 @@ def test_who_pauses_a_container_is_let_and_told_how_to_take_it_back(home: Home) 
         client.unpause(name)
     home.wait("web", "Ready")
     assert home.ids() == before
-    assert not home.log("app.failed")
+    assert not home.failures()
 
 
 def test_what_is_held_by_a_person_is_shown_and_left(home: Home) -> None:

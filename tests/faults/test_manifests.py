@@ -121,7 +121,7 @@ def test_every_broken_form_of_a_file_keeps_what_runs_and_names_file_and_place(ho
     assert lines == {short: len(home.log(short=short)) for short in wrong}, (
         "what is as it was is not said again"
     )
-    assert not home.log("app.failed")
+    assert not home.failures()
     for short in BROKEN:
         edit(folders[short], EDITED)
     (folders["both"] / "compose.yaml").unlink()

@@ -176,6 +176,11 @@ class Home:
             if (event is None or line["event"] == event) and (short is None or line.get("app") == self.name(short))
         ]  # fmt: skip
 
+    def failures(self) -> list[dict[str, Any]]:
+        """The log lines of what failed, whatever became of it: tried again, taken back, or left."""
+        names = ("app.failed", "app.rolling_back", "action.failed")
+        return [line for line in self.log() if line["event"] in names]
+
     def status(self, short: str) -> dict[str, Any] | None:
         """One app's entry of `homeport status -o json`, straight from the store."""
         from controller.clock import SystemClock
