@@ -214,8 +214,10 @@ class PrivateEngine:
                 self.start()
                 atexit.unregister(self.stop)
         if self.running:
-            self._remove_all()
-            self._terminate()
+            try:
+                self._remove_all()
+            finally:
+                self._terminate()
         self._end(lambda _: True)
         self._leave()
 
@@ -256,7 +258,9 @@ class PrivateEngine:
                         client.remove_container(container["Id"], v=True, force=True)
                 return not containers
 
-            wait_until(no_container, "the private engine has no container", timeout=30)
+            # A slow machine takes half a second for each.
+            patience = 30 + len(client.containers(all=True))
+            wait_until(no_container, "the private engine has no container", patience)
             for network in client.networks():
                 if network["Name"] not in ("bridge", "host", "none"):
                     client.remove_network(network["Id"])
