@@ -28,6 +28,9 @@ from controller.reconciler.steps import ActionFailed, execute, who_runs
 from controller.reconciler.work import Blocked, Policy, Work
 from controller.status.summary import last_word
 
+_REPAIRS = ("compose_up", "restart")
+"""Kinds of actions that repair where they do not start all of an app."""
+
 
 class Failing:
     """Holds the policy and the retries; all else is asked for."""
@@ -89,7 +92,9 @@ class Failing:
             # Nothing of the start is to be mended: what ran before it goes on, and is healed.
             work.record = replace(work.record, applying=work.before.applying)
             try:
-                yield from self.heal_meanwhile(work, providers)
+                # Where a repair itself has failed, it would be made, and fail, a second time at once.
+                if action.kind not in _REPAIRS or action.starts_all:
+                    yield from self.heal_meanwhile(work, providers)
             except EngineUnreachable:
                 # That run ends there; what failed before is told and counted all the same.
                 yield from self.retry_later(work, verdict, providers, said, told)

@@ -378,6 +378,7 @@ def test_a_host_port_that_was_taken_while_an_app_was_stopped_fails_its_start_bef
     world.rest()
     assert world.message("web").startswith("PreflightFailed: host port 80 is held by app twin")
     assert world.engine.mutations == []
+    assert (world.told("web").count("app.failed"), world.told("web").count("action.failed")) == (1, 0)
 
 
 def test_images_are_pulled_before_anything_is_touched(world: World) -> None:
