@@ -108,8 +108,8 @@ def prepare(
         refused += [f"{app.name}: {line}" for line in contents.refused]
         notes += [f"{app.name}: {path} is no file and is left out" for path in contents.left_out]
         if not contents.refused:
-            steps.append(_step(app, contents, given.get(app.name, {}), state))
-            step = steps[-1]
+            step = _step(app, contents, given.get(app.name, {}), state)
+            steps.append(step)
             notes += [f"{step.name}: {told}" for told in uses.unnamed(app, step.filled, places)]
     if refused:
         raise Refused(refused)

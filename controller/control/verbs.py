@@ -243,11 +243,6 @@ def _check_adoptable(store: Store, app: str) -> None:
         raise Refused(f"{app}: there is nothing to adopt; no project of that name runs from another folder")
 
 
-def consumers(store: Store, app: str) -> list[str]:
-    """The apps that require this one."""
-    return sorted(r.name for r in store.records() if app in r.holds and r.name != app)
-
-
 def shaken(apps: Iterable[Mapping[str, Any]], wish: Wish) -> str:
     """What the wish means to other apps, for people; "" where it means nothing to any. A removal is refused instead.
 
@@ -280,7 +275,7 @@ def _leans_on(app: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _check_not_required(store: Store, app: str) -> None:
-    if names := consumers(store, app):
+    if names := sorted(r.name for r in store.records() if app in r.holds and r.name != app):
         raise Refused(f"{app} is required by {', '.join(names)}; remove them first")
 
 

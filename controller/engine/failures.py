@@ -40,8 +40,8 @@ _UNREACHABLE = re.compile(
     r"|docker\.sock: (connect|connection refused)|failed to connect to the docker API",
     re.IGNORECASE,
 )
-# ` Container app-web-1  Creating`: what Compose reports of its progress, not why it failed.
 _UNKNOWN_KEY = re.compile(r"validating (?P<file>\S+): (?P<place>\S+)\.(?P<key>[\w-]+) false schema")
+# ` Container app-web-1  Creating`: what Compose reports of its progress, not why it failed.
 _PROGRESS = re.compile(r"^\s*(Container|Network|Volume|Image|Service)\s+\S+\s+[A-Z][a-z]+(\s+[\d.]+m?s)?\s*$")
 # ` Image nginx:1 Error manifest unknown`: the only line that says which of them it was.
 _IMAGE_FAILED = re.compile(

@@ -10,7 +10,6 @@ from dataclasses import replace
 from controller.model import effects as fx
 from controller.model.desired import Absent, Unreadable
 from controller.model.effects import Moment, Run, ask
-from controller.model.facts import SAID
 from controller.model.plan import Action, Result
 from controller.model.record import Record, Verdict
 from controller.reconciler.ending import finish
@@ -34,8 +33,7 @@ def leave_itself(name: str, policy: Policy, memory: Memory, dry_run: bool) -> Ru
         return Result("Invalid", (told,))
     memory.forget(name)
     memory.note_back(name)
-    for said in SAID:
-        yield from ask(fx.WriteFact(said + name))
+    yield from ask(fx.ForgetSaid(name))
     if isinstance(desired, Absent):
         if known is not None:
             yield from ask(fx.ForgetRecord(name))

@@ -16,7 +16,7 @@ from controller.model.effects import Moment
 MOST_LIKELY_ALL = 0.15
 """Seconds of quiet after which what is there is most likely all of the edit: it can be rendered, while the rest of the
 quiet period passes."""
-LOOK_AGAIN = 1.0
+AT_LATEST = 1.0
 """Seconds after which files that have not come to rest are looked at again at the latest."""
 LEAP = 5.0
 """Seconds by which the wall clock goes ahead of the monotonic one when it is set and not only slewed."""
@@ -68,13 +68,16 @@ class Settling:
 
         What is waited for has its next look from its last run, and no look for each change.
         """
-        return LOOK_AGAIN if app in self.unsettled else min(settle, MOST_LIKELY_ALL)
+        return AT_LATEST if app in self.unsettled else min(settle, MOST_LIKELY_ALL)
 
     def look_after_look(self, app: str, left: float, now: float) -> float:
         """Seconds from a look that found it unsettled to the next. Of files that have been changing for long it may take a
         quarter as long to find out that they have come to rest: they are many looks otherwise, and none is of use."""
-        changing_for = now - self.unsettled.get(app, now)
-        return min(LOOK_AGAIN, max(left, changing_for / 4))
+        return min(AT_LATEST, max(left, self.changing_for(app, now) / 4))
+
+    def changing_for(self, app: str, now: float) -> float:
+        """Seconds for which its files have not come to rest."""
+        return now - self.unsettled.get(app, now)
 
     def forget(self, app: str) -> None:
         self.unsettled.pop(app, None)

@@ -110,7 +110,7 @@ class Wanted:
             return
         if work.before.target is None and any(r.on_install for r in desired.manifest.requires):
             return  # they may mean nothing before it has run
-        changing_for = work.moment.monotonic - self.settling.unsettled.get(work.name, work.moment.monotonic)
+        changing_for = self.settling.changing_for(work.name, work.moment.monotonic)
         if desired.quiet >= MOST_LIKELY_ALL and changing_for <= RENDERED_AHEAD_FOR:
             # What is wrong with them is said when they have come to rest.
             with suppress(AppError):
