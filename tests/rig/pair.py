@@ -53,8 +53,12 @@ def in_provider(home: Home, *command: str) -> str:
     return output.decode()
 
 
+NO_HOOKS = ("sleep 100000", "init", "test -e /data/up")
+"""Parts of the command lines of the provider itself, of processes that just begin (`runc init`), and of its health check."""
+
+
 def hook_processes(home: Home) -> list[str]:
     """Processes in the provider's container that are neither its own nor this look."""
     with api(home.engine) as client:
         table = client.top(f"{home.name('db')}-main-1", "-eo pid,args")
-    return [row[-1] for row in table["Processes"] if "sleep 100000" not in row[-1] and "init" not in row[-1]]
+    return [row[-1] for row in table["Processes"] if not any(part in row[-1] for part in NO_HOOKS)]
