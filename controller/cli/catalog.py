@@ -40,7 +40,7 @@ def schema(_options: Common) -> int:
 @output("text", "json")
 @common
 def init(options: Common, folder: Path, name: str | None, form: str) -> int:
-    """Write a manifest.json for a folder that has only a compose file.
+    """Write a manifest.json for a folder with only a compose file.
 
     \b
     Example: homeport init ./zigbee2mqtt
@@ -86,7 +86,7 @@ def install(
     wait: bool | None,
     catalog: tuple[Path, ...] | None,
 ) -> int:
-    """Copy an app from a catalog or a folder into the tree, with the providers that it needs.
+    """Copy an app and the providers that it needs into the tree.
 
     A name is looked up in the catalogs; whatever has a slash in it is a folder. Values on a command line
     can be seen by other users of this machine: secrets are better filled in afterwards, with `homeport set`.

@@ -16,6 +16,7 @@ from controller.cli.options import APP_WRONG, FINE, WRONG_USE, Common, common, n
 from controller.cli.plain import clean
 
 if TYPE_CHECKING:
+    from controller.model.observed import Rendered
     from controller.settings import Settings
 
 
@@ -36,18 +37,30 @@ def _folders(
 @output("text", "json")
 @common
 def validate(options: Common, paths: tuple[Path, ...], form: str) -> int:
-    """Check app folders with no engine: every error of all their files, with file, line, field and rule.
+    """Check app folders; no engine is needed.
 
-    What its providers have to bring is looked for in the apps tree, beside the folder and in the catalogs.
+    Every error of all their files is told, with file, line, field and rule.
+
+    What its providers have to bring is looked for in the apps tree, beside the folder and in the catalogs. Several
+    folders are held against each other, too: host ports and container names that only one of them can have.
 
     \b
     Example: homeport validate ./zigbee2mqtt
     """
-    from controller.cli import offline, printing
+    from controller.cli import offline, printing, serve
 
     settings = options.settings()
     wanted = [path.absolute() for path in paths or offline.folders(Path(settings.apps))]
-    results = [_validated(path, settings) for path in wanted]
+    results: list[dict[str, Any]] = []
+    models: dict[str, Rendered] = {}
+    for path in wanted:
+        result, model = _validated(path, settings)
+        results.append(result)
+        if model is not None:
+            models[result["name"]] = model
+    clashes = serve.find_clashes(models)
+    for result in results:
+        result["warnings"] += clashes.get(result["name"], ())
     if form == "json":
         printing.as_json({"apps": results})
     else:
@@ -58,22 +71,25 @@ def validate(options: Common, paths: tuple[Path, ...], form: str) -> int:
     return APP_WRONG if any(not result["valid"] for result in results) else FINE
 
 
-def _validated(path: Path, settings: Settings) -> dict[str, Any]:
-    """All that is wrong with one folder: one file that is wrong keeps none of the others from being looked at."""
+def _validated(path: Path, settings: Settings) -> tuple[dict[str, Any], Rendered | None]:
+    """All that is wrong with one folder: one file that is wrong keeps none of the others from being looked at. And what
+    its files mean, as far as Compose takes them."""
     from controller.cli import serve
     from controller.model.desired import Present, Problem
 
     checked = serve.check_folder(path, settings)
     app = checked.app
     problems = list(getattr(app, "problems", ()))
-    if (text := serve.model_problem(checked, settings)) and checked.readable is not None:
+    text, model = serve.check_model(checked, settings)
+    if text and checked.readable is not None:
         problems.append(Problem(Path(checked.readable.compose_files[0]).name, "", text))
     hooks, missing = serve.check_providers(path, checked, settings)
-    problems += [*hooks, *(serve.strangers(path) if settings.check_rights else ())]
+    problems += [*hooks, *serve.check_circle(path, checked, settings)]
+    problems += serve.strangers(path) if settings.check_rights else ()
     warnings = [*checked.warnings, *checked.reaches, *missing]
     if isinstance(app, Present):
         warnings += serve.volume_warnings(path, app, settings)
-    return {
+    result = {
         "name": app.name,
         "folder": str(path),
         "valid": not problems,
@@ -84,6 +100,7 @@ def _validated(path: Path, settings: Settings) -> dict[str, Any]:
         "toConfigure": [str(p) for p in checked.unset],
         "warnings": warnings,
     }
+    return result, model
 
 
 def _show_validated(result: Mapping[str, Any]) -> None:
@@ -131,7 +148,9 @@ def version(options: Common, form: str) -> int:
 @output("text", "json")
 @common
 def doctor(options: Common, form: str) -> int:
-    """Check what the service stands on: engine, compose, inotify, disk, rights, clock; each with the fix.
+    """Check what the service stands on, and say how to mend it.
+
+    Engine, Compose, inotify, disk, rights, clock.
 
     \b
     Example: homeport doctor
@@ -158,7 +177,9 @@ def doctor(options: Common, form: str) -> int:
 @notify_flag
 @common
 def notify(options: Common, test: bool, notify: tuple[str, ...] | None) -> int:
-    """Say where a person is told of trouble (`--notify`), and try whether it gets there.
+    """Say where a person is told of trouble, and try the way there.
+
+    The addresses are those of `--notify`.
 
     \b
     Example: homeport notify --test
@@ -187,7 +208,9 @@ def notify(options: Common, test: bool, notify: tuple[str, ...] | None) -> int:
 @output("text", "json")
 @common
 def health(options: Common, form: str) -> int:
-    """Ask the running service whether all of its parts do their work. 1: one does not, and a restart helps.
+    """Ask the running service whether all its parts do their work.
+
+    1: one does not, and a restart helps.
 
     \b
     Example: homeport health

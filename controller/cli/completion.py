@@ -63,7 +63,9 @@ def some_apps() -> Decorator:
 @click.argument("shell", type=click.Choice(SHELLS))
 @common
 def completion(_options: Common, shell: str) -> int:
-    """Print the script with which a shell completes commands, options and names of apps.
+    """Print the script with which a shell completes what you type.
+
+    Commands, options and names of apps.
 
     \b
     Example: homeport completion bash > /etc/bash_completion.d/homeport

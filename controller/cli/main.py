@@ -44,7 +44,7 @@ def cli() -> None:
 @setting_flags
 @common
 def run(options: Common, once: bool, **flags: Any) -> int:
-    """Run the service until a signal ends it; the apps go on running.
+    """Run the service until a signal ends it; the apps run on.
 
     \b
     Example: homeport run --apps /srv/apps --state /srv/state

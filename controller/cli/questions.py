@@ -66,7 +66,9 @@ def plan(options: Common, names: tuple[str, ...], form: str) -> int:
 @click.option("--watch", "-w", is_flag=True, help="again whenever something changes, until Ctrl-C")
 @common
 def status(options: Common, names: tuple[str, ...], form: str, watch: bool) -> int:
-    """Show what is desired against what is observed: all apps, or one with all that is known of it.
+    """Show what is desired against what is observed.
+
+    All apps, or one with all that is known of it.
 
     Works while the service is down, and says so.
 
@@ -154,7 +156,9 @@ def _status_lines(
 @click.option("--timeout", metavar="TIME", default="5m", show_default=True, help="like 30s, 5m or 1h")
 @common
 def wait(options: Common, app: str, wanted: str, timeout: str) -> int:
-    """Wait until the status of an app is one of these words; 1 when that is not so in time.
+    """Wait until the status of an app is one of these words.
+
+    1: that was not so in time.
 
     \b
     Example: homeport wait zigbee2mqtt --for Ready,Degraded --timeout 10m
@@ -332,7 +336,9 @@ def _ticks(again: bool, every: float = EVERY) -> Iterable[int]:
 @output("text", "json")
 @common
 def history(options: Common, app: str, form: str) -> int:
-    """List the revisions of an app that were applied, newest first; `homeport rollback` goes back to one.
+    """List the revisions of an app that were applied, newest first.
+
+    `homeport rollback` goes back to one.
 
     \b
     Example: homeport history zigbee2mqtt

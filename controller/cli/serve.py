@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -18,7 +18,7 @@ from controller.model.errors import HomeportError
 if TYPE_CHECKING:
     from controller.model.activity import Activity
     from controller.model.desired import Invalid, Present, Problem
-    from controller.model.observed import EngineInfo
+    from controller.model.observed import EngineInfo, Rendered
     from controller.model.plan import Action, Plan
     from controller.model.ports import Store
     from controller.places import Where
@@ -159,6 +159,22 @@ def check_providers(
     return check(checked.app.name, checked.requires, (settings.apps, path.parent, *settings.catalog))
 
 
+def check_circle(path: Path, checked: Checked, settings: Settings) -> tuple[Problem, ...]:
+    """Whether it comes to require itself, by way of providers that are looked for as `check_providers` does."""
+    from controller.model.desired import Problem
+    from controller.planner.gates import describe_cycle, find_cycle
+    from controller.source.manifest import FILE
+    from controller.source.together import requirements
+
+    app = checked.app.name
+    places = (settings.apps, path.parent, *settings.catalog)
+    others = [
+        asked.app for asked in checked.requires if asked.app != app
+    ]  # that is said of the manifest itself
+    cycle = find_cycle(app, requirements(app, others, places))
+    return (Problem(FILE, "requires", describe_cycle(cycle)),) if cycle else ()
+
+
 def volume_warnings(folder: Path, app: Present, settings: Settings) -> list[str]:
     """Volumes of the manifest that no compose file names, and external ones that nobody makes."""
     from controller.source import files
@@ -209,6 +225,13 @@ def lost_tree(settings: Where, store: Store) -> str:
     return guard.judge()
 
 
+def find_clashes(models: Mapping[str, Rendered]) -> Mapping[str, Sequence[str]]:
+    """What several of these apps want and only one can have."""
+    from controller.source.together import find_clashes as find
+
+    return find(models)
+
+
 def open_folders(apps: Path) -> tuple[Path, ...]:
     """The tree's root and the folders above it, as far as everyone could put other apps there."""
     from controller.source import rights
@@ -222,12 +245,12 @@ _WHATEVER_THE_VALUES = re.compile(
 """What Compose says of a file that is wrong whatever `.env` will hold; all else it may say of values that are still to come."""
 
 
-def model_problem(checked: Checked, settings: Settings) -> str:
-    """What Compose finds wrong with the files of an app, or "". It needs no engine; without a Compose: "". What may
-    be mended by what `.env` is still to get is nothing wrong."""
+def check_model(checked: Checked, settings: Settings) -> tuple[str, Rendered | None]:
+    """What Compose finds wrong with the files of an app, or "", and what they mean where it takes them. It needs no engine;
+    without a Compose nothing is known. What may be mended by what `.env` is still to get is nothing wrong."""
     app = checked.readable
     if app is None:
-        return ""
+        return "", None
     import tempfile
 
     from controller.clock import SystemClock
@@ -239,13 +262,12 @@ def model_problem(checked: Checked, settings: Settings) -> str:
     with tempfile.TemporaryDirectory() as folder:
         engine = DockerEngine(resolve_endpoint(), folder, SystemClock(), trust=settings.trust)
         try:
-            engine.render(app)
+            return "", engine.render(app)
         except AppError as error:
             certain = checked.complete or _WHATEVER_THE_VALUES.search(str(error)) is not None
-            return str(error) if certain and error.reason != UNUSABLE else ""
+            return str(error) if certain and error.reason != UNUSABLE else "", None
         finally:
             engine.close()
-    return ""
 
 
 def _note(text: str) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @output("text", "json")
 @common
 def reconcile(options: Common, names: tuple[str, ...], dry_run: bool, new_engine: bool, form: str) -> int:
-    """Bring apps to what their folders say, once; all of them when none is named.
+    """Bring apps to what their folders say, once; all or these.
 
     \b
     Example: homeport reconcile zigbee2mqtt --dry-run
@@ -222,7 +222,9 @@ def _say_offline() -> None:
 @output("text", "json")
 @common
 def stop(options: Common, app: str, form: str) -> int:
-    """Stop an app; it stays stopped, whatever happens to its files, until it is started by command.
+    """Stop an app until it is started by command.
+
+    It stays stopped, whatever happens to its files.
 
     Apps that require it run on and are told of; `homeport status` shows them Degraded.
 
@@ -269,7 +271,9 @@ def restart(options: Common, app: str, form: str) -> int:
 @output("text", "json")
 @common
 def update(options: Common, app: str, form: str) -> int:
-    """Pull the images of an app, and re-create what a moved tag is newer than.
+    """Pull the images of an app, and apply those that are newer.
+
+    Re-created is what runs an older image than the one its tag names now.
 
     \b
     Example: homeport update zigbee2mqtt
@@ -284,7 +288,9 @@ def update(options: Common, app: str, form: str) -> int:
 @output("text", "json")
 @common
 def adopt(options: Common, app: str, form: str) -> int:
-    """Take over the running project of the app's name that was started from another folder.
+    """Take over a running project of the app's name.
+
+    It was started from another folder, by hand or by another program; its volumes and data stay.
 
     \b
     Example: homeport adopt zigbee2mqtt
@@ -300,7 +306,9 @@ def adopt(options: Common, app: str, form: str) -> int:
 @output("text", "json")
 @common
 def rollback(options: Common, app: str, revision: str, form: str) -> int:
-    """Go back to an earlier revision; it holds until the app's files change. Data is not put back.
+    """Go back to an earlier revision; data is not put back.
+
+    It holds until the app's files change.
 
     REVISION is a generation, or the first digits of a revision, as `homeport history` shows them; without it
     the last good one before the present.
@@ -382,7 +390,9 @@ def _check_terminal() -> None:
 @output("text", "json")
 @common
 def purge(options: Common, app: str, volumes: tuple[str, ...], yes: bool, form: str) -> int:
-    """Delete volumes of an app with all that is in them, for good: the only command that deletes data.
+    """Delete volumes of an app and all that is in them, for good.
+
+    It is the only command that deletes data.
 
     VOLUME is a full name, or the short one of the manifest.
 

@@ -18,7 +18,9 @@ from controller.cli.options import FINE, Common, common, output
 @output("text", "json")
 @common
 def why(options: Common, app: str, form: str) -> int:
-    """Say why an app is not Ready: the chain of causes, what runs meanwhile, what comes next, what helps.
+    """Say why an app is not Ready, and what helps.
+
+    The chain of causes, what runs meanwhile, what comes next.
 
     \b
     Example: homeport why zigbee2mqtt

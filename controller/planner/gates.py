@@ -5,7 +5,7 @@ Each consumer waits for its own providers; there is no global sort. Reasons are 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
@@ -74,6 +74,11 @@ def find_cycle(name: str, requires: Mapping[str, Iterable[str]]) -> tuple[str, .
                 seen.add(provider)
                 paths.append((*path, provider))
     return ()
+
+
+def describe_cycle(cycle: Sequence[str]) -> str:
+    """What is wrong with an app that comes to require itself, and what to do."""
+    return f"requires itself: {' -> '.join(cycle)}; take one of these out of `requires`"
 
 
 def order(requires: Mapping[str, Iterable[str]]) -> tuple[str, ...]:

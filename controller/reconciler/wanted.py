@@ -17,7 +17,7 @@ from controller.model.errors import AppError, InputInvalid
 from controller.model.observed import Rendered
 from controller.model.record import Record, Verdict
 from controller.planner import hooks
-from controller.planner.gates import find_closed, find_cycle
+from controller.planner.gates import describe_cycle, find_closed, find_cycle
 from controller.planner.plan import View, plan
 from controller.planner.rollback import describe
 from controller.reconciler import looking
@@ -195,8 +195,7 @@ class Wanted:
             return Blocked("Progressing", "Progressing", message, after=1.0, pending=True)
         cycle = find_cycle(work.name, {r.name: r.requires for r in records} | {work.name: record.requires})
         if cycle:
-            message = f"requires itself: {' -> '.join(cycle)}; take one of these out of `requires`"
-            return Blocked("Invalid", "DependencyCycle", message)
+            return Blocked("Invalid", "DependencyCycle", describe_cycle(cycle))
         return None
 
     def _renamed_from(self, work: Work, records: tuple[Record, ...]) -> Run[str]:

@@ -346,6 +346,13 @@ def manifest(folder: Path, **fields: object) -> None:
     (folder / "docker-compose.yaml").write_text("services:\n  main:\n    image: x\n")
 
 
+def test_the_help_cuts_no_description_at_80_columns(homeport: Homeport) -> None:
+    lines = homeport("--help").stdout.splitlines()
+    commands = lines[lines.index("Commands:") + 1 :]
+    assert len(commands) == len(cli.commands)
+    assert [line for line in commands if line.endswith("...") or len(line) > 80] == []
+
+
 def test_validate(homeport: Homeport, apps: Path) -> None:
     manifest(apps / "web")
     result = homeport("validate")
@@ -458,6 +465,59 @@ def test_validate_finds_a_provider_where_install_would(
     manifest(folder, requires=[{"app": "db", "on_install": "scripts/make.sh"}])
     result = homeport("validate", str(folder))
     assert (result.exit_code, result.output) == (0, "shop: fine\n")
+
+
+def test_validate_finds_an_app_that_comes_to_require_itself(homeport: Homeport, apps: Path) -> None:
+    for name, required in (("web", "db"), ("db", "cache"), ("cache", "web"), ("blog", "web")):
+        (apps / name).mkdir(exist_ok=True)
+        manifest(apps / name, requires=[{"app": required}])
+    result = homeport("validate")
+    assert (result.exit_code, result.stdout) == (1, "blog: fine\n"), (
+        "who only waits for them is in order itself"
+    )
+    assert result.stderr.splitlines() == [
+        f"{chain[0]}: manifest.json: requires: requires itself: {' -> '.join(chain)}; take one of these out of `requires`"
+        for chain in (
+            ("cache", "web", "db", "cache"),
+            ("db", "cache", "web", "db"),
+            ("web", "db", "cache", "web"),
+        )
+    ]
+    assert homeport("validate", str(apps / "db")).exit_code == 1, (
+        "the others are read though only one is asked about"
+    )
+    (apps / "cache" / "manifest.json").write_text("{")
+    assert "requires itself" not in homeport("validate").stderr
+
+
+def test_validate_warns_of_what_only_one_of_several_apps_can_have(homeport: Homeport, apps: Path) -> None:
+    services = {
+        "blog": "ports: ['127.0.0.1:8080:80'], container_name: front",
+        "shop": "ports: ['127.0.0.2:8080:80', '8080:80/udp']",
+        "web": "ports: ['8080:80', '9000:90'], container_name: front",
+        "wiki": "ports: ['8080:80'], scale: 0",
+    }
+    for name, lines in services.items():
+        (apps / name).mkdir(exist_ok=True)
+        manifest(apps / name)
+        (apps / name / "docker-compose.yaml").write_text(f"services: {{main: {{image: x, {lines}}}}}\n")
+    document = json.loads(homeport("validate", "-o", "json").stdout)
+    end = "(service main) wants, too: only one of the two can have it; change one, or suspend it"
+    assert {app["name"]: app["warnings"] for app in document["apps"]} == {
+        "blog": [
+            f"services.main: host port 8080/tcp is what web {end}",
+            f"services.main: container name front is what web {end}",
+        ],
+        "shop": [f"services.main: host port 8080/tcp is what web {end}"],
+        "web": [
+            f"services.main: host port 8080/tcp is what blog {end}",
+            f"services.main: host port 8080/tcp is what shop {end}",
+            f"services.main: container name front is what blog {end}",
+        ],
+        "wiki": [],
+    }
+    assert all(app["valid"] for app in document["apps"]), "each of them can run"
+    assert homeport("validate", str(apps / "web")).stdout == "web: fine\n"
 
 
 def test_validate_of_no_folder_is_2(homeport: Homeport, tmp_path: Path) -> None:
