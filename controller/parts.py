@@ -5,6 +5,7 @@ Who knows whom is the manager's.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from controller.engine.docker_engine import DockerEngine
@@ -12,7 +13,7 @@ from controller.engine.endpoint import resolve_endpoint
 from controller.model.desired import Present
 from controller.model.facts import ROOT_ID
 from controller.model.plan import Action, Plan
-from controller.model.ports import Clock
+from controller.model.ports import Clock, Store
 from controller.planner.gates import order
 from controller.reconciler import Policy
 from controller.source.lock import TreeLock
@@ -40,14 +41,31 @@ def policy_of(settings: Settings) -> Policy:
     )
 
 
+class TakenIn(Collection[str]):
+    """The names of the apps on record whose folders were taken in: a record without a generation is of none, or of one
+    that was not. Looked up when it is asked, so that a question about one app does not look at all."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __contains__(self, app: object) -> bool:
+        record = self._store.record(str(app))
+        return record is not None and record.generation > 0
+
+    def __iter__(self) -> Iterator[str]:
+        return (record.name for record in self._store.records() if record.generation)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 def tree_of(settings: Settings, store: SqliteStore, clock: Clock, lock: TreeLock | None) -> AppsTree:
     """The apps tree that this state belongs to. Without its lock it is only looked at: its root is not marked as ours."""
     return AppsTree(
         settings.apps,
         clock,
         settings.state,
-        # A record without a generation is of a folder that was not taken in yet, or of none.
-        known=lambda: {record.name for record in store.records() if record.generation},
+        known=lambda: TakenIn(store),
         root_id=lambda: store.get(ROOT_ID),
         recall=lambda app: record.rest.stamp if (record := store.record(app)) and record.rest else None,
         remember_root_id=(lambda value: store.put(ROOT_ID, value)) if lock else None,

@@ -179,6 +179,26 @@ class ReadRecords(Effect["tuple[Record, ...]"]):
 
 
 @dataclass(frozen=True)
+class FindConsumers(Effect["tuple[str, ...]"]):
+    """The apps on record that need this one."""
+
+    app: str
+
+    def perform(self, host: Host) -> tuple[str, ...]:
+        return host.store.consumers(self.app)
+
+
+@dataclass(frozen=True)
+class FindSameFolder(Effect["tuple[str, ...]"]):
+    """The apps on record whose folder was the one of this identity when they were looked at last."""
+
+    identity: str
+
+    def perform(self, host: Host) -> tuple[str, ...]:
+        return host.store.of_folder(self.identity)
+
+
+@dataclass(frozen=True)
 class SaveRecord(Effect[None]):
     """Remember."""
 

@@ -206,6 +206,12 @@ class Store(Protocol):
 
     def records(self) -> tuple[Record, ...]: ...
 
+    def consumers(self, provider: str) -> tuple[str, ...]:
+        """The apps on record that need this one (`Record.needs`), by name."""
+
+    def of_folder(self, identity: str) -> tuple[str, ...]:
+        """The apps on record whose folder was the one of this identity, by name; none for ""."""
+
     def save(self, record: Record) -> None: ...
 
     def forget(self, app: str) -> None:

@@ -90,9 +90,8 @@ def save_what_differs(work: Work) -> Run[None]:
         return
     yield from work.save()
     if looking.seen_by_consumers(record) != looking.seen_by_consumers(work.before):
-        for consumer in (yield from ask(fx.ReadRecords())):
-            if work.name in consumer.needs:
-                yield from ask(fx.Enqueue(consumer.name))
+        for consumer in (yield from ask(fx.FindConsumers(work.name))):
+            yield from ask(fx.Enqueue(consumer))
     for provider in sorted(work.before.holds - record.holds):
         # It may be held only for our sake.
         yield from ask(fx.Enqueue(provider))

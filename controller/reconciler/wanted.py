@@ -188,19 +188,17 @@ class Wanted:
         record = work.record
         if record.target is not None and not record.requires:
             return None
-        records = yield from ask(fx.ReadRecords())
-        was = (yield from self._renamed_from(work, records)) if record.target is None else ""
+        was = (yield from self._renamed_from(work)) if record.target is None else ""
         if was:
             message = f"its folder was {was} until now: {was} is removed first (its volumes stay), then this is installed"
             return Blocked("Progressing", "Progressing", message, after=1.0, pending=True)
-        cycle = find_cycle(work.name, {r.name: r.requires for r in records} | {work.name: record.requires})
-        if cycle:
+        if cycle := find_cycle(work.name, (yield from _requirements(record))):
             return Blocked("Invalid", "DependencyCycle", describe_cycle(cycle))
         return None
 
-    def _renamed_from(self, work: Work, records: tuple[Record, ...]) -> Run[str]:
+    def _renamed_from(self, work: Work) -> Run[str]:
         """The app whose folder this one's was, when that one is about to be removed for it; or ""."""
-        same = [r.name for r in records if work.record.identity and r.identity == work.record.identity]
+        same = yield from ask(fx.FindSameFolder(work.record.identity))
         others = [name for name in same if name != work.name]
         if not others:
             return ""
@@ -342,3 +340,16 @@ def _said_by_person(record: Record) -> Blocked | None:
         message = f"stopped by `homeport stop`; `homeport start {record.name}` starts it again"
         return Blocked("Stopped", "Stopped", message)
     return None
+
+
+def _requirements(record: Record) -> Run[dict[str, tuple[str, ...]]]:
+    """Who requires whom, from this app on down."""
+    found = {record.name: record.requires}
+    waiting = list(record.requires)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            provider = yield from ask(fx.ReadRecord(name))
+            found[name] = provider.requires if provider is not None else ()
+            waiting += found[name]
+    return found

@@ -114,7 +114,7 @@ class AppsTree:
     briefly after an edit. `remember_root_id` None: look only, write no marker. `lock`: the one that keeps other
     services off this tree, held on whatever folder is the root now; None for a look. `recall`: how an app looked when it
     was read by an earlier process: what counts of it is known then before it is read again.
-    `_lock` guards `_kept`, `_signers` and `_recorded`; files are read outside of it.
+    `_lock` guards `_kept` and `_signers`; files are read outside of it.
     """
 
     def __init__(
@@ -137,7 +137,6 @@ class AppsTree:
         self._lock = threading.Lock()
         self._kept: dict[str, _Kept] = {}
         self._signers: dict[str, Signer] = {}
-        self._recorded: Collection[str] = ()
         self.on_other_paths: Callable[[str], None] = lambda _app: None
         """Called with an app of which other paths count than at its last reading."""
 
@@ -229,7 +228,6 @@ class AppsTree:
         with self._lock:
             self._kept.pop(app, None)
             self._signers.pop(app, None)
-            self._recorded = frozenset(self._recorded) - {app}
         return Absent(app)
 
     def doubt(self, apps: Iterable[str]) -> None:
@@ -491,7 +489,7 @@ class AppsTree:
         change counts by its modification, not its inode change: a rename in whole is quiet at once.
         """
         times = kept.signer.times(kept.signed, inside=True)
-        if not self._is_known(app):
+        if app not in self._known():
             times += self._top_levels(folder)
         changed, path = max(times, default=(0.0, str(folder)))
         age = self._clock.now().timestamp() - changed
@@ -499,16 +497,6 @@ class AppsTree:
         newest = files.printable(path.removeprefix(str(folder)).lstrip(os.sep))
         # A file from the future: what counts is how long it has been looking the same to us.
         return (seen if age < 0 else min(age, seen) if kept.untimed else age), newest
-
-    def _is_known(self, app: str) -> bool:
-        """Whether the app is on record. The records are read again only for an app that was not."""
-        with self._lock:
-            if app in self._recorded:
-                return True
-        recorded = frozenset(self._known())
-        with self._lock:
-            self._recorded = recorded
-        return app in recorded
 
     @staticmethod
     def _top_levels(folder: Path) -> list[tuple[float, str]]:

@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from controller.model.errors import StateUnusable
 from controller.model.observed import MountedFile, Rendered
 from controller.model.record import Event, Record
 from controller.status.codec import as_kept, from_json, to_json
+from controller.status.index import Index
 from controller.status.lock import prepare_folder, unusable
 from controller.status.models import ModelFiles
 
@@ -62,7 +63,7 @@ class SqliteStore:
 
     `_lock` guards the connection, so that a statement and its place in the order of writes are one thing; SQLite
     itself lets only one write at a time, so a second connection would gain nothing. It is held while the disk
-    is written, hence the second lock: `_view` guards `_records` and `_facts`, the copy in memory that every
+    is written, hence the second lock: `_view` guards `_records`, their `_index` and `_facts`, the copy in memory that every
     read is answered from, and is never held during I/O. A write reaches the disk first and then the copy.
     """
 
@@ -91,6 +92,7 @@ class SqliteStore:
         self._lock = threading.Lock()
         self._view = threading.Lock()
         self._records: dict[str, Record] = {}
+        self._index = Index()
         self._facts: dict[str, str] = {}
         self._told = 0
         self._readonly = False
@@ -218,6 +220,20 @@ class SqliteStore:
         with self._view:
             return tuple(sorted(self._records.values(), key=lambda record: record.name))
 
+    def consumers(self, provider: str) -> tuple[str, ...]:
+        """The apps on record that need this one, by name."""
+        return self._asked_of_index(lambda index: index.consumers(provider))
+
+    def of_folder(self, identity: str) -> tuple[str, ...]:
+        """The apps on record whose folder was the one of this identity, by name."""
+        return self._asked_of_index(lambda index: index.of_folder(identity))
+
+    def _asked_of_index(self, question: Callable[[Index], tuple[str, ...]]) -> tuple[str, ...]:
+        if self._readonly:
+            return question(Index(self.records()))
+        with self._view:
+            return question(self._index)
+
     def save(self, record: Record) -> None:
         """Remember the record; on disk when this returns. Raises `StateUnusable`."""
         with self._view:
@@ -227,6 +243,7 @@ class SqliteStore:
         with self._lock:
             self._do("INSERT OR REPLACE INTO records VALUES (?, ?)", (record.name, text))
             with self._view:
+                self._index.replace(self._records.get(record.name), record)
                 self._records[record.name] = record
 
     def forget(self, app: str) -> None:
@@ -234,7 +251,7 @@ class SqliteStore:
         with self._lock:
             self._do("DELETE FROM records WHERE app = ?", (app,))
             with self._view:
-                self._records.pop(app, None)
+                self._index.replace(self._records.pop(app, None), None)
         self._models.forget(app)
 
     # -- models ---------------------------------------------------------------------------------------
@@ -388,6 +405,7 @@ class SqliteStore:
             raise sqlite3.DatabaseError("it does not hold together")
         self._opened = _identity(path)
         self._records, lost = _decoded(connection.execute("SELECT app, record FROM records").fetchall())
+        self._index = Index(self._records.values())
         self._facts = dict(connection.execute("SELECT key, value FROM facts").fetchall())
         if lost:
             self.notice = (

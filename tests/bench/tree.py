@@ -19,6 +19,7 @@ from bench.measure import Measure, at_most, repeated, worked
 from controller.clock import SystemClock
 from controller.model.effects import Host, drive
 from controller.model.observed import Service
+from controller.parts import TakenIn
 from controller.reconciler import Memory, Policy, Reconciler
 from controller.source.tree import AppsTree
 from controller.status.store import SqliteStore
@@ -69,7 +70,7 @@ class Controller:
         facts: dict[str, str] = {}
         self.names = names
         self.tree = AppsTree(
-            folder / "apps", clock, folder / "state", known=lambda: {record.name for record in store.records()},
+            folder / "apps", clock, folder / "state", known=lambda: TakenIn(store),
             root_id=lambda: facts.get("id"), remember_root_id=lambda value: facts.__setitem__("id", value),
         )  # fmt: skip
         policy = Policy(settle=0, settle_new=0, stable_after=0)

@@ -611,6 +611,25 @@ def test_a_cycle_is_named_in_full_and_everyone_else_goes_on(world: World) -> Non
     assert world.word("c") == "Ready"
 
 
+def test_a_run_of_one_app_looks_at_no_records_but_those_it_is_bound_to(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.put("db")
+    world.put("app", requires=["db"], needs=("DB_USER",))
+    for name in ("web", "wiki"):
+        world.put(name)
+
+    def never(_store: object) -> tuple[Record, ...]:
+        raise AssertionError("with a thousand apps each installation would take a thousand times as long")
+
+    monkeypatch.setattr(type(world.store), "records", never)
+    for name in ("db", "app", "web", "wiki"):
+        world.queue.add(name, world.clock.monotonic())
+    world.until_quiet()
+    monkeypatch.undo()
+    assert [world.word(name) for name in ("db", "app", "web", "wiki")] == ["Ready"] * 4
+
+
 def test_an_engine_that_is_away_changes_no_record_and_all_goes_on_when_it_is_back(world: World) -> None:
     world.put("web")
     world.until_quiet()

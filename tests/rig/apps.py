@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,18 @@ from fakes.tree import manifest
 COMPOSE = "services:\n  main:\n    image: homeport/sample:1\n"
 
 
+class Known(set[str]):
+    """The apps on record, and how often somebody looked through all of them."""
+
+    looks = 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.looks += 1
+        return super().__iter__()
+
+
 class Apps:
-    """An apps tree, what it remembers, and how often it asked."""
+    """An apps tree, and what it remembers."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "apps"
@@ -23,8 +34,7 @@ class Apps:
         self.state = folder / "state"
         self.state.mkdir()
         self.clock = WallClock()
-        self.known: set[str] = set()
-        self.asked = 0
+        self.known = Known()
         self.remembered: list[str] = []
         self.tree = self.another()
 
@@ -33,14 +43,10 @@ class Apps:
             self.root,
             self.clock,
             self.state,
-            known=self._known,
+            known=lambda: self.known,
             root_id=lambda: self.remembered[-1] if self.remembered else None,
             remember_root_id=self.remembered.append,
         )
-
-    def _known(self) -> set[str]:
-        self.asked += 1
-        return self.known
 
     def put(self, name: str = "web", more: dict[str, str] | None = None, **fields: Any) -> Path:
         """An app of one service. `more`: other files, or these in place of its own."""

@@ -88,6 +88,36 @@ def test_what_is_saved_is_there_and_what_is_forgotten_is_not(store: Store) -> No
     assert [told.app for _, told in store.events()] == ["web"]
 
 
+def test_who_needs_an_app_and_whose_folder_it_was_follows_the_records(store: Store) -> None:
+    store.save(record("web", requires=("db",), identity="1:7"))
+    store.save(record("app", target=target("app", "main", requires=("db", "cache")), identity="1:8"))
+    store.save(record("db"))
+    assert (store.consumers("db"), store.consumers("cache"), store.consumers("web")) == (
+        ("app", "web"),
+        ("app",),
+        (),
+    )
+    assert (store.of_folder("1:7"), store.of_folder("")) == (("web",), ())
+    store.save(record("web", requires=("cache",), identity="1:9"))
+    store.save(record("wiki", identity="1:9"))
+    assert (store.consumers("db"), store.consumers("cache")) == (("app",), ("app", "web"))
+    assert (store.of_folder("1:7"), store.of_folder("1:9")) == ((), ("web", "wiki"))
+    store.forget("app")
+    store.forget("nobody")
+    assert (store.consumers("db"), store.consumers("cache")) == ((), ("web",))
+
+
+def test_who_needs_an_app_is_known_after_a_restart_and_to_a_look(folder: Path) -> None:
+    with closing(SqliteStore(folder)) as store:
+        store.save(record("web", requires=("db",), identity="1:7"))
+    with closing(SqliteStore.open_readonly(folder)) as look:
+        assert (look.consumers("db"), look.of_folder("1:7")) == (("web",), ("web",))
+        with closing(SqliteStore(folder)) as store:
+            assert (store.consumers("db"), store.of_folder("1:7")) == (("web",), ("web",))
+            store.forget("web")
+        assert (look.consumers("db"), look.of_folder("1:7")) == ((), ())
+
+
 def test_everything_is_there_after_a_restart(folder: Path) -> None:
     model = rendered(service("web", binds=(), ports=(("", 80, "tcp"),)))
     with closing(SqliteStore(folder)) as store:
