@@ -65,7 +65,14 @@ def test_a_console_line_reads_from_left_to_right() -> None:
 
 
 def test_what_a_person_has_read_in_the_message_already_is_for_the_json_log_alone() -> None:
-    fields = {"kind": "hook", "target": "web:db:on_start", "reason": "R", "revision": "0a1b", "files": ["a"]}
+    fields = {
+        "kind": "hook",
+        "target": "web:db:on_start",
+        "reason": "R",
+        "revision": "0a1b",
+        "files": ["a"],
+        "volumes": [],
+    }
     assert told(event(**fields), "console").rstrip().endswith("runs generation 1")
     line = json.loads(told(event(**fields), "json"))
     assert {key: line[key] for key in fields} == fields

@@ -26,7 +26,7 @@ RECORD = 16 * 1024
 """Characters of a line at most, whatever somebody puts into it."""
 _FIELD = (4000, 1000, 200)  # characters of one field, the first with which the line fits
 _FIRST = ("timestamp", "level", "event", "app", "reconcile_id", "message")
-_FOR_MACHINES = frozenset({"reconcile_id", "kind", "target", "reason", "revision", "files"})
+_FOR_MACHINES = frozenset({"reconcile_id", "kind", "target", "reason", "revision", "files", "volumes"})
 """Fields that a person reads in the message already, or never: the console leaves them out."""
 PATIENCE = 1.0
 """Seconds that a reader of the log may keep everybody waiting, once."""
