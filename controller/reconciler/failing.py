@@ -83,23 +83,34 @@ class Failing:
         if action.kind == "rollback":
             text = f"going back to an earlier revision failed: {error.reason}: {error}"
             verdict = Verdict("Failed", "RollbackFailed", text)
-        elif failed.touched and (yield from recovery.is_damaged(work)):
-            back = yield from recovery.go_back(work, verdict, rendered, self.policy, self.retries, told)
-            if isinstance(back, Result):
-                return back
-            verdict = replace(back, word="Failed")
-        elif not failed.touched or recovery.is_untouched(work):
-            # Nothing of the start is to be mended: what ran before it goes on, and is healed.
-            work.record = replace(work.record, applying=work.before.applying)
+        else:
             try:
-                # Where a repair itself has failed, it would be made, and fail, a second time at once.
-                if action.kind not in _REPAIRS or action.starts_all:
-                    yield from self.heal_meanwhile(work, providers)
+                damaged = yield from self._see_what_is_left(work, failed, providers)
             except EngineUnreachable:
-                # That run ends there; what failed before is told and counted all the same.
+                # The run ends there; what failed before is told and counted all the same.
                 yield from self.retry_later(work, verdict, providers, said, told)
                 raise
+            if damaged:
+                back = yield from recovery.go_back(work, verdict, rendered, self.policy, self.retries, told)
+                if isinstance(back, Result):
+                    return back
+                verdict = replace(back, word="Failed")
         return (yield from self.retry_later(work, verdict, providers, said, told))
+
+    def _see_what_is_left(self, work: Work, failed: ActionFailed, providers: Providers) -> Run[bool]:
+        """Whether the action took away something that ran. Where it left nothing that is to be mended, what ran goes on,
+        and is healed."""
+        action = failed.action
+        if failed.touched:
+            if (yield from recovery.is_damaged(work)):
+                return True
+            if not recovery.is_untouched(work):
+                return False
+        work.record = replace(work.record, applying=work.before.applying)
+        # Where a repair itself has failed, it would be made, and fail, a second time at once.
+        if action.kind not in _REPAIRS or action.starts_all:
+            yield from self.heal_meanwhile(work, providers)
+        return False
 
     def _pull_failed(self, work: Work, failed: ActionFailed, providers: Providers) -> Run[Result]:
         """The images that a person asked for cannot be had: the person is told, and the app is as it was."""

@@ -323,6 +323,31 @@ def test_a_try_that_failed_is_told_and_counted_also_where_the_engine_goes_while_
     assert (world.word("web"), world.running_services("web")) == ("Ready", ["main", "side"])
 
 
+def test_a_start_that_failed_is_told_and_counted_also_where_the_engine_goes_before_it_is_looked_at(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.put("web", Service("main", "h1", "image:1"))
+    world.until_quiet(limit=60)
+
+    def fails(*_args: object, **_options: object) -> tuple[str, ...]:
+        world.engine.fail("observe", "web", EngineUnreachable("it is gone for a moment"))
+        raise AppError("ApplyFailed", "no such device")
+
+    monkeypatch.setattr(world.engine, "apply", fails)
+    world.put("web", Service("main", "h2", "image:1"))
+    world.clock.advance(60)
+    world.queue.add("web", world.clock.monotonic())
+    world.rest()
+    assert world.results["web"][-1].parked, "it went"
+    (failed,) = (event for event in world.events if event.name.endswith(".failed"))
+    assert failed.message.startswith("no such device; next try in ")
+    left = world.record("web")
+    assert (left.retries, left.next_try is not None, left.reason) == (1, True, "ApplyFailed")
+    monkeypatch.undo()
+    world.until_quiet(limit=120)
+    assert (world.word("web"), world.running_services("web")) == ("Ready", ["main"])
+
+
 def test_a_hook_that_failed_is_told_for_itself_and_its_app_says_what_comes_next(world: World) -> None:
     world.engine.scripts[INSTALL] = lambda _env, _container: ExecResult(3, b"")
     world.put("db")
