@@ -35,6 +35,9 @@ _ROOM = 64 * 1024
 """Bytes for which there must be room beside that for all records, before a state counts as writable again."""
 _SMALL_CACHE = "PRAGMA cache_size = -256"
 """KiB, where SQLite would fill 2 MiB over time: records and facts are read from memory, so pages are worth little."""
+_DISK, _KERNEL = "PRAGMA synchronous = FULL", "PRAGMA synchronous = NORMAL"
+"""How far a write has come when it returns. What is in the hands of the kernel the end of this process cannot lose, and with
+the next write that waits for the disk it is there, too."""
 _BUSY = 5.0
 """Seconds to wait for another process; only readers and short writes are expected."""
 
@@ -282,13 +285,15 @@ class SqliteStore:
     # -- events ---------------------------------------------------------------------------------------
 
     def tell(self, event: Event) -> None:
-        """Append an event; the newest 10,000 are kept. Raises `StateUnusable`."""
+        """Append an event; the newest 10,000 are kept. Raises `StateUnusable`.
+
+        The disk is not waited for: only a power cut before the next record is saved may lose it, and the log has it, too.
+        """
         fields = json.dumps(dict(event.fields), ensure_ascii=False, default=str)
         row = (as_kept(event.time), event.app, event.name, event.level, event.message, fields)
+        insert = "INSERT INTO events (time, app, name, level, message, fields) VALUES (?, ?, ?, ?, ?, ?)"
         with self._lock:
-            self._do(
-                "INSERT INTO events (time, app, name, level, message, fields) VALUES (?, ?, ?, ?, ?, ?)", row
-            )
+            self._do(insert, row, until=_KERNEL)
             self._told += 1
             if self._told % _PRUNE_EVERY == 0:
                 self._prune()
@@ -423,7 +428,7 @@ class SqliteStore:
     def _prune(self) -> None:
         self._do("DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?", (EVENTS_KEPT,))
 
-    def _do(self, statement: str, values: Sequence[int | str]) -> None:
+    def _do(self, statement: str, values: Sequence[int | str], *, until: str = _DISK) -> None:
         """One write, which is one transaction. The caller holds `_lock`."""
         self._check_writable()
         if self._connection is None:
@@ -433,6 +438,7 @@ class SqliteStore:
                 StateUnusable(f"state {self.path}: {self.trouble or 'it is being written anew'}")
             )
         try:
+            self._connection.execute(until)
             self._connection.execute(statement, [_storable(value) for value in values])
         except sqlite3.Error as error:
             raise self._failed(error) from error
@@ -508,7 +514,7 @@ def _open(path: Path, journal: str = "WAL") -> sqlite3.Connection:
         if version > SCHEMA:
             raise _too_new(path, version)
         connection.execute(f"PRAGMA journal_mode = {journal}")
-        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(_DISK)
         connection.execute(_SMALL_CACHE)
         if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             raise sqlite3.DatabaseError("it is not ours")

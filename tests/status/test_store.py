@@ -118,6 +118,31 @@ def test_who_needs_an_app_is_known_after_a_restart_and_to_a_look(folder: Path) -
         assert (look.consumers("db"), look.of_folder("1:7")) == ((), ())
 
 
+def test_a_record_and_what_was_said_wait_for_the_disk_and_an_event_does_not(folder: Path) -> None:
+    said: list[str] = []
+    with closing(SqliteStore(folder)) as store:
+        assert store._connection is not None
+        store._connection.set_trace_callback(said.append)
+        store.tell(event(1))
+        store.save(FULL)
+        store.tell(event(2))
+        store.put("stopped:web", "1")
+        store.forget("web")
+    level, waits = "", []
+    for statement in said:
+        if statement.startswith("PRAGMA synchronous"):
+            level = statement.rpartition(" ")[2]
+        elif statement.startswith(("INSERT", "DELETE")):
+            waits.append((statement.split(" VALUES")[0].split(" (")[0].split(" WHERE")[0], level))
+    assert waits == [
+        ("INSERT INTO events", "NORMAL"),
+        ("INSERT OR REPLACE INTO records", "FULL"),
+        ("INSERT INTO events", "NORMAL"),
+        ("INSERT OR REPLACE INTO facts", "FULL"),
+        ("DELETE FROM records", "FULL"),
+    ]
+
+
 def test_everything_is_there_after_a_restart(folder: Path) -> None:
     model = rendered(service("web", binds=(), ports=(("", 80, "tcp"),)))
     with closing(SqliteStore(folder)) as store:
