@@ -48,6 +48,7 @@ sim: $(stamp) ## 10,000 simulated lives (HISTORIES=n, MINUTES=n, or SEED=n to re
 
 .PHONY: faults
 faults: $(stamp) dockerd ## the whole fault catalogue, the slow cases too
+	@deploy/ensure-engine --install-nspawn || true
 	@$(pytest) -m 'fault or slow'
 
 .PHONY: soak

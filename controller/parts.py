@@ -5,7 +5,6 @@ Who knows whom is the manager's.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from controller.engine.docker_engine import DockerEngine
@@ -13,12 +12,13 @@ from controller.engine.endpoint import resolve_endpoint
 from controller.model.desired import Present
 from controller.model.facts import ROOT_ID
 from controller.model.plan import Action, Plan
-from controller.model.ports import Clock, Store
+from controller.model.ports import Clock
 from controller.planner.gates import order
 from controller.reconciler import Policy
 from controller.source.lock import TreeLock
 from controller.source.tree import AppsTree
 from controller.status.store import SqliteStore
+from controller.status.taken_in import TakenIn
 
 if TYPE_CHECKING:
     from controller.settings import Settings
@@ -39,24 +39,6 @@ def policy_of(settings: Settings) -> Policy:
         volume_prefix=settings.volume_prefix,
         prune=settings.prune,
     )
-
-
-class TakenIn(Collection[str]):
-    """The names of the apps on record whose folders were taken in: a record without a generation is of none, or of one
-    that was not. Looked up when it is asked, so that a question about one app does not look at all."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def __contains__(self, app: object) -> bool:
-        record = self._store.record(str(app))
-        return record is not None and record.generation > 0
-
-    def __iter__(self) -> Iterator[str]:
-        return (record.name for record in self._store.records() if record.generation)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
 
 
 def tree_of(settings: Settings, store: SqliteStore, clock: Clock, lock: TreeLock | None) -> AppsTree:

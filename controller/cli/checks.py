@@ -16,8 +16,10 @@ from controller.cli.options import APP_WRONG, FINE, WRONG_USE, Common, common, n
 from controller.cli.plain import clean
 
 if TYPE_CHECKING:
+    from controller.model.desired import Problem
     from controller.model.observed import Rendered
     from controller.settings import Settings
+    from controller.source.checking import Checked
 
 
 def _folders(
@@ -42,7 +44,8 @@ def validate(options: Common, paths: tuple[Path, ...], form: str) -> int:
     Every error of all their files is told, with file, line, field and rule.
 
     What its providers have to bring is looked for in the apps tree, beside the folder and in the catalogs. Several
-    folders are held against each other, too: host ports and container names that only one of them can have.
+    folders are held against each other, too: apps that require each other in a circle, and host ports and container names
+    that only one of them can have.
 
     \b
     Example: homeport validate ./zigbee2mqtt
@@ -51,16 +54,16 @@ def validate(options: Common, paths: tuple[Path, ...], form: str) -> int:
 
     settings = options.settings()
     wanted = [path.absolute() for path in paths or offline.folders(Path(settings.apps))]
-    results: list[dict[str, Any]] = []
-    models: dict[str, Rendered] = {}
-    for path in wanted:
-        result, model = _validated(path, settings)
-        results.append(result)
-        if model is not None:
-            models[result["name"]] = model
-    clashes = serve.find_clashes(models)
-    for result in results:
-        result["warnings"] += clashes.get(result["name"], ())
+    checked = [(path, serve.check_folder(path, settings)) for path in wanted]
+    circles = serve.check_circles(checked, settings)
+    validated = [
+        _validated(path, one, circle, settings) for (path, one), circle in zip(checked, circles, strict=True)
+    ]
+    results = [result for result, _ in validated]
+    understood = [(result, model) for result, model in validated if model is not None]
+    clashes = serve.find_clashes([(result["name"], model) for result, model in understood])
+    for (result, _), texts in zip(understood, clashes, strict=True):
+        result["warnings"] += texts
     if form == "json":
         printing.as_json({"apps": results})
     else:
@@ -71,20 +74,21 @@ def validate(options: Common, paths: tuple[Path, ...], form: str) -> int:
     return APP_WRONG if any(not result["valid"] for result in results) else FINE
 
 
-def _validated(path: Path, settings: Settings) -> tuple[dict[str, Any], Rendered | None]:
+def _validated(
+    path: Path, checked: Checked, circle: tuple[Problem, ...], settings: Settings
+) -> tuple[dict[str, Any], Rendered | None]:
     """All that is wrong with one folder: one file that is wrong keeps none of the others from being looked at. And what
     its files mean, as far as Compose takes them."""
     from controller.cli import serve
     from controller.model.desired import Present, Problem
 
-    checked = serve.check_folder(path, settings)
     app = checked.app
     problems = list(getattr(app, "problems", ()))
     text, model = serve.check_model(checked, settings)
     if text and checked.readable is not None:
         problems.append(Problem(Path(checked.readable.compose_files[0]).name, "", text))
     hooks, missing = serve.check_providers(path, checked, settings)
-    problems += [*hooks, *serve.check_circle(path, checked, settings)]
+    problems += [*hooks, *circle]
     problems += serve.strangers(path) if settings.check_rights else ()
     warnings = [*checked.warnings, *checked.reaches, *missing]
     if isinstance(app, Present):

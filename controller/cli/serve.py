@@ -159,20 +159,25 @@ def check_providers(
     return check(checked.app.name, checked.requires, (settings.apps, path.parent, *settings.catalog))
 
 
-def check_circle(path: Path, checked: Checked, settings: Settings) -> tuple[Problem, ...]:
-    """Whether it comes to require itself, by way of providers that are looked for as `check_providers` does."""
+def check_circles(folders: Sequence[tuple[Path, Checked]], settings: Settings) -> list[tuple[Problem, ...]]:
+    """For each folder whether its app comes to require itself: by way of the others, and of providers that are looked for as
+    `check_providers` does."""
     from controller.model.desired import Problem
     from controller.planner.gates import describe_cycle, find_cycle
     from controller.source.manifest import FILE
     from controller.source.together import requirements
 
-    app = checked.app.name
-    places = (settings.apps, path.parent, *settings.catalog)
-    others = [
-        asked.app for asked in checked.requires if asked.app != app
-    ]  # that is said of the manifest itself
-    cycle = find_cycle(app, requirements(app, others, places))
-    return (Problem(FILE, "requires", describe_cycle(cycle)),) if cycle else ()
+    # That an app requires itself outright is said of the manifest itself.
+    given = {c.app.name: [a.app for a in c.requires if a.app != c.app.name] for _, c in folders}
+    places = (settings.apps, *dict.fromkeys(path.parent for path, _ in folders), *settings.catalog)
+    requires = requirements(given, places)
+    found: list[tuple[Problem, ...]] = []
+    for _, checked in folders:
+        app = checked.app.name
+        own = [asked.app for asked in checked.requires if asked.app != app]
+        cycle = find_cycle(app, {**requires, app: own})
+        found.append((Problem(FILE, "requires", describe_cycle(cycle)),) if cycle else ())
+    return found
 
 
 def volume_warnings(folder: Path, app: Present, settings: Settings) -> list[str]:
@@ -214,10 +219,11 @@ def lost_tree(settings: Where, store: Store) -> str:
     """Why the apps tree cannot be taken for the one of this state, and what to do; or "". Nothing is written into it."""
     from controller.model.facts import ROOT_ID
     from controller.source.root import RootGuard
+    from controller.status.taken_in import TakenIn
 
     guard = RootGuard(
         Path(settings.apps),
-        known=lambda: {record.name for record in store.records() if record.generation},
+        known=lambda: TakenIn(store),
         root_id=lambda: store.get(ROOT_ID),
         remember=None,
         tree_lock=None,
@@ -225,7 +231,7 @@ def lost_tree(settings: Where, store: Store) -> str:
     return guard.judge()
 
 
-def find_clashes(models: Mapping[str, Rendered]) -> Mapping[str, Sequence[str]]:
+def find_clashes(models: Sequence[tuple[str, Rendered]]) -> Sequence[Sequence[str]]:
     """What several of these apps want and only one can have."""
     from controller.source.together import find_clashes as find
 

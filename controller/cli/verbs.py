@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 @output("text", "json")
 @common
 def reconcile(options: Common, names: tuple[str, ...], dry_run: bool, new_engine: bool, form: str) -> int:
-    """Bring apps to what their folders say, once; all or these.
+    """Bring apps to what their folders say, once.
+
+    All of them when none is named.
 
     \b
     Example: homeport reconcile zigbee2mqtt --dry-run
@@ -271,9 +273,9 @@ def restart(options: Common, app: str, form: str) -> int:
 @output("text", "json")
 @common
 def update(options: Common, app: str, form: str) -> int:
-    """Pull the images of an app, and apply those that are newer.
+    """Pull the images of an app, and apply those that differ.
 
-    Re-created is what runs an older image than the one its tag names now.
+    Re-created is what runs another image than the one that its tag names now.
 
     \b
     Example: homeport update zigbee2mqtt

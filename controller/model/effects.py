@@ -189,13 +189,13 @@ class FindConsumers(Effect["tuple[str, ...]"]):
 
 
 @dataclass(frozen=True)
-class FindSameFolder(Effect["tuple[str, ...]"]):
+class FindWithIdentity(Effect["tuple[str, ...]"]):
     """The apps on record whose folder was the one of this identity when they were looked at last."""
 
     identity: str
 
     def perform(self, host: Host) -> tuple[str, ...]:
-        return host.store.of_folder(self.identity)
+        return host.store.with_identity(self.identity)
 
 
 @dataclass(frozen=True)

@@ -209,7 +209,7 @@ class Store(Protocol):
     def consumers(self, provider: str) -> tuple[str, ...]:
         """The apps on record that need this one (`Record.needs`), by name."""
 
-    def of_folder(self, identity: str) -> tuple[str, ...]:
+    def with_identity(self, identity: str) -> tuple[str, ...]:
         """The apps on record whose folder was the one of this identity, by name; none for ""."""
 
     def save(self, record: Record) -> None: ...

@@ -85,10 +85,14 @@ class Failing:
             verdict = Verdict("Failed", "RollbackFailed", text)
         else:
             try:
-                damaged = yield from self._see_what_is_left(work, failed, providers)
+                damaged = failed.touched and (yield from recovery.is_damaged(work))
+                if not damaged and (not failed.touched or recovery.is_untouched(work)):
+                    yield from self._go_on_with_what_ran(work, action, providers)
             except EngineUnreachable:
-                # The run ends there; what failed before is told and counted all the same.
+                # The run ends there; what failed before is told and counted all the same. It waits for the engine and for
+                # nothing else: what ran before may be down.
                 yield from self.retry_later(work, verdict, providers, said, told)
+                self.retries.now(work.name)
                 raise
             if damaged:
                 back = yield from recovery.go_back(work, verdict, rendered, self.policy, self.retries, told)
@@ -97,20 +101,12 @@ class Failing:
                 verdict = replace(back, word="Failed")
         return (yield from self.retry_later(work, verdict, providers, said, told))
 
-    def _see_what_is_left(self, work: Work, failed: ActionFailed, providers: Providers) -> Run[bool]:
-        """Whether the action took away something that ran. Where it left nothing that is to be mended, what ran goes on,
-        and is healed."""
-        action = failed.action
-        if failed.touched:
-            if (yield from recovery.is_damaged(work)):
-                return True
-            if not recovery.is_untouched(work):
-                return False
+    def _go_on_with_what_ran(self, work: Work, action: Action, providers: Providers) -> Run[None]:
+        """The action left nothing that is to be mended: what ran before it goes on, and is healed."""
         work.record = replace(work.record, applying=work.before.applying)
         # Where a repair itself has failed, it would be made, and fail, a second time at once.
         if action.kind not in _REPAIRS or action.starts_all:
             yield from self.heal_meanwhile(work, providers)
-        return False
 
     def _pull_failed(self, work: Work, failed: ActionFailed, providers: Providers) -> Run[Result]:
         """The images that a person asked for cannot be had: the person is told, and the app is as it was."""
@@ -118,7 +114,11 @@ class Failing:
         message = f"{error}; the app is as it was. To try again: `homeport update {work.name}`"
         yield from work.tell("action.failed", message, "error", **failed.told)
         work.record = replace(work.record, conditions=work.before.conditions)
-        yield from self.heal_meanwhile(work, providers)
+        try:
+            yield from self.heal_meanwhile(work, providers)
+        except EngineUnreachable:
+            yield from work.save()
+            raise
         yield from work.save()
         target = work.record.target
         edited = target is None or target.revision != work.record.revision

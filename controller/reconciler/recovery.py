@@ -17,7 +17,9 @@ from controller.model.facts import UPDATE
 from controller.model.observed import Observed, Rendered
 from controller.model.plan import Action, Result
 from controller.model.record import Quarantine, Target, Verdict
+from controller.planner.health import REPAIRABLE
 from controller.planner.rollback import Mode, find_way_back, last_good
+from controller.reconciler.looking import faults_of
 from controller.reconciler.memory import Retries
 from controller.reconciler.work import Policy, Work
 from controller.status.history import remember
@@ -69,10 +71,16 @@ def go_back(
 
 
 def is_damaged(work: Work) -> Run[bool]:
-    """Whether a start that failed took away something that ran before it."""
-    before = _running(work.before_start)
+    """Whether a start that failed took away something that ran before it, or before an earlier one that nobody looked at:
+    the engine went, or the service was killed. What that one took away did not run any more when this one began."""
+    before, target = _running(work.before_start), work.record.target
     yield from work.observe()
-    return bool(before - _running(work.observed))
+    if before - _running(work.observed):
+        return True
+    if not work.before.applying or target is None:
+        return False
+    model = yield from ask(fx.ReadModel(work.name, target.revision))
+    return any(fault.kind in REPAIRABLE for fault in faults_of(work, model))
 
 
 def is_untouched(work: Work) -> bool:

@@ -198,7 +198,7 @@ class Wanted:
 
     def _renamed_from(self, work: Work) -> Run[str]:
         """The app whose folder this one's was, when that one is about to be removed for it; or ""."""
-        same = yield from ask(fx.FindSameFolder(work.record.identity))
+        same = yield from ask(fx.FindWithIdentity(work.record.identity))
         others = [name for name in same if name != work.name]
         if not others:
             return ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from controller.model.desired import LEAST_TRUST, Invalid, Present, Problem, Trust
@@ -84,7 +85,7 @@ def check_providers(
     looked for in this order: without a provider an app waits, without a script of it it fails."""
     problems: list[Problem] = []
     warnings: list[str] = []
-    for asked in requires:
+    for asked in islice(requires, manifest.MOST):
         if asked.app == app or not APP_NAME.fullmatch(asked.app):
             continue  # that is said of the manifest itself
         folder = folder_of(asked.app, places)

@@ -108,7 +108,7 @@ def asked(data: bytes) -> tuple[Asked, ...]:
                 if isinstance(path := entry.get(hook), str) and _stays_inside(path)
             }
             found.append(Asked(f"requires[{index}]", entry["app"], scripts))
-    return tuple(found[:MOST])
+    return tuple(found)
 
 
 def _excess(loaded: dict[str, Any]) -> Problem | None:

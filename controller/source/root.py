@@ -88,7 +88,7 @@ class RootGuard:
             return _Judged()
         if expected is None:
             return _Judged(id=marker or uuid.uuid4().hex, marked=bool(marker))
-        known = self._known()
+        known = tuple(self._known())
         if not known:
             # Nothing can be lost yet: another tree is as good, and one without a marker gets ours.
             return _Judged(id=marker or expected, marked=bool(marker))

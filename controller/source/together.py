@@ -6,7 +6,7 @@ For a person who checks several folders; nothing is decided by it. What really i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
 
@@ -17,10 +17,12 @@ from controller.source import files, manifest
 from controller.source.checking import folder_of
 
 
-def requirements(app: str, requires: Iterable[str], places: Sequence[Path]) -> Mapping[str, tuple[str, ...]]:
-    """Who requires whom, from an app on down to the last of its providers that is in one of these places."""
-    found = {app: tuple(requires)}
-    waiting = list(found[app])
+def requirements(
+    requires: Mapping[str, Sequence[str]], places: Sequence[Path]
+) -> Mapping[str, Sequence[str]]:
+    """Who requires whom, from these apps on down to the last of their providers that is in one of these places."""
+    found = dict(requires)
+    waiting = [name for providers in requires.values() for name in providers]
     while waiting:
         name = waiting.pop()
         folder = folder_of(name, places) if name not in found and APP_NAME.fullmatch(name) else None
@@ -38,26 +40,28 @@ def _read_asked(folder: Path) -> tuple[manifest.Asked, ...]:
     return manifest.asked(data) if data is not None else ()
 
 
-def find_clashes(apps: Mapping[str, Rendered]) -> Mapping[str, Sequence[str]]:
-    """By app: the host ports and the container names that another of these apps wants as well, a text each."""
-    rivals: dict[str, list[tuple[str, str, HostPort | None]]] = {}
-    for app, rendered in apps.items():
+def find_clashes(apps: Sequence[tuple[str, Rendered]]) -> Sequence[Sequence[str]]:
+    """For each of these apps: the host ports and the container names that another of them wants as well, a text each.
+    Two folders of one name are versions of one app, and no rivals."""
+    rivals: dict[str, list[tuple[int, Service, HostPort | None]]] = {}
+    for place, (_, rendered) in enumerate(apps):
         for service in rendered.services:
             for what, port in _wanted(service):
-                rivals.setdefault(what, []).append((app, service.name, port))
-    found: dict[str, dict[str, None]] = {}
+                rivals.setdefault(what, []).append((place, service, port))
+    found: list[dict[str, None]] = [{} for _ in apps]
     for what, wishes in rivals.items():
-        for (app, name, port), (other, its, another) in permutations(wishes, 2):
-            if app != other and (port is None or another is None or clash(port, another)):
-                text = f"services.{name}: {what} is what {other} (service {its}) wants, too: only one of the two can have it"
-                found.setdefault(app, {})[f"{text}; change one, or suspend it"] = None
-    return {app: list(texts) for app, texts in found.items()}
+        for (place, service, port), (other, its, another) in permutations(wishes, 2):
+            if apps[place][0] == apps[other][0] or (service.is_job and its.is_job):
+                continue
+            if port is None or another is None or clash(port, another):
+                text = f"services.{service.name}: {what} is what {apps[other][0]} (service {its.name}) wants, too"
+                found[place][f"{text}: only one of the two can have it"] = None
+    return [list(texts) for texts in found]
 
 
 def _wanted(service: Service) -> Iterator[tuple[str, HostPort | None]]:
     """What there is only one of, in words; of a host port also where it is published."""
-    if service.scale and not service.is_job:
-        for port in service.ports:
-            yield f"host port {port[1]}/{port[2]}", port
+    for port in service.ports if service.scale else ():
+        yield f"host port {port[1]}/{port[2]}", port
     if service.container_name:
         yield f"container name {service.container_name}", None

@@ -15,7 +15,7 @@ class Index:
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
         self._consumers: dict[str, set[str]] = {}
-        self._folders: dict[str, set[str]] = {}
+        self._identities: dict[str, set[str]] = {}
         for record in records:
             self.replace(None, record)
 
@@ -24,19 +24,19 @@ class Index:
         if before is not None:
             for provider in before.needs:
                 _drop(self._consumers, provider, before.name)
-            _drop(self._folders, before.identity, before.name)
+            _drop(self._identities, before.identity, before.name)
         if record is not None:
             for provider in record.needs:
                 self._consumers.setdefault(provider, set()).add(record.name)
-            self._folders.setdefault(record.identity, set()).add(record.name)
+            self._identities.setdefault(record.identity, set()).add(record.name)
 
     def consumers(self, provider: str) -> tuple[str, ...]:
         """The apps to which the state of this one counts, by name."""
         return tuple(sorted(self._consumers.get(provider, ())))
 
-    def of_folder(self, identity: str) -> tuple[str, ...]:
+    def with_identity(self, identity: str) -> tuple[str, ...]:
         """The apps whose folder was the one of this identity when they were looked at last, by name; none for ""."""
-        return tuple(sorted(self._folders.get(identity, ()))) if identity else ()
+        return tuple(sorted(self._identities.get(identity, ()))) if identity else ()
 
 
 def _drop(names: dict[str, set[str]], key: str, name: str) -> None:

@@ -227,9 +227,9 @@ class SqliteStore:
         """The apps on record that need this one, by name."""
         return self._asked_of_index(lambda index: index.consumers(provider))
 
-    def of_folder(self, identity: str) -> tuple[str, ...]:
+    def with_identity(self, identity: str) -> tuple[str, ...]:
         """The apps on record whose folder was the one of this identity, by name."""
-        return self._asked_of_index(lambda index: index.of_folder(identity))
+        return self._asked_of_index(lambda index: index.with_identity(identity))
 
     def _asked_of_index(self, question: Callable[[Index], tuple[str, ...]]) -> tuple[str, ...]:
         if self._readonly:

@@ -19,10 +19,10 @@ from bench.measure import Measure, at_most, repeated, worked
 from controller.clock import SystemClock
 from controller.model.effects import Host, drive
 from controller.model.observed import Service
-from controller.parts import TakenIn
 from controller.reconciler import Memory, Policy, Reconciler
 from controller.source.tree import AppsTree
 from controller.status.store import SqliteStore
+from controller.status.taken_in import TakenIn
 from fakes.engine import FakeEngine
 from rig.service import Home
 

@@ -486,8 +486,24 @@ def test_validate_finds_an_app_that_comes_to_require_itself(homeport: Homeport, 
     assert homeport("validate", str(apps / "db")).exit_code == 1, (
         "the others are read though only one is asked about"
     )
+    edited = apps.parent / "edited"
+    for name, requires in (("db", []), ("web", [{"app": "db"}])):
+        (edited / name).mkdir(parents=True)
+        manifest(edited / name, requires=requires)
+    together = [str(edited / "web"), str(edited / "db")]
+    assert homeport("validate", *together).exit_code == 0, "an edit that mends it"
+    assert homeport("validate", together[0]).exit_code == 1, "without the other half of it"
     (apps / "cache" / "manifest.json").write_text("{")
     assert "requires itself" not in homeport("validate").stderr
+
+
+def test_validate_follows_however_many_requirements_there_are(homeport: Homeport, apps: Path) -> None:
+    names = [f"p{number}" for number in range(25)]
+    for name in names:
+        (apps / name).mkdir()
+        manifest(apps / name, requires=[{"app": "web"}] if name == "p24" else [])
+    manifest(apps / "web", requires=[{"app": name} for name in names])
+    assert "requires itself: web -> p24 -> web" in homeport("validate", str(apps / "web")).stderr
 
 
 def test_validate_warns_of_what_only_one_of_several_apps_can_have(homeport: Homeport, apps: Path) -> None:
@@ -502,7 +518,7 @@ def test_validate_warns_of_what_only_one_of_several_apps_can_have(homeport: Home
         manifest(apps / name)
         (apps / name / "docker-compose.yaml").write_text(f"services: {{main: {{image: x, {lines}}}}}\n")
     document = json.loads(homeport("validate", "-o", "json").stdout)
-    end = "(service main) wants, too: only one of the two can have it; change one, or suspend it"
+    end = "(service main) wants, too: only one of the two can have it"
     assert {app["name"]: app["warnings"] for app in document["apps"]} == {
         "blog": [
             f"services.main: host port 8080/tcp is what web {end}",
@@ -518,6 +534,24 @@ def test_validate_warns_of_what_only_one_of_several_apps_can_have(homeport: Home
     }
     assert all(app["valid"] for app in document["apps"]), "each of them can run"
     assert homeport("validate", str(apps / "web")).stdout == "web: fine\n"
+    edited = apps.parent / "edited" / "blog"
+    edited.mkdir(parents=True)
+    manifest(edited)
+    result = homeport("validate", str(apps / "blog"), str(edited), str(apps / "web"))
+    assert result.stdout.count("host port 8080/tcp is what blog") == 1, (
+        "the other folder of that name has no port"
+    )
+    assert len(result.stdout.splitlines()) == 3 + 4, "and two versions of one app are no rivals"
+
+
+def test_validate_holds_the_port_of_a_job_against_what_runs(homeport: Homeport, apps: Path) -> None:
+    job = "job: {image: x, labels: {homeport.job: 'true'}, ports: ['8080:80']}"
+    for name, services in (("one", job), ("two", job), ("web", "main: {image: x, ports: ['8080:80']}")):
+        (apps / name).mkdir(exist_ok=True)
+        manifest(apps / name)
+        (apps / name / "docker-compose.yaml").write_text(f"services: {{{services}}}\n")
+    document = json.loads(homeport("validate", "-o", "json").stdout)
+    assert {app["name"]: len(app["warnings"]) for app in document["apps"]} == {"one": 1, "two": 1, "web": 2}
 
 
 def test_validate_of_no_folder_is_2(homeport: Homeport, tmp_path: Path) -> None:

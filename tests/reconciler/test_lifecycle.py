@@ -10,7 +10,7 @@ import pytest
 
 from controller.model import effects as fx
 from controller.model.effects import drive
-from controller.model.errors import AppError
+from controller.model.errors import AppError, EngineUnreachable
 from controller.model.facts import ADOPT, LEFT, REMOVE, RESTART, ROLLBACK, STOPPED, UPDATE
 from controller.model.observed import Bind, ExecResult, Rendered, Service
 from fakes.world import World
@@ -714,6 +714,21 @@ def test_an_update_whose_pull_fails_is_told_and_what_runs_is_healed_all_the_same
     world.until_quiet(limit=60)
     assert world.word("web") == "Ready"
     assert world.running_services("web") == ["main"]
+
+
+def test_an_update_whose_pull_fails_while_the_engine_goes_leaves_no_app_that_progresses_for_ever(
+    world: World,
+) -> None:
+    good(world, OLD)
+    world.engine.unpullable.add("image:1")
+    world.engine.crash("web", "main", 3)
+    world.engine.fail("restart", "web", EngineUnreachable("it is gone for a moment"))
+    world.store.put(UPDATE + "web", "1")
+    world.memory.requests.note("web")
+    world.queue.add("web", world.clock.monotonic())
+    world.rest()
+    assert world.results["web"][-1].parked, "it went"
+    assert (world.word("web"), world.told("web").count("action.failed")) == ("Ready", 1)
 
 
 def test_an_update_that_cannot_be_pulled_is_told_once_and_changes_nothing(world: World) -> None:

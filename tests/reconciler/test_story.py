@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 
 from controller.control import why
 from controller.model.errors import AppError, EngineUnreachable
 from controller.model.facts import STOPPED, SUSPENDED
-from controller.model.observed import ExecResult, Service
+from controller.model.observed import ExecResult, Rendered, Service
 from controller.planner.health import Fault, FaultKind
 from controller.planner.judge import health_reason
 from controller.workqueue import ExponentialBackoff
@@ -346,6 +347,66 @@ def test_a_start_that_failed_is_told_and_counted_also_where_the_engine_goes_befo
     monkeypatch.undo()
     world.until_quiet(limit=120)
     assert (world.word("web"), world.running_services("web")) == ("Ready", ["main"])
+
+
+@pytest.mark.parametrize("by", ["the engine that went", "a kill of the service"])
+def test_what_a_start_took_away_that_nobody_could_look_at_is_brought_back_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    world.put("web", Service("main", "h1", "image:1"))
+    world.until_quiet(limit=120)
+    starts = _breaking(world, monkeypatch, goes=by == "the engine that went")
+    world.put("web", Service("main", "h2", "image:2"))
+    if by == "a kill of the service":
+        world.clock.advance(5)
+        chance = Random(0)
+        while not starts:
+            assert world.step(chance)
+        world.crash()
+    world.until_quiet(limit=3600)
+    assert (world.word("web"), world.running_services("web")) == ("RolledBack", ["main"])
+    assert len(starts) == 2, "the try that nobody looked at, and one more"
+
+
+def test_an_app_that_the_engine_took_down_and_left_waits_for_nothing_but_the_engine(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.put("web", Service("main", "h1", "image:1"))
+    world.until_quiet(limit=120)
+    world.engine.absent_images.add("image:2")
+    world.engine.unpullable.add("image:2")
+    world.put("web", Service("main", "h2", "image:2"))
+    world.until_quiet(limit=400)
+    assert world.record("web").retries > 5, "the next wait would be minutes"
+    world.engine.unpullable.clear()
+    starts = _breaking(world, monkeypatch, goes=True)
+    while not starts:
+        world.clock.advance(1)
+        world.queue.tick(world.clock.monotonic())
+        world.rest()
+    monkeypatch.undo()
+    world.queue.add("web", world.clock.monotonic())  # as everything is when the engine is back
+    world.rest()
+    assert (world.word("web"), world.running_services("web")) == ("Ready", ["main"])
+
+
+def _breaking(world: World, monkeypatch: pytest.MonkeyPatch, *, goes: bool) -> list[str]:
+    """Starts of image:2 end what runs and fail; after the first of them the engine is away for a moment, if it `goes`."""
+    starts: list[str] = []
+    works = world.engine.apply
+
+    def apply(app: str, folder: str, rendered: Rendered, *args: Any, **options: Any) -> tuple[str, ...]:
+        if rendered.services[0].image != "image:2":
+            return works(app, folder, rendered, *args, **options)
+        starts.append(app)
+        if world.running_services("web"):
+            world.engine.kill("web", "main")
+        if goes and len(starts) == 1:
+            world.engine.fail("observe", "web", EngineUnreachable("it is gone for a moment"))
+        raise AppError("ApplyFailed", "no such device")
+
+    monkeypatch.setattr(world.engine, "apply", apply)
+    return starts
 
 
 def test_a_hook_that_failed_is_told_for_itself_and_its_app_says_what_comes_next(world: World) -> None:

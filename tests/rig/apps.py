@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,26 @@ from fakes.tree import manifest
 COMPOSE = "services:\n  main:\n    image: homeport/sample:1\n"
 
 
-class Known(set[str]):
-    """The apps on record, and how often somebody looked through all of them."""
+class Known(Collection[str]):
+    """The apps on record, and how often somebody looked through all of them. No set: those are copied unseen."""
 
-    looks = 0
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+        self.looks = 0
+
+    def add(self, app: str) -> None:
+        self._names.add(app)
+
+    def __contains__(self, app: object) -> bool:
+        return app in self._names
 
     def __iter__(self) -> Iterator[str]:
         self.looks += 1
-        return super().__iter__()
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        self.looks += 1
+        return len(self._names)
 
 
 class Apps:

@@ -27,7 +27,7 @@ FINE = "HOMEPORT_TEST_CUT_FINE"
 """Set: reads are steps, too, and what is told, and what happens to temporary files; lasting changes end in more ways."""
 
 READS = (
-    fx.ReadClock, fx.Load, fx.TakeCensus, fx.ReadRecord, fx.ReadRecords, fx.FindConsumers, fx.FindSameFolder,
+    fx.ReadClock, fx.Load, fx.TakeCensus, fx.ReadRecord, fx.ReadRecords, fx.FindConsumers, fx.FindWithIdentity,
     fx.ReadFact, fx.ReadModel, fx.FindCopies,
     fx.Render, fx.Observe, fx.FindBusyPorts, fx.FindBusyNames, fx.FindIdentities, fx.FindImageIds, fx.ReadLastLines,
     fx.FindMissingPaths, fx.FindMissingImages, fx.ReadScript, fx.ReadLastTold,

@@ -158,7 +158,8 @@ def test_one_of_many_known_apps_that_is_a_link_to_nothing_still_marks_the_root(
 ) -> None:
     apps.tree.census()
     (apps.root / ".homeport").unlink()
-    apps.known |= {"web", "db"}
+    apps.known.add("web")
+    apps.known.add("db")
     assert apps.tree.census().lost
     (apps.root / "web").symlink_to(tmp_path / "unmounted")
     assert not apps.tree.census().lost
@@ -451,7 +452,8 @@ def test_an_input_taken_away_from_a_known_app_is_a_change_that_has_to_settle(app
 def test_whether_one_app_is_on_record_needs_no_look_at_all_records(apps: Apps) -> None:
     for n in range(20):
         apps.put(f"app{n}")
-        apps.known |= {f"app{n}"} if n % 2 else set()
+        if n % 2:
+            apps.known.add(f"app{n}")
     for n in range(20):
         apps.present(f"app{n}")
         apps.present(f"app{n}")

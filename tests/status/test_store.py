@@ -97,11 +97,11 @@ def test_who_needs_an_app_and_whose_folder_it_was_follows_the_records(store: Sto
         ("app",),
         (),
     )
-    assert (store.of_folder("1:7"), store.of_folder("")) == (("web",), ())
+    assert (store.with_identity("1:7"), store.with_identity("")) == (("web",), ())
     store.save(record("web", requires=("cache",), identity="1:9"))
     store.save(record("wiki", identity="1:9"))
     assert (store.consumers("db"), store.consumers("cache")) == (("app",), ("app", "web"))
-    assert (store.of_folder("1:7"), store.of_folder("1:9")) == ((), ("web", "wiki"))
+    assert (store.with_identity("1:7"), store.with_identity("1:9")) == ((), ("web", "wiki"))
     store.forget("app")
     store.forget("nobody")
     assert (store.consumers("db"), store.consumers("cache")) == ((), ("web",))
@@ -111,11 +111,11 @@ def test_who_needs_an_app_is_known_after_a_restart_and_to_a_look(folder: Path) -
     with closing(SqliteStore(folder)) as store:
         store.save(record("web", requires=("db",), identity="1:7"))
     with closing(SqliteStore.open_readonly(folder)) as look:
-        assert (look.consumers("db"), look.of_folder("1:7")) == (("web",), ("web",))
+        assert (look.consumers("db"), look.with_identity("1:7")) == (("web",), ("web",))
         with closing(SqliteStore(folder)) as store:
-            assert (store.consumers("db"), store.of_folder("1:7")) == (("web",), ("web",))
+            assert (store.consumers("db"), store.with_identity("1:7")) == (("web",), ("web",))
             store.forget("web")
-        assert (look.consumers("db"), look.of_folder("1:7")) == ((), ())
+        assert (look.consumers("db"), look.with_identity("1:7")) == ((), ())
 
 
 def test_a_record_and_what_was_said_wait_for_the_disk_and_an_event_does_not(folder: Path) -> None:
