@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(predicate: Callable[[], T], what: str, timeout: float = 10.0, interval: float = 0.02) -> T:
+def wait_until(predicate: Callable[[], T], what: str, timeout: float = 30.0, interval: float = 0.02) -> T:
     """Asks `predicate` until its answer is true and gives that answer; AssertionError after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (answer := predicate()):
