@@ -9,6 +9,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 
 from rig.cleanup import EngineCleanup
@@ -169,3 +170,22 @@ def test_a_test_that_leaks_fails(kind: str, tmp_path: Path) -> None:
     )
     assert result.returncode == 1, result.stdout + result.stderr
     assert re.search(rf"left behind by this test: {kind} ", result.stdout)
+
+
+@pytest.mark.engine
+def test_an_engine_that_can_remove_nothing_any_more_is_taken_away_all_the_same_and_says_so(
+    private_engine: PrivateEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with api(private_engine.host) as client:
+        bridge = f"br-{client.create_network('left')['Id'][:12]}"
+        run(client, "stuck-web-1", ["sleep", "infinity"])
+    assert Path("/sys/class/net", bridge).exists()
+    monkeypatch.setattr(docker.APIClient, "remove_container", lambda *_a, **_o: None)
+    monkeypatch.setattr("rig.engine.REMOVAL", 0.5)
+    with pytest.raises(AssertionError, match="has no container"):
+        private_engine.stop()
+    assert not private_engine.directory.exists()
+    assert not Path("/sys/class/net", bridge).exists()
+    mark = str(private_engine.directory)
+    found = subprocess.run(["pgrep", "-f", mark], capture_output=True, text=True, check=False)
+    assert found.stdout == "", "no process of it is left"

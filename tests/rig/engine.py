@@ -32,6 +32,8 @@ import docker
 from rig.waiting import wait_until
 
 SAMPLE_IMAGE = "homeport/sample:1"
+REMOVAL = 30.0
+"""Seconds that all containers have to be removed in, and one more for each."""
 _PREFIX = "hpe-"
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -105,6 +107,8 @@ class PrivateEngine:
         self._options = tuple(options)
         self._passage = _Passage(self.directory.name)
         self._bridge = _Bridge()
+        self._bridges: list[str] = []
+        """Of the networks that there were when all was to be removed."""
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -201,7 +205,8 @@ class PrivateEngine:
             self._terminate()
 
     def stop(self) -> None:
-        """Removes every container and network, ends dockerd and deletes its folder. Nothing is left."""
+        """Removes every container and network, ends dockerd and deletes its folder. Nothing is left; not even when that
+        fails, which is raised: an engine that cannot be taken away tidily must not be in the way of the next run."""
         atexit.unregister(self.stop)
         self.thaw()
         if not self.directory.exists():
@@ -216,8 +221,10 @@ class PrivateEngine:
         if self.running:
             try:
                 self._remove_all()
-            finally:
-                self._terminate()
+            except BaseException:
+                self.throw_away()
+                raise
+            self._terminate()
         self._end(lambda _: True)
         self._leave()
 
@@ -235,6 +242,8 @@ class PrivateEngine:
             for groups in (*Path("/sys/fs/cgroup").glob("*/docker"), Path("/sys/fs/cgroup/docker")):
                 with contextlib.suppress(OSError):
                     (groups / identity).rmdir()
+        for name in self._bridges:
+            _Bridge(name).remove()
         self._leave()
 
     def _leave(self) -> None:
@@ -250,6 +259,7 @@ class PrivateEngine:
 
     def _remove_all(self) -> None:
         with api(self.host) as client:
+            self._bridges = [f"br-{network['Id'][:12]}" for network in client.networks()]
 
             def no_container() -> bool:
                 containers = client.containers(all=True)
@@ -259,7 +269,7 @@ class PrivateEngine:
                 return not containers
 
             # A slow machine takes half a second for each.
-            patience = 30 + len(client.containers(all=True))
+            patience = REMOVAL + len(client.containers(all=True))
             wait_until(no_container, "the private engine has no container", patience)
             for network in client.networks():
                 if network["Name"] not in ("bridge", "host", "none"):
@@ -371,7 +381,9 @@ def sweep() -> None:
     """Takes away what the engines of killed test runs left: folders in /tmp, bridges, firewall rules."""
     for directory in Path("/tmp").glob(f"{_PREFIX}*-*"):
         if directory.owner() == "root" and _abandoned(directory.name):
-            PrivateEngine(directory).stop()
+            # What could not be removed by that engine went with it, and is no trouble of this run.
+            with contextlib.suppress(AssertionError, OSError, docker.errors.DockerException):
+                PrivateEngine(directory).stop()
     for link in Path("/sys/class/net").glob("hpe*x*"):
         if _abandoned(link.name):
             _Bridge(link.name).remove()
