@@ -186,6 +186,4 @@ def test_an_engine_that_can_remove_nothing_any_more_is_taken_away_all_the_same_a
         private_engine.stop()
     assert not private_engine.directory.exists()
     assert not Path("/sys/class/net", bridge).exists()
-    mark = str(private_engine.directory)
-    found = subprocess.run(["pgrep", "-f", mark], capture_output=True, text=True, check=False)
-    assert found.stdout == "", "no process of it is left"
+    assert list(private_engine._processes()) == []
