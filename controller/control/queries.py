@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +17,7 @@ from controller.model.activity import Step
 from controller.model.plan import Action
 from controller.model.ports import Store
 from controller.model.record import Condition, Event, Record
+from controller.model.values import replace
 from controller.status.summary import last_word, summarize
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}

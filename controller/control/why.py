@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from controller.control.queries import as_seen, engine_answers, forgets, since_o
 from controller.control.reading import parse_time, rfc3339
 from controller.control.remedies import OTHER, REMEDIES, START, WENT_BACK, Remedy
 from controller.model.record import Record
+from controller.model.values import replace
 from controller.status.summary import DEPENDENCY_REASONS, last_word, summarize
 from controller.status.transition import MISSING
 

@@ -10,7 +10,7 @@ import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -21,6 +21,7 @@ from controller.model.facts import SAID
 from controller.model.observed import ExecResult, Observed, Rendered
 from controller.model.ports import PULL_DEADLINE, Clock, Engine, Listener, Requeue, Store, Survey, Tree
 from controller.model.record import Event, Record
+from controller.model.values import replace
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
 from controller.model.effects import Moment
 from controller.model.record import Event
+from controller.model.values import replace
 from controller.notify.sight import MISSING, Sight
 from controller.status.codec import as_kept
 

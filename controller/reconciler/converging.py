@@ -5,14 +5,13 @@ Nothing is tried before its time. What a failure leads to is told in `failing`, 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from controller.model import effects as fx
 from controller.model.effects import Run, ask
 from controller.model.errors import InputInvalid
 from controller.model.observed import Rendered
 from controller.model.plan import Plan, Result
 from controller.model.record import Verdict
+from controller.model.values import replace
 from controller.planner.gates import find_closed
 from controller.planner.health import Fault
 from controller.planner.judge import exit_reason, health_reason

@@ -6,11 +6,11 @@ A run that found nothing new leaves nothing behind (I10).
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from controller.model import effects as fx
 from controller.model.effects import Run, ask
 from controller.model.record import Record, Rest, Verdict
+from controller.model.values import replace
 from controller.planner.health import incarnation_of
 from controller.reconciler import looking
 from controller.reconciler.work import Work

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 
 from controller.model import effects as fx
@@ -17,6 +16,7 @@ from controller.model.errors import EngineUnreachable, InputInvalid
 from controller.model.observed import Rendered
 from controller.model.plan import Action, Plan, Result
 from controller.model.record import Verdict
+from controller.model.values import replace
 from controller.planner.health import Fault
 from controller.planner.judge import died_young
 from controller.reconciler import looking, recovery

@@ -5,10 +5,9 @@ Changes nothing and asks for nothing. What follows from the judgement is told in
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from controller.model.desired import Present
 from controller.model.record import Target, Verdict
+from controller.model.values import replace
 from controller.planner.health import Fault
 from controller.planner.judge import Judgement, Times, crash_loops, judge
 from controller.reconciler.looking import Providers

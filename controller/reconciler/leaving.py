@@ -5,13 +5,12 @@ Such a run ends before any other rule is asked.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from controller.model import effects as fx
 from controller.model.desired import Absent, Unreadable
 from controller.model.effects import Moment, Run, ask
 from controller.model.plan import Action, Result
 from controller.model.record import Record, Verdict
+from controller.model.values import replace
 from controller.reconciler.ending import finish
 from controller.reconciler.memory import Memory
 from controller.reconciler.taking_in import take_in

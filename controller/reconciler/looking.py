@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 
@@ -16,6 +15,7 @@ from controller.model.desired import Absent, Present
 from controller.model.effects import Run, ask
 from controller.model.observed import Container, Observed, Rendered
 from controller.model.record import AppliedService, LedgerEntry, Record, Target, is_file
+from controller.model.values import replace
 from controller.planner.gates import Provider, choose_container
 from controller.planner.health import Fault, find_faults, incarnation_of, is_leftover, job_done, started
 from controller.planner.judge import is_unproven, unexpected_ends

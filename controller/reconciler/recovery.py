@@ -7,7 +7,6 @@ the earlier revision as to any other. Whether it may is decided in `planner.roll
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from controller.model import effects as fx
 from controller.model.desired import Present
@@ -17,6 +16,7 @@ from controller.model.facts import UPDATE
 from controller.model.observed import Observed, Rendered
 from controller.model.plan import Action, Result
 from controller.model.record import Quarantine, Target, Verdict
+from controller.model.values import replace
 from controller.planner.health import REPAIRABLE
 from controller.planner.rollback import Mode, find_way_back, last_good
 from controller.reconciler.looking import faults_of

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from datetime import timedelta
 
 from controller.model import effects as fx
@@ -18,6 +17,7 @@ from controller.model.errors import AppError
 from controller.model.facts import APPROVED, LEFT, REMOVE, SUSPENDED
 from controller.model.plan import Action, Result
 from controller.model.record import Record, Verdict
+from controller.model.values import replace
 from controller.planner import hooks
 from controller.planner.gates import Provider, find_cycle
 from controller.planner.removal import BRAKE_WINDOW, brake_holds, was_there

@@ -7,7 +7,6 @@ what differs in any way gets a look as ever.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
@@ -18,6 +17,7 @@ from controller.model.errors import EngineUnreachable
 from controller.model.facts import ALL_SEEN
 from controller.model.observed import Observed
 from controller.model.record import Record, Rest
+from controller.model.values import replace
 from controller.planner.gates import order
 from controller.planner.judge import Judgement
 from controller.planner.plan import Wishes

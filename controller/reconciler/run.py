@@ -7,7 +7,6 @@ what is due is decided by the planner, how it is done is in `steps`, what follow
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 
 from controller.model import effects as fx
 from controller.model.desired import Unreadable
@@ -17,6 +16,7 @@ from controller.model.facts import ENGINE_TROUBLE
 from controller.model.observed import Rendered
 from controller.model.plan import Result
 from controller.model.record import Record
+from controller.model.values import replace
 from controller.reconciler import looking, wishes
 from controller.reconciler.converging import Converging
 from controller.reconciler.leaving import leave_itself, leave_to_other

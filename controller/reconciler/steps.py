@@ -6,7 +6,6 @@ What is due is the planner's decision; what the outcome means for the app is jud
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import combinations, product
 from pathlib import PurePosixPath
 
@@ -19,6 +18,7 @@ from controller.model.hostport import clash
 from controller.model.observed import ExecResult, Observed, Rendered, Service
 from controller.model.plan import Action, Plan
 from controller.model.record import AppliedService, LedgerEntry, Target, Verdict
+from controller.model.values import replace
 from controller.planner import hooks
 from controller.planner.gates import Provider
 from controller.planner.health import is_leftover, owner_of, started

@@ -6,7 +6,6 @@ Generation and revision are counted here. What people said is taken in by `wishe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +14,7 @@ from controller.model.desired import Invalid, Present, Unreadable
 from controller.model.effects import Run, ask
 from controller.model.facts import APPROVED
 from controller.model.record import Record, Verdict
+from controller.model.values import replace
 from controller.reconciler import wishes
 from controller.reconciler.memory import Leaps, Memory
 from controller.reconciler.work import Policy, Work

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import zlib
 from contextlib import suppress
-from dataclasses import replace
 
 from controller.model import effects as fx
 from controller.model.desired import Invalid, Present, Unreadable
@@ -16,6 +15,7 @@ from controller.model.effects import Run, ask
 from controller.model.errors import AppError, InputInvalid
 from controller.model.observed import Rendered
 from controller.model.record import Record, Verdict
+from controller.model.values import replace
 from controller.planner import hooks
 from controller.planner.gates import describe_cycle, find_closed, find_cycle
 from controller.planner.plan import View, plan

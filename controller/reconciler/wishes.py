@@ -6,13 +6,12 @@ what follows from it is decided by the planner.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from controller.model import effects as fx
 from controller.model.effects import Run, ask
 from controller.model.facts import ADOPT, RESTART, ROLLBACK, STOPPED, SUSPENDED, UPDATE
 from controller.model.observed import Rendered
 from controller.model.record import Quarantine
+from controller.model.values import replace
 from controller.planner.plan import Wishes
 from controller.reconciler.memory import Requests
 from controller.reconciler.work import Work

@@ -68,7 +68,7 @@ def _readable(reading: Reading, app: Invalid) -> Present | None:
         app.folder,
         described,
         revision_of(reading.inputs),
-        tuple(map(str, reading.compose)),
+        tuple(reading.compose),
         reading.env,
     )
 

@@ -12,7 +12,7 @@ import hashlib
 import os
 import stat
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -23,6 +23,8 @@ LIMIT = 1024 * 1024
 """Bytes; a manifest, a compose file or an `.env` beyond this is a mistake."""
 LIMIT_DIGEST = 64 * LIMIT
 """Bytes of a file of which only the digest matters."""
+LISTABLE = 64 * 1024
+"""Bytes of a folder itself, not of what is in it; one beyond that holds thousands of names."""
 _CHUNK = 64 * 1024  # bytes of one read; so many are allocated for it, however small the file is
 
 Signature = tuple[int, ...]
@@ -54,7 +56,7 @@ class Unreadable(Unfit):
     """The disk or the rights say no: nothing can be said about the content, and it may be there a moment later."""
 
 
-def read(path: Path, limit: int = LIMIT, *, follow: bool = True) -> bytes | None:
+def read(path: Path | str, limit: int = LIMIT, *, follow: bool = True) -> bytes | None:
     """The bytes of a regular file, or None when there is none.
 
     A link is followed, or else unfit. Raises `Irregular`, `Unreadable`, or `Unfit` for what is larger than `limit`
@@ -84,7 +86,7 @@ def _place_of(descriptor: int) -> Path:
     return Path(f"/proc/self/fd/{descriptor}").readlink()
 
 
-def digest(path: Path, limit: int = LIMIT_DIGEST) -> bytes | None:
+def digest(path: Path | str, limit: int = LIMIT_DIGEST) -> bytes | None:
     """The SHA-256 of a regular file in bounded memory, or None when there is none. Raises as `read` does."""
     with _opened(path) as descriptor:
         if descriptor is None:
@@ -109,11 +111,11 @@ def read_mounted(path: Path) -> MountedFile | None:
 
 
 @contextmanager
-def _opened(path: Path, flags: int = 0) -> Iterator[int | None]:
+def _opened(path: Path | str, flags: int = 0) -> Iterator[int | None]:
     descriptor = -1
     try:
         # To open a device is to use it: a tape rewinds, a watchdog begins to count. Of a link `open` says what is wrong.
-        status = path.stat(follow_symlinks=not flags & os.O_NOFOLLOW)
+        status = os.stat(path, follow_symlinks=not flags & os.O_NOFOLLOW)  # noqa: PTH116 - see `stat_of`
         if not flags & os.O_PATH and not stat.S_ISREG(status.st_mode) and not stat.S_ISLNK(status.st_mode):
             raise Irregular()
         # Not blocking, should it be a FIFO by now: without a writer that would hold the open for ever.
@@ -182,6 +184,27 @@ def stat_of(path: Path | str) -> os.stat_result | None:
         return None
 
 
+def may_be_there(folder: str, names: Collection[str]) -> Collection[str]:
+    """Those of these names that may stand in the folder, which is asked once for all of them. Of the others nothing is
+    there, not even a link to nothing.
+
+    Case does not count, as it does not on some file systems. All of them where the folder cannot be listed, or holds
+    so much that asking for each is less.
+    """
+    try:
+        if os.stat(folder).st_size > LISTABLE:  # noqa: PTH116 - as above
+            return names
+        there = {name.casefold() for name in os.listdir(folder)}  # noqa: PTH208 - as above
+    except (OSError, ValueError):
+        return names
+    return {name for name in names if not name.isascii() or name.casefold() in there}
+
+
+def is_in(path: str, folder: str) -> bool:
+    """Whether a path lies below this folder, by name alone."""
+    return path.startswith(folder + os.sep)
+
+
 def leading_to(paths: Iterable[str]) -> set[str]:
     """All folders that lead to any of these."""
     found: set[str] = set()
@@ -193,10 +216,10 @@ def leading_to(paths: Iterable[str]) -> set[str]:
     return found
 
 
-def signature(path: Path, *, follow: bool = True) -> Signature | None:
+def signature(path: Path | str, *, follow: bool = True) -> Signature | None:
     """What changes whenever the file may have changed, without reading it; None when it is not there."""
     try:
-        return signature_of(path.stat(follow_symlinks=follow))
+        return signature_of(os.stat(path, follow_symlinks=follow))  # noqa: PTH116 - as above
     except (OSError, ValueError):
         return None
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from controller.model.desired import LEAST_TRUST, Invalid, Present, Problem, Trust
 from controller.model.manifest import Manifest
+from controller.model.values import replace
 from controller.source import dotenv, environment, files, manifest, references
 from controller.source.droppings import is_dropping
 
@@ -42,19 +44,22 @@ FIXED = (manifest.FILE, *BASES, *OVERRIDES, environment.FILE, EXAMPLE)
 
 @dataclass
 class Reading:
-    """One app being read: its inputs so far, and what is wrong."""
+    """One app being read: its inputs so far, and what is wrong.
 
-    folder: Path
+    Paths are absolute and normal, and text: thousands of folders are read at once, and path objects were a third of it.
+    """
+
+    folder: str
     trust: Trust = LEAST_TRUST
     inputs: dict[str, bytes] = field(default_factory=dict)
     """Relative path (absolute for files outside the folder) to SHA-256: what the revision is made of."""
-    looked_at: set[Path] = field(default_factory=set)
+    looked_at: set[str] = field(default_factory=set)
     """Every path that was looked for, there or not: the signature is over these."""
-    acted_on: set[Path] = field(default_factory=set)
+    acted_on: set[str] = field(default_factory=set)
     """Those of them that say what is done as root: who can write them can do anything."""
-    mounts: dict[Path, bool] = field(default_factory=dict)
+    mounts: dict[str, bool] = field(default_factory=dict)
     """Mounted paths below the folder, and whether some service may write to them."""
-    places: set[Path] = field(default_factory=set)
+    places: set[str] = field(default_factory=set)
     """Those of them that are folders or data: what stands there counts, and nothing that is in it."""
     mounted: dict[str, str] = field(default_factory=dict)
     """Absolute path to `sha256:` digest of each input that is mounted."""
@@ -73,12 +78,31 @@ class Reading:
     """What the manifest says; None where it is not there, or wrong."""
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     """`.env` as it will be after seeding, as far as it can be read."""
-    compose: list[Path] = field(default_factory=list)
+    compose: list[str] = field(default_factory=list)
     """The `-f` list."""
     budget: references.Budget = field(default_factory=references.Budget)
     digested: int = 0
 
-    def take(self, path: Path, limit: int = files.LIMIT) -> bytes | None:
+    @cached_property
+    def there(self) -> Collection[str]:
+        """Those of the names that count in every folder that may be in this one."""
+        return files.may_be_there(self.folder, FIXED)
+
+    def path(self, name: str) -> str:
+        """Of what has this name in the folder."""
+        return f"{self.folder}{os.sep}{name}"
+
+    def holds(self, path: str) -> bool:
+        """Whether this path is the folder or lies in it."""
+        return path == self.folder or files.is_in(path, self.folder)
+
+    def take_fixed(self, name: str, limit: int = files.LIMIT) -> bytes | None:
+        """The same as `take`, for one of `FIXED`."""
+        if name not in self.there:
+            return None
+        return self.take(self.path(name), limit)
+
+    def take(self, path: str, limit: int = files.LIMIT) -> bytes | None:
         """Read an input; None when it is not there or cannot be used (which is then a problem).
 
         Raises `files.Unreadable`.
@@ -98,7 +122,7 @@ class Reading:
             self.tunable = self.tunable and not any(word in data for word in _TUNES)
         return data
 
-    def take_digest(self, path: Path) -> bool:
+    def take_digest(self, path: str) -> bool:
         """Take in an input of which only the digest counts; answers whether something is there.
 
         Raises `files.Unreadable`.
@@ -109,7 +133,7 @@ class Reading:
             digest = self._digest(path)
         except files.Irregular as error:
             # `env_file: /dev/null` is a known way to say "none"; outside the folder it is the host's business.
-            if path.is_relative_to(self.folder):
+            if self.holds(path):
                 self.problems.append(Problem(files.printable(name), "", str(error)))
             return True
         except files.Unreadable:
@@ -122,7 +146,7 @@ class Reading:
         self.inputs[name] = digest
         return True
 
-    def take_mounted(self, path: Path) -> None:
+    def take_mounted(self, path: str) -> None:
         """Take in what services may only read: a regular file is an input, all else is a place.
 
         What cannot be an input is no mistake: the engine mounts it all the same. Raises `files.Unreadable`.
@@ -145,15 +169,15 @@ class Reading:
         self.looked_at.add(path)
         if digest is not None:
             self.inputs[_relative(path, self.folder)] = digest
-            self.mounted[str(path)] = f"sha256:{digest.hex()}"
+            self.mounted[path] = f"sha256:{digest.hex()}"
 
-    def miss(self, path: Path, problem: Problem) -> None:
+    def miss(self, path: str, problem: Problem) -> None:
         """Say that a named file is not there, if that is for the reading to say."""
         # `.env` may still be made by seeding or by a hook; Compose says so if it is not there in the end.
-        if path.is_relative_to(self.folder) and path != self.folder / environment.FILE:
+        if self.holds(path) and path != self.path(environment.FILE):
             self.missing.append(problem)
 
-    def _digest(self, path: Path) -> bytes | None:
+    def _digest(self, path: str) -> bytes | None:
         if self.digested >= MOST_DIGESTED:
             raise files.Unfit(
                 f"is beyond the {MOST_DIGESTED >> 20} MiB that are read of all such files together"
@@ -161,7 +185,7 @@ class Reading:
         try:
             digest = files.digest(path)
         except files.Unreadable as error:
-            raise files.Unreadable(f"{files.printable(str(path))} {error}") from error
+            raise files.Unreadable(f"{files.printable(path)} {error}") from error
         if digest is not None:
             self.digested += (files.signature(path) or (0, 0, 0))[2]
         return digest
@@ -208,7 +232,7 @@ def read_app(folder: Path, name: str, trust: Trust = LEAST_TRUST) -> tuple[Readi
 
     Raises `files.Unreadable`.
     """
-    reading = Reading(folder, trust)
+    reading = Reading(str(folder), trust)
     return reading, _read(reading, name)
 
 
@@ -224,7 +248,7 @@ def app_identity(folder: Path) -> str:
 
 def _read(reading: Reading, name: str) -> Present | Invalid:
     folder = reading.folder
-    reading.looked_at.update(folder / fixed for fixed in FIXED)
+    reading.looked_at.update(map(reading.path, FIXED))
     described = _read_manifest(reading, name)
     env = _read_env(reading)
     after = _after_seeding(reading, described, env)
@@ -236,19 +260,19 @@ def _read(reading: Reading, name: str) -> Present | Invalid:
     if reading.problems or reading.denied:
         problems = _shortened(reading.denied + reading.problems + reading.missing)
         reason = "PolicyDenied" if reading.denied else "SourceInvalid"
-        return Invalid(name, str(folder), revision, problems, reason, inputs=inputs)
+        return Invalid(name, folder, revision, problems, reason, inputs=inputs)
     if reading.missing or described is None or not compose:
         missing = _shortened(reading.missing)
-        return Invalid(name, str(folder), revision, missing, "Incomplete", inputs=inputs)
+        return Invalid(name, folder, revision, missing, "Incomplete", inputs=inputs)
     return Present(
         name,
-        str(folder),
+        folder,
         described,
         revision,
-        tuple(str(path) for path in compose),
+        tuple(compose),
         effective,
         _seeds(described, env, after),
-        warnings=tuple(reading.warnings[:MOST_PROBLEMS] + _env_warnings(folder)),
+        warnings=tuple(reading.warnings[:MOST_PROBLEMS] + _env_warnings(reading)),
         mounted=reading.mounted,
         inputs=inputs,
         tunable=reading.tunable and not reading.trust.remote_include,
@@ -257,7 +281,7 @@ def _read(reading: Reading, name: str) -> Present | Invalid:
 
 
 def _read_manifest(reading: Reading, name: str) -> Manifest | None:
-    data = reading.take(reading.folder / manifest.FILE)
+    data = reading.take_fixed(manifest.FILE)
     if data is None:
         if not reading.problems:
             reading.missing.append(Problem(manifest.FILE, "", "is not there"))
@@ -287,7 +311,7 @@ def _read_env(reading: Reading) -> _Env:
 
 
 def _read_text(reading: Reading, name: str) -> str | None:
-    data = reading.take(reading.folder / name, environment.LIMIT)
+    data = reading.take_fixed(name, environment.LIMIT)
     try:
         return files.text(data) if data is not None else None
     except files.Unfit as error:
@@ -318,10 +342,9 @@ def _after_seeding(reading: Reading, described: Manifest | None, env: _Env) -> s
         return None
 
 
-def _read_compose(reading: Reading, env: Mapping[str, str]) -> list[Path]:
+def _read_compose(reading: Reading, env: Mapping[str, str]) -> list[str]:
     """The `-f` list: one base file and the override beside it; and all that they name and mount."""
-    folder = reading.folder
-    found = {name: data for name in (*BASES, *OVERRIDES) if (data := reading.take(folder / name)) is not None}
+    found = {name: data for name in (*BASES, *OVERRIDES) if (data := reading.take_fixed(name)) is not None}
     bases = [name for name in BASES if name in found]
     overrides = [name for name in OVERRIDES if name in found]
     if not bases:
@@ -337,9 +360,9 @@ def _read_compose(reading: Reading, env: Mapping[str, str]) -> list[Path]:
         reading.warnings.append(
             f"{overrides[0]} is used; {', '.join(overrides[1:])} beside it is not, as Compose does"
         )
-    texts = {folder / name: found[name] for name in (*bases, *overrides[:1])}
+    texts = {reading.path(name): found[name] for name in (*bases, *overrides[:1])}
     chosen = list(texts)
-    waiting = [(path, folder) for path in chosen]
+    waiting = [(path, reading.folder) for path in chosen]
     seen = set(waiting)
     while waiting:
         path, project = waiting.pop(0)
@@ -359,8 +382,8 @@ def _read_compose(reading: Reading, env: Mapping[str, str]) -> list[Path]:
 
 
 def _follow(
-    reading: Reading, path: Path, data: bytes, project: Path, env: Mapping[str, str]
-) -> list[tuple[Path, Path]]:
+    reading: Reading, path: str, data: bytes, project: str, env: Mapping[str, str]
+) -> list[tuple[str, str]]:
     """Take in what one compose file names; answers with the compose files among it and their project folders."""
     name = _relative(path, reading.folder)
     if not data.strip():
@@ -386,24 +409,23 @@ def _follow(
     more = []
     for named in found.files:
         target = _absolute(project, named.path)
-        if not target.is_relative_to(reading.folder):
+        if not reading.holds(target):
             reading.reaches.append(f"{name}: {named.field}: reads {target}, outside the folder")
         if named.kind == "compose":
             # Read later, once, as YAML.
             there = os.path.exists(target)  # noqa: PTH110 - never raises
             reading.looked_at.add(target)
-            more.append(
-                (target, _absolute(project, named.project) if named.project is not None else target.parent)
-            )
+            own = os.path.dirname(target)  # noqa: PTH120 - see `Reading`
+            more.append((target, own if named.project is None else _absolute(project, named.project)))
         else:
             there = reading.take_digest(target)
             # Of other files than this one only the digest is known, and not what they name.
-            reading.tunable = reading.tunable and target == reading.folder / environment.FILE
+            reading.tunable = reading.tunable and target == reading.path(environment.FILE)
         if not there and named.required:
             reading.miss(target, Problem(name, named.field, f"names {named.path}, which is not there"))
     for mount in found.mounts:
         target = _absolute(project, mount.path)
-        if reading.folder not in target.parents:
+        if not files.is_in(target, reading.folder):
             reading.reaches.append(f"{name}: {mount.field}: {_reach(target, mount, reading.folder)}")
             continue
         # A file that one service may write to is data, whoever else reads it.
@@ -413,8 +435,8 @@ def _follow(
     return more
 
 
-def _reach(target: Path, mount: references.Mount, folder: Path) -> str:
-    if target.name in ("docker.sock", "containerd.sock", "podman.sock"):
+def _reach(target: str, mount: references.Mount, folder: str) -> str:
+    if target.endswith(("/docker.sock", "/containerd.sock", "/podman.sock")):
         return f"gives the engine's socket {target} to the container, which is as good as root on the host"
     if target == folder:
         return "mounts the app's own folder, with its compose file and .env"
@@ -434,7 +456,7 @@ def _read_scripts(reading: Reading) -> None:
 
     Links to folders are not followed: they may lead in circles.
     """
-    waiting = [reading.folder / SCRIPTS]
+    waiting = [reading.path(SCRIPTS)]
     count = 0
     while waiting:
         folder = waiting.pop()
@@ -444,10 +466,10 @@ def _read_scripts(reading: Reading) -> None:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            where = files.printable(str(folder))
+            where = files.printable(folder)
             raise files.Unreadable(f"{where} cannot be read: {files.reason(error)}") from error
         for entry in entries:
-            if is_dropping(entry.name) or Path(entry.path) in reading.places:
+            if is_dropping(entry.name) or entry.path in reading.places:
                 continue
             count += 1
             if count > MOST_SCRIPTS:
@@ -455,10 +477,10 @@ def _read_scripts(reading: Reading) -> None:
                 reading.problems.append(Problem(SCRIPTS, "", rule))
                 return
             if entry.is_dir(follow_symlinks=False):
-                waiting.append(Path(entry.path))
+                waiting.append(entry.path)
             elif _is_file(entry):
-                reading.acted_on.update((folder, Path(entry.path)))
-                reading.take_digest(Path(entry.path))
+                reading.acted_on.update((folder, entry.path))
+                reading.take_digest(entry.path)
 
 
 def _seeds(described: Manifest, env: _Env, after: str | None) -> tuple[str, ...]:
@@ -469,12 +491,13 @@ def _seeds(described: Manifest, env: _Env, after: str | None) -> tuple[str, ...]
     return tuple(setting.name for setting in environment.missing_settings(described, env.values))
 
 
-def _env_warnings(folder: Path) -> list[str]:
-    try:
-        status, owner = (folder / environment.FILE).stat(), folder.stat().st_uid
-    except OSError:
+def _env_warnings(reading: Reading) -> list[str]:
+    if environment.FILE not in reading.inputs:
         return []
-    if status.st_uid not in (0, os.geteuid(), owner):
+    status, own = files.stat_of(reading.path(environment.FILE)), files.stat_of(reading.folder)
+    if status is None or own is None:
+        return []
+    if status.st_uid not in (0, os.geteuid(), own.st_uid):
         return [f"{environment.FILE} belongs to user {status.st_uid}; its secrets are that user's, too"]
     return []
 
@@ -495,13 +518,13 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _absolute(folder: Path, named: str) -> Path:
-    return Path(os.path.normpath(folder / named))
+def _absolute(folder: str, named: str) -> str:
+    return os.path.normpath(os.path.join(folder, named))  # noqa: PTH118 - see `Reading`
 
 
-def _relative(path: Path, folder: Path) -> str:
+def _relative(path: str, folder: str) -> str:
     """The name under which an input counts: a moved tree keeps its revisions."""
-    return str(path).removeprefix(f"{folder}{os.sep}")
+    return path.removeprefix(f"{folder}{os.sep}")
 
 
 def _shortened(problems: list[Problem]) -> tuple[Problem, ...]:

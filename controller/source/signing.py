@@ -65,44 +65,51 @@ class _Last:
 class Signer:
     """Signs one app's folder. Safe to be used by several threads: `_last` is replaced as a whole."""
 
-    def __init__(self, folder: Path, looked_at: Iterable[Path], places: Iterable[Path]) -> None:
+    def __init__(self, folder: str, looked_at: Iterable[str], places: Iterable[str]) -> None:
         self.folder = folder
         self.looked_at = frozenset(looked_at)
         self.places = tuple(sorted(places))
-        own = str(folder)
-        self._own = own + os.sep
-        self._paths = tuple(str(path) for path in sorted(self.looked_at))
-        self._placed = tuple(str(path) for path in self.places)
-        self._all = tuple(range(len(self._paths)))
-        self._holders = {os.path.dirname(path) for path in self._paths}  # noqa: PTH120
+        self._paths = tuple(sorted(self.looked_at))
+        parts = [os.path.split(path) for path in self._paths]
+        self._holder = tuple(holder for holder, _ in parts)
+        self._holders = frozenset(self._holder)
+        self._own = {name: n for n, (holder, name) in enumerate(parts) if holder == folder}
+        """What counts in the app's folder itself."""
+        self._elsewhere = tuple(n for n, holder in enumerate(self._holder) if holder != folder)
         # Who can write to any folder on the way can put something else there.
-        self._folders = (own, *sorted(files.leading_to(self._paths) - files.leading_to([own]) - {own}))
-        self._watchable: tuple[Path, ...] | None = None
+        self._folders = (
+            folder,
+            *sorted(files.leading_to(self._paths) - files.leading_to([folder]) - {folder}),
+        )
+        self._watchable: tuple[str, ...] | None = None
         self._last: _Last | None = None
 
-    def signs(self, looked_at: Set[Path], places: Set[Path]) -> bool:
+    def signs(self, looked_at: Set[str], places: Set[str]) -> bool:
         """Whether it is these that it looks at."""
         return self.looked_at == looked_at and set(self.places) == places
 
-    def folders_between(self, scripts: Path) -> tuple[Path, ...]:
+    def folders_between(self, scripts: str) -> tuple[str, ...]:
         """The folders in the app's that hold what counts, all below `scripts` among them; none that is mounted, nor
         what is in one."""
         if self._watchable is None:
             data = set(self.places) - {scripts}
-            holders = {path.parent for path in self.looked_at}
-            holders |= {path for path in self.looked_at if path.is_relative_to(scripts)}
+            holders = self._holders | {
+                path for path in self.looked_at if path == scripts or files.is_in(path, scripts)
+            }
             self._watchable = tuple(
                 sorted(
                     holder
                     for holder in holders
-                    if self.folder in holder.parents and data.isdisjoint({holder, *holder.parents})
+                    if files.is_in(holder, self.folder)
+                    and data.isdisjoint({holder, *files.leading_to([holder])})
                 )
             )
         return self._watchable
 
     def sign(self, now: float, root: Owned | None = None, *, afresh: bool = False) -> Signed:
         """Look at everything that counts. `now`: the wall clock, in seconds. `root`: what `owned` says of the tree's.
-        `afresh`: at every name, for there are file systems whose folders do not tell when something comes into them."""
+        `afresh`: whatever the times of folders are, for there are file systems where they do not tell when something comes
+        into one."""
         last = self._last
         # Before the files: what is put in after it shows at the next look.
         folders = {folder: files.stat_of(folder) for folder in self._folders}
@@ -112,35 +119,39 @@ class Signer:
         if last is not None and unmoved and not afresh:
             quiet, asked = last.quiet, last.asked
         else:
-            holders = {path: found for path, found in folders.items() if path in self._holders}
-            quiet, asked = _quiet(holders, now), self._all
+            holders = {path: folders[path] for path in self._holders & folders.keys()}
+            quiet, asked = _quiet(holders, now), self._may_be_there()
         found: list[_File | None] = [None] * len(self._paths)
         for n in asked:
             found[n] = _signature(self._paths[n])
         marks = (root, *map(_owned, folders.values()))
-        told = marks, tuple(found), tuple(map(files.place, self._placed))
+        told = marks, tuple(found), tuple(map(files.place, self.places))
         if last is not None and told == last.signed.told:
             signed = last.signed  # with its digest
             if quiet is last.quiet:
                 return signed
         else:
             signed = Signed(*told)
-        there = tuple(n for n in self._all if found[n] is not None or not self._stays_away(n, quiet))
-        self._last = _Last(signed, quiet, there)
+        there = {n for n in asked if found[n] is not None or self._is_there(n)}
+        # All but where nothing is that could come without a change of its folder.
+        still = tuple(n for n, holder in enumerate(self._holder) if n in there or holder not in quiet)
+        self._last = _Last(signed, quiet, still)
         return signed
 
-    def _stays_away(self, number: int, quiet: Mapping[str, _Times]) -> bool:
-        """Whether nothing is there, not even a link to nothing, and nothing can come without a change of its folder."""
-        path = self._paths[number]
-        if os.path.dirname(path) not in quiet:  # noqa: PTH120
-            return False
+    def _may_be_there(self) -> tuple[int, ...]:
+        """The paths at which something may be, by a look into the app's folder, where most of them would be."""
+        listed = files.may_be_there(self.folder, self._own)
+        return (*(self._own[name] for name in listed), *self._elsewhere)
+
+    def _is_there(self, number: int) -> bool:
+        """Whether anything may be there, be it a link to nothing."""
         try:
-            os.lstat(path)
+            os.lstat(self._paths[number])
         except FileNotFoundError:
-            return True
+            return False
         except (OSError, ValueError):
             pass
-        return False
+        return True
 
     def times(self, signed: Signed, *, inside: bool = False) -> list[tuple[float, str]]:
         """When each file of this look was last changed, in seconds, and its path. `inside`: those in the app's folder."""
@@ -148,7 +159,7 @@ class Signer:
         return [
             (file[4] / 1e9, path)
             for path, file in found
-            if file is not None and (not inside or path.startswith(self._own))
+            if file is not None and (not inside or files.is_in(path, self.folder))
         ]
 
 

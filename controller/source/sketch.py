@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from controller.model.desired import Problem
+from controller.model.values import replace
 from controller.source import dotenv, environment, files, references
 from controller.source.reading import BASES, OVERRIDES
 

@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from controller.model.errors import AppError, WriteFailed
 from controller.model.manifest import APP_NAME
 from controller.model.observed import MountedFile
 from controller.model.ports import Clock
+from controller.model.values import replace
 from controller.source import dotenv, environment, files, rights
 from controller.source.droppings import is_dropping
 from controller.source.lock import TreeLock
@@ -86,23 +87,22 @@ class _Kept:
             or any(s.type == "path" for s in desired.manifest.settings)
         ):
             return None
-        usual = {self.signer.folder / name for name in (*FIXED, SCRIPTS)}
         return Stamp(
             self.signed.digest,
             desired.revision,
             tuple(sorted(self.inputs)),
-            tuple(sorted(map(str, self.signer.looked_at - usual))),
-            tuple(map(str, self.signer.places)),
+            tuple(sorted(self.signer.looked_at - _usual(self.signer.folder))),
+            self.signer.places,
         )
 
     @cached_property
-    def on_the_way(self) -> frozenset[Path]:
+    def on_the_way(self) -> frozenset[str]:
         """All paths that lead to an input or a place, inputs included: asked for at each event, however many."""
         looked_at, places = self.signer.looked_at, self.signer.places
-        return looked_at.union(*(path.parents for path in (*looked_at, *places)))
+        return looked_at | files.leading_to((*looked_at, *places))
 
     @cached_property
-    def places(self) -> Mapping[Path, files.Place | None]:
+    def places(self) -> Mapping[str, files.Place | None]:
         """What stood at each mounted path that is a folder or data."""
         return dict(zip(self.signer.places, self.signed.places, strict=True))
 
@@ -287,23 +287,23 @@ class AppsTree:
         if not APP_NAME.fullmatch(app) or not _is_folder(folder):
             return
         yield folder, app
-        for inner in self._signer(app).folders_between(folder / SCRIPTS):
+        for inner in self._signer(app).folders_between(str(folder / SCRIPTS)):
             if _is_folder(inner):
-                yield inner, app
+                yield Path(inner), app
 
     def is_input(self, app: str, path: str) -> bool:
         """Whether a change of this path (relative to the app's folder) may change the app."""
         if path in FIXED:
             return True
-        folder = self.root / app
-        changed = folder / path
+        changed = os.path.normpath(os.path.join(self.root, app, path))  # noqa: PTH118 - asked at each event
         with self._lock:
             kept = self._kept.get(app)
         places = kept.places if kept else {}
-        if changed.is_relative_to(folder / SCRIPTS) and not any(
-            changed.is_relative_to(place) for place in places if place != folder / SCRIPTS
+        scripts = os.path.join(self.root, app, SCRIPTS)  # noqa: PTH118 - as above
+        if _is_at(changed, scripts) and not any(
+            _is_at(changed, place) for place in places if place != scripts
         ):
-            return not is_dropping(changed.name)
+            return not is_dropping(os.path.basename(changed))  # noqa: PTH119 - as above
         if kept is None:  # a folder not read yet may be any kind of app
             return True
         return changed in kept.on_the_way or (changed in places and _may_be_new(changed, places[changed]))
@@ -435,7 +435,7 @@ class AppsTree:
         # Which paths are to be signed is known from reading, hence the second look when they are others.
         reading, desired = read_app(folder, app, self._trust)
         if not signer.signs(reading.looked_at, reading.places):
-            signer = Signer(folder, reading.looked_at, reading.places)
+            signer = Signer(str(folder), reading.looked_at, reading.places)
             signed = signer.sign(began, root)
             reading, desired = read_app(folder, app, self._trust)
         now, inputs = self._clock.monotonic(), frozenset(reading.inputs)
@@ -473,11 +473,9 @@ class AppsTree:
         with self._lock:
             signer = self._signers.get(app)
         if signer is None:
-            folder, stamp = self.root / app, self._recall(app)
-            looked_at = {folder / name for name in (*FIXED, SCRIPTS)}
-            if stamp is not None:
-                looked_at |= set(map(Path, stamp.paths))
-            signer = Signer(folder, looked_at, map(Path, stamp.places if stamp else ()))
+            folder, stamp = str(self.root / app), self._recall(app)
+            looked_at = _usual(folder).union(stamp.paths if stamp else ())
+            signer = Signer(folder, looked_at, stamp.places if stamp else ())
             with self._lock:
                 signer = self._signers.setdefault(app, signer)
         return signer
@@ -518,7 +516,16 @@ class AppsTree:
         return times
 
 
-def _may_be_new(place: Path, was: files.Place | None) -> bool:
+def _usual(folder: str) -> frozenset[str]:
+    """The paths that count in every app's folder."""
+    return frozenset(f"{folder}{os.sep}{name}" for name in (*FIXED, SCRIPTS))
+
+
+def _is_at(path: str, place: str) -> bool:
+    return path == place or files.is_in(path, place)
+
+
+def _may_be_new(place: str, was: files.Place | None) -> bool:
     """Whether something else may stand there now. That a file is still a file is all that is asked of one."""
     return was != () or files.place(place) != ()
 
@@ -531,7 +538,7 @@ def _may_be_app(entry: os.DirEntry[str]) -> bool:
         return True  # `load` says what is the matter with it
 
 
-def _is_folder(path: Path) -> bool:
+def _is_folder(path: Path | str) -> bool:
     """Links are followed. What cannot be looked at is none: one app's disk that fails must not cost the others."""
     return bool(files.place(path))
 

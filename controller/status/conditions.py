@@ -7,9 +7,9 @@ only while True, never both. Which conditions a run ends with is decided in `tra
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from controller.model.record import Condition, Record
+from controller.model.values import replace
 
 ORDER = ("Stalled", "Reconciling", "SourceMissing", "Ready", "Healthy", "DependenciesReady", "Suspended")
 MESSAGE_LIMIT = 2048

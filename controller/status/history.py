@@ -5,9 +5,8 @@ Which of it is gone back to, and when, is decided in the planner room; how peopl
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from controller.model.record import Record, Target
+from controller.model.values import replace
 
 KEPT = 5
 """Earlier targets of an app that are kept, the last good one always among them."""

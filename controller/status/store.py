@@ -12,7 +12,6 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +21,7 @@ from urllib.parse import quote
 from controller.model.errors import StateUnusable
 from controller.model.observed import MountedFile, Rendered
 from controller.model.record import Event, Record
+from controller.model.values import replace
 from controller.status.codec import as_kept, from_json, to_json
 from controller.status.index import Index
 from controller.status.lock import prepare_folder, unusable

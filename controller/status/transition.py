@@ -6,11 +6,11 @@ now speaks of the newest generation. What happened and why is the verdict's; whe
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
 from controller.model.record import Condition, ConditionStatus, Record, Verdict
+from controller.model.values import replace
 from controller.status.conditions import with_condition, without_condition
 from controller.status.summary import last_word
 

@@ -40,7 +40,7 @@ def tick(folder: Path) -> None:
 
 
 def signer_of(folder: Path) -> Signer:
-    return Signer(folder, [folder / name for name in NAMES], [folder / "data"])
+    return Signer(str(folder), [str(folder / name) for name in NAMES], [str(folder / "data")])
 
 
 @pytest.fixture
@@ -150,7 +150,45 @@ def test_who_can_write_to_a_folder_on_the_way_counts(folder: Path, inner: str) -
 def test_who_can_write_to_a_folder_above_a_file_elsewhere_counts(folder: Path) -> None:
     shared = folder.parent.parent / "shared" / "deep" / "base.yaml"
     create(shared)
-    signer = Signer(folder, [shared], [])
+    signer = Signer(str(folder), [str(shared)], [])
     before = signer.sign(later())
     shared.parents[1].chmod(0o777)
     assert signer.sign(later()) != before
+
+
+def test_a_look_afresh_asks_only_for_names_that_its_folder_lists(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of twelve names that count in each folder nine are not there, and a look at each costs as much as the list."""
+    asked: list[str] = []
+
+    def counted(path: str) -> object:
+        asked.append(Path(path).name)
+        return real(path)
+
+    real = files.stat_of
+    monkeypatch.setattr(files, "stat_of", counted)
+    signer_of(folder).sign(later(), afresh=True)
+    assert "manifest.json" in asked
+    assert ".env" not in asked
+
+
+def test_a_name_counts_as_there_whatever_its_case_and_its_script(tmp_path: Path) -> None:
+    """There are file systems on which `Compose.yaml` is found by the name `compose.yaml`, and `é` by another `é`."""
+    (tmp_path / "Compose.YAML").touch()
+    (tmp_path / "nowhere").symlink_to("gone")
+    names = ("compose.yaml", "compose.yml", "nowhere", "é.env")
+    assert set(files.may_be_there(str(tmp_path), names)) == {"compose.yaml", "nowhere", "é.env"}
+
+
+@pytest.mark.parametrize("kind", ["large", "file", "gone"])
+def test_where_a_list_says_nothing_or_is_long_each_name_is_asked_for(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "place"
+    if kind == "large":
+        place.mkdir()
+        monkeypatch.setattr(files, "LISTABLE", 1)
+    elif kind == "file":
+        place.touch()
+    assert set(files.may_be_there(str(place), (".env", "compose.yaml"))) == {".env", "compose.yaml"}
