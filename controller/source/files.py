@@ -200,6 +200,11 @@ def may_be_there(folder: str, names: Collection[str]) -> Collection[str]:
     return {name for name in names if not name.isascii() or name.casefold() in there}
 
 
+def holder(path: str) -> str:
+    """The folder in which a normal path is; `os.path.dirname` takes ten times as long to find out that it is one."""
+    return path.rpartition(os.sep)[0] or os.sep
+
+
 def is_in(path: str, folder: str) -> bool:
     """Whether a path lies below this folder, by name alone."""
     return path.startswith(folder + os.sep)
@@ -210,7 +215,7 @@ def leading_to(paths: Iterable[str]) -> set[str]:
     found: set[str] = set()
     for path in paths:
         # What leads to a folder that was found is in it already: most paths share all but their last part.
-        while (parent := os.path.dirname(path)) not in found and parent != path:  # noqa: PTH120 - as above
+        while (parent := holder(path)) not in found and parent != path:
             found.add(parent)
             path = parent
     return found

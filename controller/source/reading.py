@@ -415,8 +415,8 @@ def _follow(
             # Read later, once, as YAML.
             there = os.path.exists(target)  # noqa: PTH110 - never raises
             reading.looked_at.add(target)
-            own = os.path.dirname(target)  # noqa: PTH120 - see `Reading`
-            more.append((target, own if named.project is None else _absolute(project, named.project)))
+            own = files.holder(target) if named.project is None else _absolute(project, named.project)
+            more.append((target, own))
         else:
             there = reading.take_digest(target)
             # Of other files than this one only the digest is known, and not what they name.

@@ -70,10 +70,10 @@ class Signer:
         self.looked_at = frozenset(looked_at)
         self.places = tuple(sorted(places))
         self._paths = tuple(sorted(self.looked_at))
-        parts = [os.path.split(path) for path in self._paths]
-        self._holder = tuple(holder for holder, _ in parts)
+        self._holder = tuple(map(files.holder, self._paths))
         self._holders = frozenset(self._holder)
-        self._own = {name: n for n, (holder, name) in enumerate(parts) if holder == folder}
+        inside = len(folder) + len(os.sep)
+        self._own = {self._paths[n][inside:]: n for n, holder in enumerate(self._holder) if holder == folder}
         """What counts in the app's folder itself."""
         self._elsewhere = tuple(n for n, holder in enumerate(self._holder) if holder != folder)
         # Who can write to any folder on the way can put something else there.
