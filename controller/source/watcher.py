@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from watchdog.observers.inotify_c import (
     CallbackId,
@@ -53,6 +53,7 @@ ECHO_PATIENCE: Final = 5.0
 """Seconds; what is queued before it may be much."""
 
 _Inode = tuple[int, int]
+K = TypeVar("K")
 
 
 Cause = Literal["overflow", "replaced", "broken"]
@@ -93,6 +94,8 @@ class TreeWatcher:
         self._watches: dict[Path, _Watch] = {}
         self._watched: dict[WatchDescriptor, set[Path]] = {}
         """The same by descriptor: one for each inode, whatever paths lead to it."""
+        self._watched_of: dict[str, set[Path]] = {}
+        """The same by key: each app that is read for the first time asks for its own among those of all."""
         self._root: Path | None = None
         self._unwatched: dict[Path, tuple[str, str]] = {}
         """With the app that the folder is of, and why it is not watched."""
@@ -196,9 +199,8 @@ class TreeWatcher:
         inodes = {path: _inode(path) for path in wanted}
         stale = [
             path
-            for path, watch in self._watches.items()
-            if app in (EVERYTHING, watch.key)
-            and (wanted.get(path), inodes.get(path)) != (watch.key, watch.inode)
+            for path in (self._watches if app == EVERYTHING else self._watched_of.get(app, ()))
+            if (wanted.get(path), inodes.get(path)) != (self._watches[path].key, self._watches[path].inode)
         ]
         gone = [self._forget(path) for path in stale]
         with suppress(OSError):  # of a reader that has gone deaf: `check` finds it
@@ -250,19 +252,19 @@ class TreeWatcher:
             return False
         self._watches[path] = _Watch(key, inode, descriptor, identity)
         self._watched.setdefault(descriptor, set()).add(path)
+        self._watched_of.setdefault(key, set()).add(path)
         return True
 
     def _forget(self, path: Path) -> _Watch:
         watch = self._watches.pop(path)
-        others = self._watched[watch.descriptor]
-        others.discard(path)
-        if not others:
-            del self._watched[watch.descriptor]
+        _discard(self._watched, watch.descriptor, path)
+        _discard(self._watched_of, watch.key, path)
         return watch
 
     def _forget_all(self) -> None:
         self._watches.clear()
         self._watched.clear()
+        self._watched_of.clear()
 
     # -- in the thread of the watcher, where nothing may raise --------------------------------------------
 
@@ -287,10 +289,13 @@ class TreeWatcher:
         if key == EVERYTHING:
             # Any other name, of whatever bytes, is no key. That of an app may look like a dropping's; apps are folders.
             return name if APP_NAME.fullmatch(name) and (is_directory or not is_dropping(name)) else None
-        base = root / key if root is not None else folder
-        path = folder / name
-        relative = path.relative_to(base).as_posix() if path.is_relative_to(base) else name
-        return key if not is_dropping(name) and self._is_input(key, relative) else None
+        if is_dropping(name):
+            return None
+        # As text: there may be thousands of events a second, and path objects were half of what one cost.
+        base = f"{folder if root is None else root / key}{os.sep}"
+        path = f"{folder}{os.sep}{name}"
+        relative = path[len(base) :] if path.startswith(base) else name
+        return key if self._is_input(key, relative) else None
 
     def _on_gone(self, descriptor: WatchDescriptor) -> None:
         with self._lock:
@@ -367,6 +372,12 @@ def _hears(reader: InotifyFD) -> bool:
     finally:
         with suppress(OSError):
             reader.remove_callbacks([(watch, identity)])
+
+
+def _discard(index: dict[K, set[Path]], key: K, path: Path) -> None:
+    index[key].discard(path)
+    if not index[key]:
+        del index[key]
 
 
 def _hidden(name: str) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Hashable, Iterable
-from functools import partial
 from typing import Final, Generic, TypeVar
 
 from controller.workqueue.limiter import ExponentialBackoff
@@ -38,11 +37,11 @@ class WorkQueue(Generic[K]):
 
     Invariants, beside those of `QueueState`:
 
-    - There is one lock, that of `_changed`, and it guards every field that changes. Under it only the state,
-      the limiter, the clock and the metrics are called; none of these does I/O or calls back.
-    - Getters, drainers and the timer wait on that one condition for different things. So every change ends
-      in `notify_all` (`notify` could wake a drainer for a new key, and no getter would come for it), and
-      every wait is on a predicate.
+    - There is one lock, and it guards every field that changes. Under it only the state, the limiter, the clock and
+      the metrics are called; none of these does I/O or calls back.
+    - Getters, the timer and drainers each wait on a condition of their own, for a predicate. Every change ends in
+      `_wake`, which wakes no more of them than have something to do: where a thousand events a second are taken in,
+      to wake eight idle workers for each of them was a tenth of what the whole service did.
     - The timer thread lives from `start` to shutdown; both forms of shutdown have joined it when they return.
       It never takes a wake-up for proof that the time has come: it asks the clock again.
 
@@ -60,15 +59,21 @@ class WorkQueue(Generic[K]):
     ) -> None:
         self._clock = clock
         self._on_misuse = on_misuse
-        self._changed = threading.Condition()
-        self._state: QueueState[K] = QueueState(metrics)  # guarded by _changed
-        self._limiter = limiter  # guarded by _changed; from here on it is the queue's alone
-        self._timer: threading.Thread | None = None  # guarded by _changed
-        self._forced = 0  # guarded by _changed; plain shutdowns so far, see shut_down_with_drain
+        self._lock = threading.Lock()  # guards all that follows
+        self._queued = threading.Condition(self._lock)  # getters: a key can be handed out, or none will be
+        self._sooner = threading.Condition(
+            self._lock
+        )  # the timer: there is another next time than it sleeps for
+        self._at_rest = threading.Condition(self._lock)  # drainers: the last key is done
+        self._state: QueueState[K] = QueueState(metrics)
+        self._limiter = limiter  # from here on it is the queue's alone
+        self._timer: threading.Thread | None = None
+        self._due: float | None = None  # what the timer sleeps for
+        self._forced = 0  # plain shutdowns so far, see shut_down_with_drain
 
     def start(self) -> None:
         """Start the timer. Before this, add and get work, but delayed keys wait, however overdue."""
-        with self._changed:
+        with self._lock:
             if self._timer is not None:
                 raise RuntimeError("the queue was started before")
             if self._state.shutting_down:
@@ -80,15 +85,15 @@ class WorkQueue(Generic[K]):
 
     def add(self, key: K) -> None:
         """Ask for a run of `key`; see `QueueState.add`."""
-        with self._changed:
+        with self._lock:
             self._state.add(key, self._clock.monotonic())
-            self._changed.notify_all()
+            self._wake()
 
     def add_after(self, key: K, delay: float) -> None:
         """Ask for a run of `key` in `delay` seconds; see `QueueState.add_after`."""
-        with self._changed:
+        with self._lock:
             self._state.add_after(key, delay, self._clock.monotonic())
-            self._changed.notify_all()
+            self._wake()
 
     # -- for workers ------------------------------------------------------------------------------
 
@@ -98,39 +103,39 @@ class WorkQueue(Generic[K]):
         None means: shutting down and nothing queued, so the worker may go. A key that is dirty while another
         worker has it is that worker's to run again.
         """
-        with self._changed:
-            self._changed.wait_for(lambda: len(self._state) > 0 or self._state.shutting_down)
+        with self._lock:
+            self._queued.wait_for(lambda: len(self._state) > 0 or self._state.shutting_down)
             key = self._state.get(self._clock.monotonic())
-            self._changed.notify_all()  # the first key out starts the beat of the running-work metrics
+            self._wake()  # the first key out starts the beat of the running-work metrics
             return key
 
     def done(self, key: K) -> None:
         """Give `key` back. If it is not handed out, nothing changes and `on_misuse` is told."""
-        with self._changed:
+        with self._lock:
             was_out = self._state.done(key, self._clock.monotonic())
-            self._changed.notify_all()
+            self._wake()
         if not was_out:
             self._on_misuse(key)
 
     def add_rate_limited(self, key: K) -> None:
         """Record a failure of `key` and ask for its next run after the back-off."""
-        with self._changed:
+        with self._lock:
             self._state.add_after(key, self._limiter.when(key), self._clock.monotonic())
-            self._changed.notify_all()
+            self._wake()
 
     def backoff(self, key: K) -> float:
         """Record a failure of `key` and answer the seconds to wait; the caller adds the key itself."""
-        with self._changed:
+        with self._lock:
             return self._limiter.when(key)
 
     def forget(self, key: K) -> None:
         """Clear the failures of `key`. It cancels no waiting entry, and `done` is still owed."""
-        with self._changed:
+        with self._lock:
             self._limiter.forget(key)
 
     def num_requeues(self, key: K) -> int:
         """The failures of `key` recorded since the last `forget`."""
-        with self._changed:
+        with self._lock:
             return self._limiter.num_requeues(key)
 
     # -- shutdown ---------------------------------------------------------------------------------
@@ -140,10 +145,10 @@ class WorkQueue(Generic[K]):
 
         Keys already queued are still handed out. It ends a drain that is under way. May be called again.
         """
-        with self._changed:
+        with self._lock:
             self._forced += 1
             self._state.shut_down()
-            self._changed.notify_all()
+            self._wake_all()
         self._join_timer()
 
     def shut_down_with_drain(self, timeout: float | None = None) -> bool:
@@ -152,44 +157,44 @@ class WorkQueue(Generic[K]):
         False: `timeout` real seconds were over, or a later `shut_down` asked not to wait. Without either, it
         waits for ever for a worker that never calls `done`.
         """
-        with self._changed:
+        with self._lock:
             # A count, not a flag: with a flag, a second drainer that clears it could hide it from the first.
             forced = self._forced
             self._state.shut_down()
-            self._changed.notify_all()
+            self._wake_all()
         self._join_timer()
-        with self._changed:
-            self._changed.wait_for(lambda: self._state.idle or self._forced != forced, timeout)
+        with self._lock:
+            self._at_rest.wait_for(lambda: self._state.idle or self._forced != forced, timeout)
             return self._state.idle
 
     # -- for display ------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         """The keys that `get` could hand out now. Out of date when read: for display, never for control."""
-        with self._changed:
+        with self._lock:
             return len(self._state)
 
     @property
     def depth(self) -> int:
         """Accepted adds minus gets; see `QueueState.depth`."""
-        with self._changed:
+        with self._lock:
             return self._state.depth
 
     @property
     def idle(self) -> bool:
         """Whether nothing is queued and nothing handed out, at one moment. Delayed keys do not count."""
-        with self._changed:
+        with self._lock:
             return self._state.idle
 
     def holds(self, keys: Iterable[K]) -> bool:
         """Whether any of these keys is queued or handed out."""
-        with self._changed:
+        with self._lock:
             return self._state.holds(keys)
 
     @property
     def processing(self) -> tuple[K, ...]:
         """The keys handed out and not done, longest running first, as of this moment."""
-        with self._changed:
+        with self._lock:
             return self._state.processing
 
     def timed(self) -> bool:
@@ -198,24 +203,36 @@ class WorkQueue(Generic[K]):
         timer = self._timer
         return timer is not None and timer.is_alive()
 
-    # -- the timer --------------------------------------------------------------------------------
+    # -- who waits --------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        """Under the lock: wake whoever waits for what may have come to be by this change."""
+        if queued := len(self._state):
+            self._queued.notify(queued)
+        elif self._state.idle:
+            self._at_rest.notify_all()
+        if self._state.next_due != self._due:
+            self._sooner.notify()
+
+    def _wake_all(self) -> None:
+        for condition in (self._queued, self._sooner, self._at_rest):
+            condition.notify_all()
 
     def _run_timer(self) -> None:
-        with self._changed:
+        with self._lock:
             while not self._state.shutting_down:
                 now = self._clock.monotonic()
-                due = self._state.tick(now)
-                self._changed.notify_all()
+                self._due = due = self._state.tick(now)
+                self._wake()
                 timeout = None if due is None else min(due - now, threading.TIMEOUT_MAX)
-                self._changed.wait_for(partial(self._must_wake, due), timeout)
+                self._sooner.wait_for(self._must_look_again, timeout)
 
-    def _must_wake(self, due: float | None) -> bool:
-        # The timer slept for `due`; with a nearer time, or on shutdown, it has to look again.
-        return self._state.shutting_down or self._state.next_due != due
+    def _must_look_again(self) -> bool:
+        return self._state.shutting_down or self._state.next_due != self._due
 
     def _join_timer(self) -> None:
         # Not under the lock: the timer needs it to see that it is over.
-        with self._changed:
+        with self._lock:
             timer = self._timer
         if timer is not None:
             timer.join()

@@ -222,10 +222,10 @@ class QueueState(Generic[K]):
     @property
     def next_due(self) -> float | None:
         """When the next `tick` has something to do, or None while time alone changes nothing."""
-        times = [entry.due for entry in self._heap[:1]]
-        if self._report_at is not None:
-            times.append(self._report_at)
-        return min(times, default=None)
+        due, report_at = self._heap[0].due if self._heap else None, self._report_at
+        if due is None or report_at is None:
+            return due if report_at is None else report_at
+        return min(due, report_at)
 
     @property
     def queued(self) -> tuple[K, ...]:

@@ -8,10 +8,12 @@ machine it can hide a fault, but not invent one.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import pytest
@@ -64,6 +66,12 @@ class Call(Generic[T]):
     def _run(self) -> None:
         self._results.append(self._function())
 
+    @property
+    def wakings(self) -> int:
+        """How often its thread has gone to sleep so far, by the kernel's count."""
+        status = Path(f"/proc/self/task/{self._thread.native_id}/status").read_text()
+        return int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", status, re.MULTILINE)[1])  # type: ignore[index]
+
     def has_returned(self, within: float) -> bool:
         self._thread.join(within)
         return not self._thread.is_alive()
@@ -115,6 +123,21 @@ def test_q2_each_of_several_waiting_getters_gets_a_key_of_its_own(queue: WorkQue
         queue.add(key)
     assert sorted(str(getter.result()) for getter in getters) == list("abcd")
     assert sorted(queue.processing) == list("abcd")
+
+
+def test_q2_who_has_nothing_to_do_is_not_woken(queue: WorkQueue[str]) -> None:
+    """Eight woken for each of a thousand events a second are a tenth of what the service does."""
+    queue.add_after("a", 1000)
+    getters = [Call(queue.get) for _ in range(8)]
+    assert not any(getter.has_returned(within=NOT_YET) for getter in getters)
+    before = [getter.wakings for getter in getters]
+    for _ in range(100):
+        queue.add_after("a", 1000)
+        queue.add_after("b", 2000)
+    time.sleep(NOT_YET)
+    assert [getter.wakings for getter in getters] == before
+    queue.shut_down()
+    assert [getter.result() for getter in getters] == [None] * 8
 
 
 def test_q2_shutdown_wakes_every_getter_with_none(queue: WorkQueue[str]) -> None:
