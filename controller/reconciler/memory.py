@@ -18,6 +18,10 @@ MOST_LIKELY_ALL = 0.15
 quiet period passes."""
 AT_LATEST = 1.0
 """Seconds after which files that have not come to rest are looked at again at the latest."""
+TURNS = 4
+"""Apps whose files do not come to rest that have waited longest: one of them is the next to be taken in all the same."""
+TURNS_APART = 0.5
+"""Seconds between two of these."""
 LEAP = 5.0
 """Seconds by which the wall clock goes ahead of the monotonic one when it is set and not only slewed."""
 
@@ -50,9 +54,14 @@ class Retries:
 
 
 class Settling:
-    """Files that have not come to rest. An app's own run alone changes what is kept of it."""
+    """Files that have not come to rest. An app's own run alone changes what is kept of it; `_overdue` and `_turn_at`,
+    which are all apps', change only under `_lock`."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._overdue: dict[str, tuple[float, float]] = {}
+        """Since when each waits for its turn, and when it was looked at last."""
+        self._turn_at = -TURNS_APART
         self.unsettled: dict[str, float] = {}
         """Since when an edit is waited for."""
         self.still_changing: dict[str, tuple[float, str]] = {}
@@ -76,11 +85,38 @@ class Settling:
         return min(AT_LATEST, max(left, self.changing_for(app, now) / 4))
 
     def changing_for(self, app: str, now: float) -> float:
-        """Seconds for which its files have not come to rest."""
-        return now - self.unsettled.get(app, now)
+        """Seconds for which its files have not come to rest, though they may have been taken in meanwhile."""
+        since, _ = self.still_changing.get(app, (now, ""))
+        return now - min(since, self.unsettled.get(app, now))
+
+    def take_turn(self, app: str, since: float, now: float) -> bool:
+        """Whether an app that has been waiting since then is to be taken in now, although its files still change.
+
+        Each such is a child of Compose, most often for nothing: one after the other, those that have waited longest
+        first, so that fifty of them never stand before an edit that has come to rest.
+        """
+        with self._lock:
+            self._overdue[app] = since, now
+            # Who was not looked at for so long does not wait: its folder is gone, or a person keeps it.
+            waiting = [
+                (began, one)
+                for one, (began, looked) in self._overdue.items()
+                if now - looked <= 3 * AT_LATEST
+            ]
+            if now - self._turn_at < TURNS_APART or sum(one < (since, app) for one in waiting) >= TURNS:
+                return False
+            self._turn_at = now
+            del self._overdue[app]
+            return True
+
+    def end(self, app: str) -> None:
+        """No edit of it is waited for."""
+        self.unsettled.pop(app, None)
+        with self._lock:
+            self._overdue.pop(app, None)
 
     def forget(self, app: str) -> None:
-        self.unsettled.pop(app, None)
+        self.end(app)
         self.still_changing.pop(app, None)
         self.shrinking.pop(app, None)
 

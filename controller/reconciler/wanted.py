@@ -33,8 +33,8 @@ STILL_CHANGING = 5.0
 RENDERED_AHEAD_FOR = 2.0
 """Seconds for which files may have been changing that are rendered before they have come to rest."""
 SETTLE_CAP = 10.0
-"""Seconds after which an edit is acted on although its files still change; up to half as many more, by the app's name, for
-of many whose files change all the time each has its turn."""
+"""Seconds after which an edit is acted on although its files still change; up to half as many more, by the app's name, and
+more where many wait (`Settling.take_turn`)."""
 
 
 class Wanted:
@@ -82,24 +82,28 @@ class Wanted:
         """Seconds for which an edit has to be quiet still; 0 when there is none or it has come to rest."""
         desired, name = work.desired, work.name
         if not isinstance(desired, Present | Invalid) or desired.revision == work.before.revision:
-            self.settling.unsettled.pop(name, None)
+            self.settling.end(name)
             self._note_settled(work)
             return 0.0
         new = work.before.target is None and (
             work.before.generation == 0 or work.before.reason == "Incomplete"
         )
-        since = self.settling.unsettled.setdefault(name, work.moment.monotonic)
-        # A file that never comes to rest must not starve an app; a folder being copied may take its time.
-        starved = not new and work.moment.monotonic - since > SETTLE_CAP * _spread(name)
+        now = work.moment.monotonic
+        since = self.settling.unsettled.setdefault(name, now)
         left = (self.policy.settle_new if new else self.policy.settle) - desired.quiet
         if left <= 0:
             self._note_settled(work)
         else:
             self.settling.still_changing.setdefault(name, (since, ""))
-        if left <= 0 or starved:
-            self.settling.unsettled.pop(name, None)
-            return 0.0
-        return left
+            # A file that never comes to rest must not starve an app; a folder being copied may take its time.
+            if (
+                new
+                or now - since <= SETTLE_CAP * _spread(name)
+                or not self.settling.take_turn(name, since, now)
+            ):
+                return left
+        self.settling.end(name)
+        return 0.0
 
     def render_ahead(self, work: Work) -> Run[None]:
         """Files that wait out their quiet period are rendered meanwhile: the engine port knows them then, and the run

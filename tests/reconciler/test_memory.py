@@ -19,6 +19,8 @@ def full(app: str) -> Memory:
     memory.settling.unsettled[app] = 1.0
     memory.settling.still_changing[app] = 1.0, "said"
     memory.settling.shrinking[app] = "a revision", 1.0
+    memory.settling.take_turn("another", 0.0, 1.0)
+    memory.settling.take_turn(app, 0.0, 1.0)
     memory.endings.note(app)
     memory.requests.note(app, lift=True)
     memory.looks.note(START, {app})
@@ -105,3 +107,11 @@ def test_files_that_change_all_the_time_are_not_looked_at_for_each_change() -> N
     looks = [settling.look_after_look("web", 0.3, 1000.0 + seconds) for seconds in (0.1, 1, 2, 3, 4, 9)]
     assert looks == [0.3, 0.3, 0.5, 0.75, 1.0, 1.0]
     assert settling.look_after_look("other", 2.0, 1000.0) == 1.0
+
+
+def test_files_that_were_taken_in_while_they_changed_have_been_changing_all_the_same() -> None:
+    settling = Memory().settling
+    settling.still_changing["web"] = 1000.0, ""
+    settling.unsettled["web"] = 1010.0
+    assert settling.changing_for("web", 1011.0) == 11.0
+    assert settling.changing_for("other", 1011.0) == 0.0

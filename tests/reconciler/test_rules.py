@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from controller.model.facts import APPROVED, STOPPED, SUSPENDED
 from controller.model.observed import Service
 from controller.model.record import Record
 from controller.planner.removal import BRAKE_COUNT
+from controller.reconciler.memory import TURNS
 from fakes.tree import Folder
 from fakes.world import World
 
@@ -123,6 +125,34 @@ def test_an_app_that_runs_while_its_files_never_rest_says_so_and_is_ready_when_t
     scribble(world, folder, 3)
     world.until_quiet()
     assert world.told("web").count("app.unsettled") == world.told("web").count("app.settled") == 1
+
+
+def test_of_many_apps_whose_files_never_rest_few_are_taken_in_at_a_time_and_each_has_its_turn(
+    world: World,
+) -> None:
+    """Each is a child of Compose: those of all together would stand before the edit of an app whose files do rest."""
+    folders = [world.put(f"web{number}") for number in range(12)]
+    world.until_quiet()
+    rendered: list[int] = []
+    for number in range(280):
+        for folder in folders:
+            folder.compose, folder.changed_at = f"v{number}", world.clock.monotonic()
+            world.queue.add_after(folder.manifest["name"], 1.0, world.clock.monotonic())
+        world.rest()
+        rendered.append(world.engine.children)
+        world.clock.advance(0.1)
+    counts = [after - start for start, after in pairwise(rendered)]
+    assert max(counts) == 1
+    assert all("app.changed" in world.told(folder.manifest["name"]) for folder in folders)
+
+
+def test_who_waits_no_longer_keeps_nobody_from_its_turn(world: World) -> None:
+    settling = world.memory.settling
+    assert [settling.take_turn("a", 0.0, 100.0), settling.take_turn("b", 1.0, 101.0)] == [True, True]
+    for number in range(TURNS):
+        assert not settling.take_turn(f"old{number}", 0.0, 101.0), "one has just had its turn"
+    assert not settling.take_turn("new", 50.0, 102.0), "others have waited longer"
+    assert settling.take_turn("new", 50.0, 110.0), "and were not looked at since"
 
 
 def test_a_new_folder_is_left_alone_until_it_has_been_quiet(world: World) -> None:
