@@ -1,12 +1,13 @@
-"""The heap of the C library: one for all threads of the service, without large holes.
+"""The heap of a process that runs for months: one for all threads, without large holes, and tidied now and then.
 
-For a process that runs for months. What Python itself takes and gives back does not belong here.
+What is kept, and for how long, does not belong here.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
 _LARGE = 32 * 1024  # bytes; less than what a pipe, a socket or a file is read into
@@ -28,3 +29,15 @@ def share_heap() -> None:
         # Once they are said, glibc no longer raises them by itself.
         mallopt(_M_MMAP_THRESHOLD, _LARGE)
         mallopt(_M_TRIM_THRESHOLD, _SPARE)
+
+
+def tidy_heap() -> None:
+    """Take away what is left in circles, and keep what there is out of the collector's way until this is called again.
+
+    What failed calls leave in circles (an error, its frames and all that these hold) outlives the young generations. The
+    old one is collected by itself only once it has grown by a quarter: days later, or, where much is made in a short
+    time, over and over while all threads wait. So it is collected here, and afterwards holds only what came since.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()

@@ -7,7 +7,6 @@ is only who knows whom, and the bookkeeping of "has everything come to rest?".
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import random
 import threading
@@ -25,7 +24,7 @@ from controller.control.queries import activity_document
 from controller.control.service import Waiter, always
 from controller.control.volumes import forget_left
 from controller.dryrun import plans
-from controller.heap import share_heap
+from controller.heap import share_heap, tidy_heap
 from controller.known_engine import AWAY, NOT_SEEN, KnownEngine
 from controller.model.activity import Activity
 from controller.model.desired import Census
@@ -322,9 +321,7 @@ class Manager:
 
     def resync(self) -> None:
         """All inputs are read again, all containers listed; what is not surely at rest is looked at."""
-        # What failed calls leave in circles (an error, its frames and all that these hold) outlives the young generations.
-        # The old one is collected by itself only once it has grown by a quarter: with what was imported, days later.
-        gc.collect()
+        tidy_heap()
         with contextlib.suppress(EngineUnreachable):
             self._recognize()
         if self.watcher is not None:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from controller.heap import tidy_heap
 
 PROGRAM = """
 import os, re, sys
@@ -32,3 +39,25 @@ def growth(how: str) -> int:
 
 def test_what_a_read_takes_lies_beside_the_heap() -> None:
     assert growth("shared") < 1 << 20 < growth("as it is")
+
+
+@pytest.fixture
+def unfrozen() -> Iterator[None]:
+    yield
+    gc.unfreeze()
+
+
+class Circle:
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_what_has_lasted_is_not_looked_through_again_until_the_heap_is_tidied(unfrozen: None) -> None:
+    circle = Circle()
+    left = weakref.ref(circle)
+    tidy_heap()
+    del circle
+    gc.collect()
+    assert left() is not None, "a collection in between passes over it"
+    tidy_heap()
+    assert left() is None

@@ -521,8 +521,8 @@ class FakeEngine:
             self._create(app, folder, service, 1, ())
 
     def fail(self, verb: str, app: str, error: HomeportError, times: int = 1) -> None:
-        """The next calls of that verb for that app raise. Verbs are the port's methods; exec's app is the
-        container's name."""
+        """The next calls of that verb for that app raise. Verbs are the port's methods, and `create`: in the middle of
+        an apply, when what was to be replaced is gone. exec's app is the container's name."""
         self._failures.setdefault((verb, app), []).extend([error] * times)
 
     def down(self) -> None:
@@ -658,6 +658,7 @@ class FakeEngine:
         name = service.container_name or f"{app}-{service.name}-{number}"
         if service.container_name and (holders := self.busy_names((name,), app)):
             raise AppError("ApplyFailed", f'the container name "{name}" is already in use by {holders[name]}')
+        self._fail("create", app)  # what it was to follow is gone by now
         new = self._id("ctr")
         self._folders[new], self._services[new], self._volumes[new] = folder, service, volumes
         container = Container(

@@ -328,6 +328,7 @@ class Life:
                 "observe",
                 "render",
                 "apply",
+                "create",
                 "restart",
                 "stop",
                 "remove",
