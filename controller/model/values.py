@@ -1,4 +1,4 @@
-"""Values: how one becomes another of its kind. A reconcile makes thirty, most of a record of thirty fields.
+"""Values: how one becomes another of its kind. A reconcile makes two dozen, most of a record of nearly fifty fields.
 
 Which values there are is said in the modules beside this one.
 """

@@ -6,6 +6,7 @@ touch has one of its own. No part knows another: what concerns several is said t
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,10 +19,8 @@ MOST_LIKELY_ALL = 0.15
 quiet period passes."""
 AT_LATEST = 1.0
 """Seconds after which files that have not come to rest are looked at again at the latest."""
-TURNS = 4
-"""Apps whose files do not come to rest that have waited longest: one of them is the next to be taken in all the same."""
 TURNS_APART = 0.5
-"""Seconds between two of these."""
+"""Seconds between two apps whose files do not come to rest that are taken in all the same."""
 LEAP = 5.0
 """Seconds by which the wall clock goes ahead of the monotonic one when it is set and not only slewed."""
 
@@ -54,14 +53,14 @@ class Retries:
 
 
 class Settling:
-    """Files that have not come to rest. An app's own run alone changes what is kept of it; `_overdue` and `_turn_at`,
-    which are all apps', change only under `_lock`."""
+    """Files that have not come to rest. An app's own run alone changes what is kept of it; `_turns` and `_next_turn`, which
+    are all apps', change only under `_lock`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._overdue: dict[str, tuple[float, float]] = {}
-        """Since when each waits for its turn, and when it was looked at last."""
-        self._turn_at = -TURNS_APART
+        self._turns: dict[str, float] = {}
+        """When each that waits for its turn has it."""
+        self._next_turn = 0.0
         self.unsettled: dict[str, float] = {}
         """Since when an edit is waited for."""
         self.still_changing: dict[str, tuple[float, str]] = {}
@@ -82,38 +81,36 @@ class Settling:
     def look_after_look(self, app: str, left: float, now: float) -> float:
         """Seconds from a look that found it unsettled to the next. Of files that have been changing for long it may take a
         quarter as long to find out that they have come to rest: they are many looks otherwise, and none is of use."""
-        return min(AT_LATEST, max(left, self.changing_for(app, now) / 4))
+        with self._lock:
+            turn = self._turns.get(app, math.inf)
+        return min(AT_LATEST, max(left, self.changing_for(app, now) / 4), max(turn - now, 0.0))
 
     def changing_for(self, app: str, now: float) -> float:
         """Seconds for which its files have not come to rest, though they may have been taken in meanwhile."""
         since, _ = self.still_changing.get(app, (now, ""))
         return now - min(since, self.unsettled.get(app, now))
 
-    def take_turn(self, app: str, since: float, now: float) -> bool:
-        """Whether an app that has been waiting since then is to be taken in now, although its files still change.
+    def take_turn(self, app: str, now: float) -> bool:
+        """Whether an app that has waited for long enough is to be taken in now, although its files still change.
 
-        Each such is a child of Compose, most often for nothing: one after the other, those that have waited longest
-        first, so that fifty of them never stand before an edit that has come to rest.
+        Each such is a child of Compose, most often for nothing. So who asks for the first time gets the next turn that is
+        free, one after the other: fifty of them never stand before an edit that has come to rest, and none before another.
         """
         with self._lock:
-            self._overdue[app] = since, now
-            # Who was not looked at for so long does not wait: its folder is gone, or a person keeps it.
-            waiting = [
-                (began, one)
-                for one, (began, looked) in self._overdue.items()
-                if now - looked <= 3 * AT_LATEST
-            ]
-            if now - self._turn_at < TURNS_APART or sum(one < (since, app) for one in waiting) >= TURNS:
+            turn = self._turns.get(app)
+            if turn is None:
+                turn = self._turns[app] = max(now, self._next_turn)
+                self._next_turn = turn + TURNS_APART
+            if now < turn:
                 return False
-            self._turn_at = now
-            del self._overdue[app]
+            del self._turns[app]
             return True
 
     def end(self, app: str) -> None:
-        """No edit of it is waited for."""
+        """No edit of it is waited for. A turn that it was to have passes unused."""
         self.unsettled.pop(app, None)
         with self._lock:
-            self._overdue.pop(app, None)
+            self._turns.pop(app, None)
 
     def forget(self, app: str) -> None:
         self.end(app)

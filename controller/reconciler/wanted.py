@@ -96,11 +96,7 @@ class Wanted:
         else:
             self.settling.still_changing.setdefault(name, (since, ""))
             # A file that never comes to rest must not starve an app; a folder being copied may take its time.
-            if (
-                new
-                or now - since <= SETTLE_CAP * _spread(name)
-                or not self.settling.take_turn(name, since, now)
-            ):
+            if new or now - since <= SETTLE_CAP * _spread(name) or not self.settling.take_turn(name, now):
                 return left
         self.settling.end(name)
         return 0.0

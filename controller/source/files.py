@@ -14,6 +14,7 @@ import stat
 import struct
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 from controller.model.errors import WriteFailed
@@ -23,8 +24,8 @@ LIMIT = 1024 * 1024
 """Bytes; a manifest, a compose file or an `.env` beyond this is a mistake."""
 LIMIT_DIGEST = 64 * LIMIT
 """Bytes of a file of which only the digest matters."""
-LISTABLE = 64 * 1024
-"""Bytes of a folder itself, not of what is in it; one beyond that holds thousands of names."""
+MOST_LISTED = 300
+"""Names in a folder. So many the system gives at once; among more, one that is being replaced might be missing."""
 _CHUNK = 64 * 1024  # bytes of one read; so many are allocated for it, however small the file is
 
 Signature = tuple[int, ...]
@@ -189,14 +190,16 @@ def may_be_there(folder: str, names: Collection[str]) -> Collection[str]:
     there, not even a link to nothing.
 
     Case does not count, as it does not on some file systems. All of them where the folder cannot be listed, or holds
-    so much that asking for each is less.
+    more than `MOST_LISTED`.
     """
     try:
-        if os.stat(folder).st_size > LISTABLE:  # noqa: PTH116 - as above
-            return names
-        there = {name.casefold() for name in os.listdir(folder)}  # noqa: PTH208 - as above
+        with os.scandir(folder) as entries:
+            listed = [entry.name.casefold() for entry in islice(entries, MOST_LISTED + 1)]
     except (OSError, ValueError):
         return names
+    if len(listed) > MOST_LISTED:
+        return names
+    there = set(listed)
     return {name for name in names if not name.isascii() or name.casefold() in there}
 
 
@@ -206,7 +209,7 @@ def holder(path: str) -> str:
 
 
 def is_in(path: str, folder: str) -> bool:
-    """Whether a path lies below this folder, by name alone."""
+    """Whether a path lies below this folder (not `/`, which is no app's), by name alone."""
     return path.startswith(folder + os.sep)
 
 

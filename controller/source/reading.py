@@ -331,7 +331,7 @@ def _after_seeding(reading: Reading, described: Manifest | None, env: _Env) -> s
     """The text of `.env` that seeding would write, or None."""
     # The example is looked at, but it is no input: once `.env` is there a change of it changes nothing.
     example = Reading(reading.folder)
-    text = _read_text(example, EXAMPLE) if env.text is None else None
+    text = _read_text(example, EXAMPLE) if env.text is None and EXAMPLE in reading.there else None
     if described is None or reading.problems:
         return None
     reading.problems += example.problems

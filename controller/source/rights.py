@@ -39,7 +39,7 @@ class Reach:
     """Folders that lead to a file elsewhere: who can write there can put another in its place."""
 
     @classmethod
-    def of(cls, folder: Path | str, paths: Iterable[Path | str], root: Path | None = None) -> Reach:
+    def of(cls, folder: Path, paths: Iterable[Path | str], root: Path | None = None) -> Reach:
         """Of these files of an app."""
         own, read = str(folder), {str(path) for path in paths}
         inside = {path for path in files.leading_to(read) if files.is_in(path, own)}

@@ -95,7 +95,7 @@ class TreeWatcher:
         self._watched: dict[WatchDescriptor, set[Path]] = {}
         """The same by descriptor: one for each inode, whatever paths lead to it."""
         self._watched_of: dict[str, set[Path]] = {}
-        """The same by key: each app that is read for the first time asks for its own among those of all."""
+        """The same by key: an app that is read for the first time looks through its own, and not through those of all."""
         self._root: Path | None = None
         self._unwatched: dict[Path, tuple[str, str]] = {}
         """With the app that the folder is of, and why it is not watched."""
@@ -292,7 +292,7 @@ class TreeWatcher:
         if is_dropping(name):
             return None
         # As text: there may be thousands of events a second, and path objects were half of what one cost.
-        base = f"{folder if root is None else root / key}{os.sep}"
+        base = f"{folder}{os.sep}" if root is None else f"{root}{os.sep}{key}{os.sep}"
         path = f"{folder}{os.sep}{name}"
         relative = path[len(base) :] if path.startswith(base) else name
         return key if self._is_input(key, relative) else None

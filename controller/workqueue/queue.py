@@ -15,6 +15,7 @@ from controller.workqueue.limiter import ExponentialBackoff
 from controller.workqueue.state import NO_METRICS, Clock, Metrics, QueueState
 
 K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
 
 TIMER_THREAD_NAME: Final = "homeport-queue-timer"
 
@@ -39,8 +40,8 @@ class WorkQueue(Generic[K]):
 
     - There is one lock, and it guards every field that changes. Under it only the state, the limiter, the clock and
       the metrics are called; none of these does I/O or calls back.
-    - Getters, the timer and drainers each wait on a condition of their own, for a predicate. Every change ends in
-      `_wake`, which wakes no more of them than have something to do: where a thousand events a second are taken in,
+    - Getters, the timer and drainers each wait on a condition of their own, for a predicate. Every change is made by
+      `_change`, which wakes no more of them than have something to do: where a thousand events a second are taken in,
       to wake eight idle workers for each of them was a tenth of what the whole service did.
     - The timer thread lives from `start` to shutdown; both forms of shutdown have joined it when they return.
       It never takes a wake-up for proof that the time has come: it asks the clock again.
@@ -60,11 +61,12 @@ class WorkQueue(Generic[K]):
         self._clock = clock
         self._on_misuse = on_misuse
         self._lock = threading.Lock()  # guards all that follows
-        self._queued = threading.Condition(self._lock)  # getters: a key can be handed out, or none will be
-        self._sooner = threading.Condition(
-            self._lock
-        )  # the timer: there is another next time than it sleeps for
-        self._at_rest = threading.Condition(self._lock)  # drainers: the last key is done
+        # For getters: a key can be handed out, or none will be.
+        self._queued = threading.Condition(self._lock)
+        # For the timer: the next time is another than the one that it sleeps for.
+        self._sooner = threading.Condition(self._lock)
+        # For drainers: the last key is done.
+        self._at_rest = threading.Condition(self._lock)
         self._state: QueueState[K] = QueueState(metrics)
         self._limiter = limiter  # from here on it is the queue's alone
         self._timer: threading.Thread | None = None
@@ -86,14 +88,12 @@ class WorkQueue(Generic[K]):
     def add(self, key: K) -> None:
         """Ask for a run of `key`; see `QueueState.add`."""
         with self._lock:
-            self._state.add(key, self._clock.monotonic())
-            self._wake()
+            self._change(self._state.add, key)
 
     def add_after(self, key: K, delay: float) -> None:
         """Ask for a run of `key` in `delay` seconds; see `QueueState.add_after`."""
         with self._lock:
-            self._state.add_after(key, delay, self._clock.monotonic())
-            self._wake()
+            self._change(self._state.add_after, key, delay)
 
     # -- for workers ------------------------------------------------------------------------------
 
@@ -105,23 +105,19 @@ class WorkQueue(Generic[K]):
         """
         with self._lock:
             self._queued.wait_for(lambda: len(self._state) > 0 or self._state.shutting_down)
-            key = self._state.get(self._clock.monotonic())
-            self._wake()  # the first key out starts the beat of the running-work metrics
-            return key
+            return self._change(self._state.get)
 
     def done(self, key: K) -> None:
         """Give `key` back. If it is not handed out, nothing changes and `on_misuse` is told."""
         with self._lock:
-            was_out = self._state.done(key, self._clock.monotonic())
-            self._wake()
+            was_out = self._change(self._state.done, key)
         if not was_out:
             self._on_misuse(key)
 
     def add_rate_limited(self, key: K) -> None:
         """Record a failure of `key` and ask for its next run after the back-off."""
         with self._lock:
-            self._state.add_after(key, self._limiter.when(key), self._clock.monotonic())
-            self._wake()
+            self._change(self._state.add_after, key, self._limiter.when(key))
 
     def backoff(self, key: K) -> float:
         """Record a failure of `key` and answer the seconds to wait; the caller adds the key itself."""
@@ -205,14 +201,22 @@ class WorkQueue(Generic[K]):
 
     # -- who waits --------------------------------------------------------------------------------
 
-    def _wake(self) -> None:
-        """Under the lock: wake whoever waits for what may have come to be by this change."""
-        if queued := len(self._state):
-            self._queued.notify(queued)
-        elif self._state.idle:
+    def _change(self, change: Callable[..., T], *what: object) -> T:
+        """Under the lock: have the state changed as of now, and wake who has something to do by that.
+
+        A getter for each key that came: one that takes a key for which another was woken has never waited. The timer also
+        for the first key out, which starts the beat of the running-work metrics.
+        """
+        state = self._state
+        queued = len(state)
+        answer = change(*what, self._clock.monotonic())
+        if (left := len(state)) > queued:
+            self._queued.notify(left - queued)
+        elif left == 0 and state.idle:
             self._at_rest.notify_all()
-        if self._state.next_due != self._due:
+        if state.next_due != self._due:
             self._sooner.notify()
+        return answer
 
     def _wake_all(self) -> None:
         for condition in (self._queued, self._sooner, self._at_rest):
@@ -221,9 +225,8 @@ class WorkQueue(Generic[K]):
     def _run_timer(self) -> None:
         with self._lock:
             while not self._state.shutting_down:
+                self._due = due = self._change(self._state.tick)
                 now = self._clock.monotonic()
-                self._due = due = self._state.tick(now)
-                self._wake()
                 timeout = None if due is None else min(due - now, threading.TIMEOUT_MAX)
                 self._sooner.wait_for(self._must_look_again, timeout)
 

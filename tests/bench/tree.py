@@ -8,6 +8,7 @@ again). Beside them, what a run for each app costs, which the service makes only
 from __future__ import annotations
 
 import contextlib
+import gc
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from bench.measure import Measure, at_most, repeated, worked
 from controller.clock import SystemClock
+from controller.heap import tidy_heap
 from controller.model.effects import Host, drive
 from controller.model.observed import Service
 from controller.reconciler import Memory, Policy, Reconciler
@@ -29,6 +31,7 @@ from rig.service import Home
 LARGE = 10_000
 COLD = "scan, load and decide, cold"
 SCAN, LOOK, RESYNC = "warm: a scan", "warm: a look at all", "warm: a resync, all inputs read again"
+COLLECTOR = "the collector, ahead of a resync"
 BARS = {COLD: 10.0, SCAN: 1.5, LOOK: 1.5, RESYNC: 1.5}
 """So many seconds for so many folders."""
 FLAT = 1.5
@@ -134,6 +137,7 @@ def measured(size: int) -> dict[str, list[float]]:
             clock.ahead += 2 * 3600
             controller.look_at_all(reread=True)
             each = repeated(lambda: worked(partial(controller.look, scan=True)), seconds=5, least=1)
+            collected = repeated(lambda: worked(tidy_heap), seconds=2, least=1)  # ahead of each resync
             restless = controller.look_at_all(reread=True)
             assert not restless, f"{len(restless)} apps are not at rest: {restless[:3]}"
             scan = repeated(lambda: worked(controller.scan), seconds=5)
@@ -141,6 +145,14 @@ def measured(size: int) -> dict[str, list[float]]:
             resync = repeated(lambda: worked(partial(controller.look_at_all, reread=True)), seconds=5)
             assert controller.look_at_all(reread=True) == ()
             assert engine.mutations == [], "a pass over what is as it should be changed something"
-        return {COLD: [cold], SCAN: scan, LOOK: look, RESYNC: resync, "a run for each app": each}
+        return {
+            COLD: [cold],
+            SCAN: scan,
+            LOOK: look,
+            RESYNC: resync,
+            "a run for each app": each,
+            COLLECTOR: collected,
+        }
     finally:
+        gc.unfreeze()
         shutil.rmtree(folder)

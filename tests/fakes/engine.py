@@ -648,6 +648,7 @@ class FakeEngine:
                 continue
             if old is not None:
                 self._discard(app, old)
+            self._fail("create", app)  # what it was to follow is gone by now
             attached = () if owner else network
             self._create(app, folder, service, number, attached, volumes, owner.id if owner else "")
 
@@ -658,7 +659,6 @@ class FakeEngine:
         name = service.container_name or f"{app}-{service.name}-{number}"
         if service.container_name and (holders := self.busy_names((name,), app)):
             raise AppError("ApplyFailed", f'the container name "{name}" is already in use by {holders[name]}')
-        self._fail("create", app)  # what it was to follow is gone by now
         new = self._id("ctr")
         self._folders[new], self._services[new], self._volumes[new] = folder, service, volumes
         container = Container(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from controller.model.effects import Moment
 from controller.reconciler import Memory
 from fakes.clock import START
@@ -19,8 +21,8 @@ def full(app: str) -> Memory:
     memory.settling.unsettled[app] = 1.0
     memory.settling.still_changing[app] = 1.0, "said"
     memory.settling.shrinking[app] = "a revision", 1.0
-    memory.settling.take_turn("another", 0.0, 1.0)
-    memory.settling.take_turn(app, 0.0, 1.0)
+    memory.settling.take_turn("another", 1.0)
+    memory.settling.take_turn(app, 1.0)
     memory.endings.note(app)
     memory.requests.note(app, lift=True)
     memory.looks.note(START, {app})
@@ -115,3 +117,27 @@ def test_files_that_were_taken_in_while_they_changed_have_been_changing_all_the_
     settling.unsettled["web"] = 1010.0
     assert settling.changing_for("web", 1011.0) == 11.0
     assert settling.changing_for("other", 1011.0) == 0.0
+
+
+def test_turns_are_given_one_after_the_other_in_the_order_in_which_they_were_asked_for() -> None:
+    settling = Memory().settling
+    assert [settling.take_turn(app, 100.0) for app in ("a", "b", "c")] == [True, False, False]
+    assert [settling.take_turn(app, 100.5) for app in ("c", "d", "b")] == [False, False, True]
+    assert [settling.take_turn(app, 101.0) for app in ("d", "c")] == [False, True]
+    assert settling.take_turn("d", 107.0), "late, as it was not looked at before"
+    assert settling.take_turn("e", 107.0), "and nobody waits for those that had theirs"
+
+
+def test_who_waits_for_a_turn_is_looked_at_when_it_has_it() -> None:
+    settling = Memory().settling
+    settling.unsettled["b"] = 80.0
+    assert [settling.take_turn(app, 100.0) for app in ("a", "b")] == [True, False]
+    assert settling.look_after_look("b", 0.3, 100.1) == pytest.approx(0.4)
+
+
+def test_a_turn_of_who_came_to_rest_passes_unused() -> None:
+    settling = Memory().settling
+    assert [settling.take_turn(app, 100.0) for app in ("a", "b", "c")] == [True, False, False]
+    settling.end("b")
+    assert not settling.take_turn("c", 100.5)
+    assert settling.take_turn("c", 101.0)

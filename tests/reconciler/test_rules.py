@@ -12,7 +12,6 @@ from controller.model.facts import APPROVED, STOPPED, SUSPENDED
 from controller.model.observed import Service
 from controller.model.record import Record
 from controller.planner.removal import BRAKE_COUNT
-from controller.reconciler.memory import TURNS
 from fakes.tree import Folder
 from fakes.world import World
 
@@ -127,32 +126,33 @@ def test_an_app_that_runs_while_its_files_never_rest_says_so_and_is_ready_when_t
     assert world.told("web").count("app.unsettled") == world.told("web").count("app.settled") == 1
 
 
-def test_of_many_apps_whose_files_never_rest_few_are_taken_in_at_a_time_and_each_has_its_turn(
+def test_of_many_apps_whose_files_never_rest_one_is_taken_in_after_the_other_and_none_before_its_turn(
     world: World,
 ) -> None:
     """Each is a child of Compose: those of all together would stand before the edit of an app whose files do rest."""
-    folders = [world.put(f"web{number}") for number in range(12)]
+    folders = [world.put(f"web{number}") for number in range(40)]
     world.until_quiet()
-    rendered: list[int] = []
-    for number in range(280):
-        for folder in folders:
-            folder.compose, folder.changed_at = f"v{number}", world.clock.monotonic()
-            world.queue.add_after(folder.manifest["name"], 1.0, world.clock.monotonic())
+    taken_in: list[tuple[float, str]] = []
+    changes = {folder.manifest["name"]: 0 for folder in folders}
+    began = world.clock.monotonic()
+    while (now := world.clock.monotonic() - began) < 80:
+        for number, folder in enumerate(folders):
+            name = folder.manifest["name"]
+            folder.compose, folder.changed_at = f"v{now}", world.clock.monotonic()
+            if number % 10 == round(now * 10) % 10:  # at different moments of a second
+                world.queue.add_after(name, 1.0, world.clock.monotonic())
         world.rest()
-        rendered.append(world.engine.children)
+        for name, before in changes.items():
+            changes[name] = world.told(name).count("app.changed")
+            taken_in += [(now, name)] * (changes[name] - before)
         world.clock.advance(0.1)
-    counts = [after - start for start, after in pairwise(rendered)]
-    assert max(counts) == 1
-    assert all("app.changed" in world.told(folder.manifest["name"]) for folder in folders)
-
-
-def test_who_waits_no_longer_keeps_nobody_from_its_turn(world: World) -> None:
-    settling = world.memory.settling
-    assert [settling.take_turn("a", 0.0, 100.0), settling.take_turn("b", 1.0, 101.0)] == [True, True]
-    for number in range(TURNS):
-        assert not settling.take_turn(f"old{number}", 0.0, 101.0), "one has just had its turn"
-    assert not settling.take_turn("new", 50.0, 102.0), "others have waited longer"
-    assert settling.take_turn("new", 50.0, 110.0), "and were not looked at since"
+    assert min(after - before for (before, _), (after, _) in pairwise(taken_in)) > 0.4
+    assert (taken_in[-1][0] - taken_in[0][0]) / len(taken_in) < 0.7, "no turn is left out"
+    for folder in folders:
+        mine = [0.0] + [at for at, name in taken_in if name == folder.manifest["name"]]
+        assert len(mine) > 2
+        # Fifteen seconds until it asks for a turn, and forty turns.
+        assert max(after - before for before, after in pairwise(mine)) < 15 + 40 * 0.6
 
 
 def test_a_new_folder_is_left_alone_until_it_has_been_quiet(world: World) -> None:

@@ -188,7 +188,8 @@ def test_where_a_list_says_nothing_or_is_long_each_name_is_asked_for(
     place = tmp_path / "place"
     if kind == "large":
         place.mkdir()
-        monkeypatch.setattr(files, "LISTABLE", 1)
+        (place / "compose.yml").touch()
+        monkeypatch.setattr(files, "MOST_LISTED", 0)
     elif kind == "file":
         place.touch()
     assert set(files.may_be_there(str(place), (".env", "compose.yaml"))) == {".env", "compose.yaml"}

@@ -8,12 +8,10 @@ machine it can hide a fault, but not invent one.
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Generic, TypeVar
 
 import pytest
@@ -65,12 +63,6 @@ class Call(Generic[T]):
 
     def _run(self) -> None:
         self._results.append(self._function())
-
-    @property
-    def wakings(self) -> int:
-        """How often its thread has gone to sleep so far, by the kernel's count."""
-        status = Path(f"/proc/self/task/{self._thread.native_id}/status").read_text()
-        return int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", status, re.MULTILINE)[1])  # type: ignore[index]
 
     def has_returned(self, within: float) -> bool:
         self._thread.join(within)
@@ -125,19 +117,55 @@ def test_q2_each_of_several_waiting_getters_gets_a_key_of_its_own(queue: WorkQue
     assert sorted(queue.processing) == list("abcd")
 
 
-def test_q2_who_has_nothing_to_do_is_not_woken(queue: WorkQueue[str]) -> None:
-    """Eight woken for each of a thousand events a second are a tenth of what the service does."""
-    queue.add_after("a", 1000)
+def asleep(condition: threading.Condition) -> list[object]:
+    """Who waits for this and was not woken: `notify` takes them off this list at once."""
+    return list(condition._waiters)  # type: ignore[attr-defined]
+
+
+def eight_getters(queue: WorkQueue[str]) -> list[Call[str | None]]:
     getters = [Call(queue.get) for _ in range(8)]
-    assert not any(getter.has_returned(within=NOT_YET) for getter in getters)
-    before = [getter.wakings for getter in getters]
+    deadline = time.monotonic() + PATIENCE
+    while len(asleep(queue._queued)) < 8:
+        assert time.monotonic() < deadline, "the getters do not wait"
+        time.sleep(0.001)
+    return getters
+
+
+def test_q2_for_a_time_that_changes_nobody_is_woken(queue: WorkQueue[str]) -> None:
+    """Eight woken for each of a thousand events a second are a tenth of what the service does."""
+    getters = eight_getters(queue)
+    before = asleep(queue._queued)
     for _ in range(100):
         queue.add_after("a", 1000)
         queue.add_after("b", 2000)
-    time.sleep(NOT_YET)
-    assert [getter.wakings for getter in getters] == before
+    assert asleep(queue._queued) == before
     queue.shut_down()
     assert [getter.result() for getter in getters] == [None] * 8
+
+
+def test_q2_as_many_getters_are_woken_as_keys_came(queue: WorkQueue[str]) -> None:
+    getters = eight_getters(queue)
+    with queue._lock:  # so that none of those that are woken can have taken its key
+        before = asleep(queue._queued)
+        for key in ("a", "a", "b"):
+            queue._change(queue._state.add, key)
+        assert asleep(queue._queued) == before[2:]
+    queue.shut_down()
+    assert sorted(str(getter.result()) for getter in getters) == ["None"] * 6 + ["a", "b"]
+
+
+def test_q6_the_timer_is_woken_for_a_nearer_time_and_for_no_other() -> None:
+    clock = WatchedClock()
+    queue: WorkQueue[str] = WorkQueue(clock, ExponentialBackoff(0.01, 0.05))
+    queue.add_after("near", 1000)
+    queue.start()
+    clock.wait_until_the_timer_sleeps(queue)
+    with queue._lock:
+        sleeping = asleep(queue._sooner)
+        for delay, woken in ((2000, False), (1500, False), (500, True)):
+            queue._change(queue._state.add_after, f"in {delay}", delay)
+            assert (asleep(queue._sooner) != sleeping) == woken
+    queue.shut_down()
 
 
 def test_q2_shutdown_wakes_every_getter_with_none(queue: WorkQueue[str]) -> None:
