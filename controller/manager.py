@@ -7,6 +7,7 @@ is only who knows whom, and the bookkeeping of "has everything come to rest?".
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import threading
@@ -59,6 +60,8 @@ if TYPE_CHECKING:
 
 MOST_IGNORED = 20
 """Entries of the root that are named when they are no apps."""
+RESYNCS_OF_A_HEAP = 12
+"""Resyncs, of which the first tidies all of the heap: once an hour, by the settings that it has by itself."""
 UNDER_WAY = 60.0
 """Seconds that a person waits who takes an engine for a new one, for what began before."""
 LOST_RESCAN = 2.0
@@ -96,6 +99,7 @@ class Manager:
         self.stopped: threading.Event = StopSign(self.progress.wake)
         """Set when the service is asked to stop, or has stopped."""
         self._started = False
+        self._resyncs = itertools.count()
         self._only = frozenset(only)
         with contextlib.ExitStack() as opened:
             # Closed in reverse by `close`, or here when one of them cannot be opened.
@@ -321,7 +325,7 @@ class Manager:
 
     def resync(self) -> None:
         """All inputs are read again, all containers listed; what is not surely at rest is looked at."""
-        tidy_heap()
+        tidy_heap(thoroughly=next(self._resyncs) % RESYNCS_OF_A_HEAP == 0)
         with contextlib.suppress(EngineUnreachable):
             self._recognize()
         if self.watcher is not None:

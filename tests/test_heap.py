@@ -52,12 +52,18 @@ class Circle:
         self.itself = self
 
 
-def test_what_has_lasted_is_not_looked_through_again_until_the_heap_is_tidied(unfrozen: None) -> None:
-    circle = Circle()
-    left = weakref.ref(circle)
-    tidy_heap()
-    del circle
-    gc.collect()
-    assert left() is not None, "a collection in between passes over it"
-    tidy_heap()
-    assert left() is None
+def test_what_has_lasted_is_looked_through_only_when_the_heap_is_tidied_thoroughly(unfrozen: None) -> None:
+    circle, passing = Circle(), Circle()
+    left, passed = weakref.ref(circle), weakref.ref(passing)
+    gc.disable()
+    try:
+        del passing
+        tidy_heap(thoroughly=False)
+        assert passed() is None
+        del circle
+        tidy_heap(thoroughly=False)
+        assert left() is not None
+        tidy_heap(thoroughly=True)
+        assert left() is None
+    finally:
+        gc.enable()
