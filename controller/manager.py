@@ -443,7 +443,12 @@ class Manager:
         if dry_run:
             return tuple(action for _, plan in self.plans(apps) for action in plan.actions)
 
-        self.engine.version()
+        # To say its version the engine starts two programs and asks a third, half of what a sweep of 100 apps takes. Where
+        # it answers to a ping and to nothing else, the list of all containers finds that out; of one app there is none.
+        if apps:
+            self.engine.version()
+        else:
+            self.engine.ping()
         if (trouble := self.known_engine.trouble) is not None:
             raise EngineUnreachable(trouble)
         sweep = self.progress.begin()

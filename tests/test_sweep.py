@@ -15,6 +15,7 @@ import pytest
 from controller.clock import SystemClock
 from controller.control.service import Waiter
 from controller.manager import Manager, _all_as_wanted
+from controller.model.errors import EngineUnreachable
 from controller.model.plan import Action, Result
 from controller.model.record import Quarantine, Verdict
 from controller.parts import say_lost
@@ -92,6 +93,41 @@ def test_a_tree_that_is_not_there_is_an_error_and_not_a_tree_without_apps(idle: 
     (said,) = say_lost(idle.tree)
     assert (said.kind, "mkdir -p" in said.detail) == ("error", True)
     assert not _all_as_wanted(idle)
+
+
+class Away:
+    """An engine that is away, and what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def version(self) -> str:
+        self.asked.append("version")
+        raise EngineUnreachable("it is away")
+
+    def ping(self) -> None:
+        self.asked.append("ping")
+        raise EngineUnreachable("it is away")
+
+
+def test_a_sweep_over_everything_has_the_engine_start_no_program_to_say_that_it_is_there(
+    idle: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = Away()
+    monkeypatch.setattr(idle, "engine", away)
+    with pytest.raises(EngineUnreachable):
+        idle.sweep((), dry_run=False)
+    assert away.asked == ["ping"]
+
+
+def test_a_sweep_over_one_app_finds_an_engine_that_answers_to_a_ping_alone(
+    idle: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = Away()
+    monkeypatch.setattr(idle, "engine", away)
+    with pytest.raises(EngineUnreachable):
+        idle.sweep(("web",), dry_run=False)
+    assert away.asked == ["version"]
 
 
 # -- waiting --------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from rig.proxy import EngineProxy
 
-_REQUEST = re.compile(rb"(GET|HEAD|POST|PUT|DELETE) (\S+) HTTP/1\.1\r\n")
+_REQUEST = re.compile(rb"(GET|HEAD|POST|PUT|DELETE) (\S+) HTTP/1\.[01]\r\n")
 _COMPOSE = re.compile(rb"^user-agent:[^\r\n]*compose", re.IGNORECASE | re.MULTILINE)
 
 
