@@ -94,10 +94,10 @@ class Reading:
 
     def holds(self, path: str) -> bool:
         """Whether this path is the folder or lies in it."""
-        return path == self.folder or files.is_in(path, self.folder)
+        return files.is_at(path, self.folder)
 
     def take_fixed(self, name: str, limit: int = files.LIMIT) -> bytes | None:
-        """The same as `take`, for one of `FIXED`."""
+        """The same as `take`, for one of `FIXED`, most of which are not there."""
         if name not in self.there:
             return None
         return self.take(self.path(name), limit)

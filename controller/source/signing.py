@@ -93,9 +93,7 @@ class Signer:
         what is in one."""
         if self._watchable is None:
             data = set(self.places) - {scripts}
-            holders = self._holders | {
-                path for path in self.looked_at if path == scripts or files.is_in(path, scripts)
-            }
+            holders = self._holders | {path for path in self.looked_at if files.is_at(path, scripts)}
             self._watchable = tuple(
                 sorted(
                     holder

@@ -300,8 +300,8 @@ class AppsTree:
             kept = self._kept.get(app)
         places = kept.places if kept else {}
         scripts = os.path.join(self.root, app, SCRIPTS)  # noqa: PTH118 - as above
-        if _is_at(changed, scripts) and not any(
-            _is_at(changed, place) for place in places if place != scripts
+        if files.is_at(changed, scripts) and not any(
+            files.is_at(changed, place) for place in places if place != scripts
         ):
             return not is_dropping(os.path.basename(changed))  # noqa: PTH119 - as above
         if kept is None:  # a folder not read yet may be any kind of app
@@ -519,10 +519,6 @@ class AppsTree:
 def _usual(folder: str) -> frozenset[str]:
     """The paths that count in every app's folder."""
     return frozenset(f"{folder}{os.sep}{name}" for name in (*FIXED, SCRIPTS))
-
-
-def _is_at(path: str, place: str) -> bool:
-    return path == place or files.is_in(path, place)
 
 
 def _may_be_new(place: str, was: files.Place | None) -> bool:

@@ -108,19 +108,24 @@ def test_in_a_folder_that_changed_a_moment_ago_every_name_is_asked_for(folder: P
     assert signer.sign(time.time()) != before
 
 
-def test_names_that_are_not_there_are_not_asked_for_again(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    signer = signer_of(folder)
-    signer.sign(later())
-    asked: list[str] = []
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names that are asked for from now on, each as often as it is."""
+    names: list[str] = []
 
     def counted(path: str) -> object:
-        asked.append(Path(path).name)
+        names.append(Path(path).name)
         return real(path)
 
     real = files.stat_of
     monkeypatch.setattr(files, "stat_of", counted)
+    return names
+
+
+def test_names_that_are_not_there_are_not_asked_for_again(folder: Path, asked: list[str]) -> None:
+    signer = signer_of(folder)
+    signer.sign(later())
+    asked.clear()
     signer.sign(later())
     assert ".env" not in asked
     assert asked.count("manifest.json") == 1
@@ -156,18 +161,8 @@ def test_who_can_write_to_a_folder_above_a_file_elsewhere_counts(folder: Path) -
     assert signer.sign(later()) != before
 
 
-def test_a_look_afresh_asks_only_for_names_that_its_folder_lists(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of twelve names that count in each folder nine are not there, and a look at each costs as much as the list."""
-    asked: list[str] = []
-
-    def counted(path: str) -> object:
-        asked.append(Path(path).name)
-        return real(path)
-
-    real = files.stat_of
-    monkeypatch.setattr(files, "stat_of", counted)
+def test_a_look_afresh_asks_only_for_names_that_its_folder_lists(folder: Path, asked: list[str]) -> None:
+    """Of twelve names that count in each folder most are not there."""
     signer_of(folder).sign(later(), afresh=True)
     assert "manifest.json" in asked
     assert ".env" not in asked

@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 import pytest
 
 from controller.workqueue import TIMER_THREAD_NAME, ExponentialBackoff, WorkQueue
+from rig.waiting import wait_until
 
 PATIENCE = 10.0
 NOT_YET = 0.03
@@ -124,10 +125,7 @@ def asleep(condition: threading.Condition) -> list[object]:
 
 def eight_getters(queue: WorkQueue[str]) -> list[Call[str | None]]:
     getters = [Call(queue.get) for _ in range(8)]
-    deadline = time.monotonic() + PATIENCE
-    while len(asleep(queue._queued)) < 8:
-        assert time.monotonic() < deadline, "the getters do not wait"
-        time.sleep(0.001)
+    wait_until(lambda: len(asleep(queue._queued)) == 8, "all getters wait", PATIENCE, interval=0.001)
     return getters
 
 
@@ -387,7 +385,7 @@ def test_q12_a_key_dirty_while_processing_is_run_again_before_the_drain_ends(que
     queue.get()
     queue.add("web")
     drainer = Call(queue.shut_down_with_drain)
-    wait_until(lambda: timer_threads() == [])  # the drain has begun
+    wait_until(lambda: timer_threads() == [], "the drain has begun", PATIENCE, interval=0.001)
     queue.done("web")
     assert queue.get() == "web"
     assert not drainer.has_returned(within=NOT_YET)
@@ -469,12 +467,3 @@ def test_q14_running_work_is_reported_by_the_timer_and_stops_with_the_queue() ->
     metrics.reported.clear()
     assert not metrics.reported.wait(NOT_YET), "reported after shutdown"
     assert timer_threads() == []
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """For what no event announces."""
-    deadline = time.monotonic() + PATIENCE
-    never = threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        never.wait(0.001)
