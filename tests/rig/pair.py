@@ -58,7 +58,12 @@ NO_HOOKS = ("sleep 100000", "init", "test -e /data/up")
 
 
 def hook_processes(home: Home) -> list[str]:
-    """Processes in the provider's container that are neither its own nor this look."""
+    """Processes in the provider's container that are neither its own nor this look.
+
+    `ps` shows a process that begins or ends, and so has no command line, by its name in brackets: `[test]`. It may
+    be the health check's.
+    """
     with api(home.engine) as client:
         table = client.top(f"{home.name('db')}-main-1", "-eo pid,args")
-    return [row[-1] for row in table["Processes"] if not any(part in row[-1] for part in NO_HOOKS)]
+    lines = [row[-1] for row in table["Processes"]]
+    return [line for line in lines if not line.startswith("[") and not any(part in line for part in NO_HOOKS)]
