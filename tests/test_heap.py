@@ -7,10 +7,14 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from controller.heap import tidy_heap
+from controller.manager import Manager
+from controller.settings import Settings
 
 PROGRAM = """
 import os, re, sys
@@ -67,3 +71,25 @@ def test_what_has_lasted_is_looked_through_only_when_the_heap_is_tidied_thorough
         assert left() is None
     finally:
         gc.enable()
+
+
+def test_a_resync_tidies_the_heap_and_one_in_so_many_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unfrozen: None
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    monkeypatch.setattr("controller.manager.RESYNCS_OF_A_HEAP", 3)
+    monkeypatch.setattr(
+        Manager, "_look_at_all", lambda _self, *, reread: None
+    )  # it would wait for the engine
+    (tmp_path / "apps").mkdir()
+    settings = Settings(apps=tmp_path / "apps", state=tmp_path / "state", workers=1)
+    with closing(Manager(settings, lambda _event: None)) as manager:
+        manager.resync()
+        circle = Circle()
+        left = weakref.ref(circle)
+        manager.resync()
+        del circle
+        manager.resync()
+        assert left() is not None
+        manager.resync()
+        assert left() is None
