@@ -47,12 +47,13 @@ def _judge_blocked(
         message += "; and now: " + "; ".join([*([closed] if closed else []), *(f.cause for f in faults)])
     verdict = Verdict(blocked.word, blocked.reason, message)
     judgement = Judgement(verdict, blocked.after, pending=blocked.pending, failed=blocked.word == "Failed")
-    if (
-        blocked.word not in _OF_NO_USE
-        or blocked.reason == "NameConflict"
-        or target is None
-        or (target.good and work.record.unstable_since is None)
-    ):
+    if target is None or (target.good and work.record.unstable_since is None):
+        return judgement
+    if blocked.word == "RolledBack" and not faults:
+        # What was gone back to becomes good, as any other revision does; it never gives way to a third one.
+        behind = _judge_target(work, policy, target, faults, closed, awaits=False)
+        return replace(judgement, after=behind.after, settled=behind.settled)
+    if blocked.word not in _OF_NO_USE or blocked.reason == "NameConflict":
         return judgement
     # The files are of no use, and what was applied last was never good, or is not stable again yet, which others wait
     # for: it is watched until it is, or fails.

@@ -171,7 +171,7 @@ class Wanted:
             return said
         if not isinstance(desired, Present):
             return None
-        if record.quarantine is not None:
+        if record.quarantine is not None and not work.wishes.pull:
             return Blocked("RolledBack", "RolledBack", describe(record.quarantine))
         if among := (yield from self._among_others(work)):
             return among
@@ -319,7 +319,7 @@ def _unusable(work: Work) -> Blocked | None:
     desired, quarantine = work.desired, work.record.quarantine
     if isinstance(desired, Unreadable):
         return Blocked("Unknown", "SourceUnavailable", desired.message)
-    if quarantine is not None and quarantine.by_person:
+    if quarantine is not None and quarantine.by_person and not work.wishes.pull:
         return Blocked("RolledBack", "RolledBack", describe(quarantine))
     if isinstance(desired, Invalid):
         return Blocked("Invalid", desired.reason, desired.message)

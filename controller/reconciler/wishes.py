@@ -35,7 +35,8 @@ def take_in(work: Work, requests: Requests, dry_run: bool) -> Run[None]:
     work.record = replace(record, suspended=suspended is not None, stopped=stopped is not None)
     work.wishes = Wishes(restart, pull=update not in (None, PULLED))
     if not dry_run:
-        if requests.take_lift(name) or work.wishes.pull:
+        # An update lifts it once the images are here: until then nothing is known to be better.
+        if requests.take_lift(name) or update == PULLED:
             _lift(work)
         yield from _roll_back(work)
 
@@ -49,7 +50,7 @@ def _lift(work: Work) -> None:
 
 
 def _roll_back(work: Work) -> Run[None]:
-    """A person goes back to an earlier revision: it holds until the inputs change."""
+    """A person goes back to an earlier revision: it holds until the inputs change, or until they go forward again."""
     wanted = yield from ask(fx.ReadFact(ROLLBACK + work.name))
     if wanted is None:
         return
@@ -57,6 +58,8 @@ def _roll_back(work: Work) -> Run[None]:
     if to is None:
         message = "there is no earlier revision on record to go back to"
         work.news.append(work.event("app.warning", message, "warning"))
+    elif work.record.quarantine is not None and to.revision == work.record.revision:
+        _lift(work)  # forward again, to what was kept out
     else:
         message = f"a person went back to generation {to.generation}; that holds until an input changes"
         generation = work.record.generation

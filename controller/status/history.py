@@ -13,11 +13,13 @@ KEPT = 5
 
 
 def remember(record: Record, new: Target) -> Record:
-    """The record with a new target; the one before goes into the history."""
+    """The record with a new target; the one before goes into the history. What was good once is good again."""
     unique: dict[object, Target] = {}
     for target in record.applied:
         unique.setdefault(_run_of(target), target)
-    unique.pop(_run_of(new), None)
+    was = unique.pop(_run_of(new), None)
+    if was is not None and was.good:
+        new = replace(new, good=True)
     kept = list(unique.values())
     good = next((target for target in kept if target.good), None)
     first = kept[:KEPT]
@@ -45,9 +47,12 @@ def find_revision(record: Record, wanted: str) -> Target | None:
 
     Never the present run itself, unless the folder says something else by now.
     """
-    earlier = [t for t in record.history if record.target is None or not is_same_run(t, record.target)]
+    now = record.target
+    others = [target for target in record.history if now is None or not is_same_run(target, now)]
     if not wanted:
-        return next((target for target in earlier if target.good), None)
-    if record.target is not None and record.target.revision != record.revision:
-        earlier.append(record.target)
-    return next((target for target in earlier if target.revision == wanted), None)
+        # Whoever goes back twice wants to be further back, and not where they came from.
+        back = [target for target in others if now is None or target.generation <= now.generation]
+        return next((target for target in back if target.good), None)
+    if now is not None and now.revision != record.revision:
+        others.append(now)
+    return next((target for target in others if target.revision == wanted), None)

@@ -28,6 +28,13 @@ def test_a_first_install_has_nothing_to_go_back_to() -> None:
     )
 
 
+def test_of_earlier_revisions_that_were_never_good_none_is_gone_back_to_by_itself_and_that_is_said() -> None:
+    never = record(generation=2, target=FAILED, history=(replace(GOOD, good=False),))
+    assert find_way_back(never, rendered(), Observed(), "always") == WayBack(
+        None, "no earlier revision was ever good; `homeport history web` lists them"
+    )
+
+
 def test_a_start_that_never_came_about_goes_back_to_what_was_applied_before() -> None:
     assert find_way_back(record(generation=2, target=GOOD), rendered(), Observed(), "auto").to == GOOD
 
@@ -77,6 +84,12 @@ def test_the_history_keeps_the_newest_and_always_the_last_good_one() -> None:
 def test_going_back_leaves_no_second_entry_of_the_same_run() -> None:
     back = remember(UPDATED, replace(GOOD, detached=True))
     assert [t.revision for t in back.history] == ["rev2"]
+
+
+def test_what_was_good_is_good_when_it_runs_again() -> None:
+    edited_back = remember(UPDATED, replace(GOOD, generation=3, good=False))
+    assert edited_back.target is not None
+    assert (edited_back.target.generation, edited_back.target.good) == (3, True)
 
 
 def test_the_same_inputs_from_another_image_are_another_run() -> None:

@@ -385,6 +385,44 @@ def test_a_person_goes_back_and_it_holds_until_the_inputs_change(world: World) -
     assert world.word("web") == "Ready"
 
 
+def test_a_bad_edit_is_taken_back_to_what_an_edit_before_it_had_been_undone_to(world: World) -> None:
+    good(world, Service("main", "h-first", "image:1"))
+    good(world, OLD)
+    for service in (NEW, OLD):  # and the undoing runs for a moment only
+        world.put("web", service)
+        world.rest()
+    world.engine.hash_behaviour["h-bad"] = "crash"
+    world.put("web", replace(NEW, config_hash="h-bad"))
+    world.until_quiet(limit=60)
+    assert world.word("web") == "RolledBack"
+    assert world.engine.container("web", "main").config_hash == "h-old"
+
+
+def test_who_goes_back_twice_is_further_back_and_going_to_the_newest_lets_it_in_again(world: World) -> None:
+    good(world, Service("main", "h-first", "image:1"))
+    good(world, OLD)
+    good(world, NEW)
+    for config_hash in ("h-old", "h-first"):
+        wish(world, ROLLBACK, value="")
+        assert world.word("web") == "RolledBack"
+        assert world.engine.container("web", "main").config_hash == config_hash
+    wish(world, ROLLBACK, value=world.record("web").revision)
+    assert (world.word("web"), world.record("web").quarantine) == ("Ready", None)
+    assert world.engine.container("web", "main").config_hash == "h-new"
+
+
+def test_what_a_person_went_back_to_becomes_good_when_it_holds(world: World) -> None:
+    world.put("web", OLD)
+    world.rest()
+    good(world, NEW)
+    first = world.record("web").history[0]
+    assert not first.good
+    wish(world, ROLLBACK, value=first.revision)
+    assert world.word("web") == "RolledBack"
+    assert (target := world.record("web").target) is not None
+    assert (target.revision, target.good) == (first.revision, True)
+
+
 def test_healing_uses_the_image_that_was_applied_though_its_tag_has_moved(world: World) -> None:
     good(world, OLD)
     world.engine.move_tag("image:1", "sha256:newer")
@@ -742,6 +780,18 @@ def test_an_update_that_cannot_be_pulled_is_told_once_and_changes_nothing(world:
     ]
     assert world.told("web")[-1] == "action.failed"
     assert world.store.get(UPDATE + "web") is None
+
+
+def test_an_update_that_cannot_be_pulled_lets_nothing_in_that_is_kept_out(world: World) -> None:
+    good(world, OLD)
+    good(world, NEW)
+    wish(world, ROLLBACK, value="")
+    before = ids(world)
+    world.engine.fail("pull", "web", AppError("PullFailed", "the registry is down"))
+    wish(world, UPDATE)
+    assert (world.word("web"), ids(world)) == ("RolledBack", before)
+    wish(world, UPDATE)
+    assert (world.word("web"), world.engine.container("web", "main").config_hash) == ("Ready", "h-new")
 
 
 def test_an_update_to_a_bad_image_is_taken_back(world: World) -> None:
