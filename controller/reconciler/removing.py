@@ -33,6 +33,8 @@ HOOK_TRIES = 3
 """How often an on_remove hook is tried before the removal goes on without it."""
 AWAY_TRIES = 10
 """The same while its provider is not available: with growing waits, some minutes."""
+_ASKED = "a person removes it"
+_LEFT_ALONE = "nothing of it was ever started here; whatever runs under its name is left alone"
 
 
 def reconcile_absent(
@@ -68,7 +70,7 @@ def _remove_or_hold(work: Work, policy: Policy, memory: Memory, dry_run: bool) -
         if held is not None and not dry_run and not isinstance(desired, Absent):
             # A consumer came after the person had asked: nothing may wait for a removal that nobody can have.
             return (yield from _withdraw(work, AppError("RemovalBlocked", held.message)))
-        cause = "a person removes it"
+        cause = _ASKED
     else:
         if _is_orphan(record):
             return (yield from _leave_orphan(work, memory, dry_run))
@@ -79,10 +81,12 @@ def _remove_or_hold(work: Work, policy: Policy, memory: Memory, dry_run: bool) -
         cause = "its folder is gone"
     if held is not None:
         return held
-    action = Action("compose_down", name, cause=cause, app=name)
+    down = (Action("compose_down", name, cause=cause, app=name),)
+    if cause != _ASKED and not _was_started(record):
+        down = ()
     if dry_run:
-        return Result(last_word(record), (action, *_hooks_due(record)))
-    return (yield from _remove(work, action, records, policy, memory))
+        return Result(last_word(record), (*down, *_hooks_due(record)))
+    return (yield from _remove(work, cause, down, records, policy, memory))
 
 
 def _wait_for_its_folder(
@@ -178,12 +182,23 @@ def _find_hold(
 # -- the removal itself -----------------------------------------------------------------------------------
 
 
+def _was_started(record: Record) -> bool:
+    """Whether anything of it was ever started, or taken over, by us; else what runs under its name is a person's."""
+    return bool(record.applied or record.applying)
+
+
 def _remove(
-    work: Work, action: Action, records: tuple[Record, ...], policy: Policy, memory: Memory
+    work: Work,
+    cause: str,
+    down: tuple[Action, ...],
+    records: tuple[Record, ...],
+    policy: Policy,
+    memory: Memory,
 ) -> Run[Result]:
     """The folder if it is still there, down, hooks, forget: cut off in between, the next run goes on.
 
     The folder goes first: where it cannot be moved nothing is taken down, and the wish is withdrawn.
+    `down`: none where nothing of it was ever started.
     """
     name, record = work.name, work.record
     if last_word(record) != "Removing":
@@ -194,21 +209,23 @@ def _remove(
         # What failed before was another thing than this removal.
         memory.retries.now(name)
         yield from ask(fx.ResetBackoff(name))
-        work.record = transition(work.record, Verdict("Removing", "Removing", action.cause), work.moment.now)
+        work.record = transition(work.record, Verdict("Removing", "Removing", cause), work.moment.now)
         work.record = replace(work.record, removed_from=(), hook_tries={}, retries=0)
         yield from work.save()
-        yield from work.tell("app.removing", f"{action.cause}; its containers are removed, its volumes stay")
+        what = "its containers are removed, its volumes stay" if down else _LEFT_ALONE
+        yield from work.tell("app.removing", f"{cause}; {what}")
     if (left := memory.retries.left(name, work.moment.monotonic)) > 0:
         return Result("Removing", after=left + 0.005, failed=True)
     approved = yield from ask(fx.ReadFact(APPROVED + name))
     by_command = yield from ask(fx.ReadFact(REMOVE + name))
     try:
-        yield from ask(fx.Remove(name, work.folders()))
-        work.done.append(action)
-        yield from _note_down(work)
+        if down:
+            yield from ask(fx.Remove(name, work.folders()))
+            work.done += down
+            yield from _note_down(work)
         yield from _run_hooks(work, policy)
         yield from ask(fx.KeepImages(name, frozenset()))
-        yield from _forget(work)
+        yield from _forget(work, "containers and networks are gone" if down else _LEFT_ALONE)
     except AppError as error:
         return (yield from _retry(work, error, memory.retries))
     if approved is None and by_command is None:
@@ -230,7 +247,7 @@ def _move_out(work: Work) -> Run[None]:
         return
     place = yield from ask(fx.MoveOut(work.name))
     work.done.append(
-        Action("remove", work.name, f"its folder is kept in {place}", "a person removes it", work.name)
+        Action("remove", work.name, f"its folder is kept in {place}", _ASKED, work.name)
     )
     work.record = replace(work.record, moved_to=place)
 
@@ -264,7 +281,7 @@ def _note_down(work: Work) -> Run[None]:
         yield from work.save()
 
 
-def _forget(work: Work) -> Run[None]:
+def _forget(work: Work, what: str) -> Run[None]:
     name, record = work.name, work.record
     before = json.loads((yield from ask(fx.ReadFact(LEFT + name))) or "[]")
     known = (*record.volumes, *record.own_volumes, *before)
@@ -274,7 +291,7 @@ def _forget(work: Work) -> Run[None]:
     yield from ask(fx.ForgetRecord(name))
     kept = f"; volumes kept: {', '.join(volumes)}" if volumes else ""
     kept += f"; its folder is in {record.moved_to}" if record.moved_to else ""
-    yield from work.tell("app.removed", f"containers and networks are gone{kept}", volumes=volumes)
+    yield from work.tell("app.removed", f"{what}{kept}", volumes=volumes)
 
 
 def _hooks_due(record: Record) -> list[Action]:

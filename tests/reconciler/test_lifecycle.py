@@ -899,6 +899,27 @@ def test_a_renamed_folder_is_one_removal_and_then_one_install(world: World) -> N
     assert world.store.record("web") is None
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_folder_that_goes_and_was_never_applied_takes_nothing_down_unless_a_person_says_so(
+    world: World, asked: bool
+) -> None:
+    world.put("other")
+    world.engine.plant_foreign("web", "/apps/web")
+    world.put("web", OLD).broken = "is not there"
+    world.until_quiet(limit=60)
+    assert world.word("web") == "Invalid"
+    if asked:
+        wish(world, REMOVE)
+    else:
+        del world.tree.folders["web"]
+        world.resync()
+    world.until_quiet(limit=60)
+    assert world.store.record("web") is None
+    assert world.running_services("web") == ([] if asked else ["theirs"])
+    (said,) = (event.message for event in world.events if event.name == "app.removed")
+    assert ("nothing of it was ever started here" in said) is not asked
+
+
 def test_an_orphan_is_said_and_never_removed_until_a_person_does(world: World) -> None:
     good(world, OLD)
     del world.tree.folders["web"]
