@@ -31,7 +31,9 @@ def find_way_back(record: Record, rendered: Rendered | None, observed: Observed,
     """
     good = last_good(record)
     if good is None and record.history:
-        return WayBack(None, f"no earlier revision was ever good; `homeport history {record.name}` lists them")
+        return WayBack(
+            None, f"no earlier revision was ever good; `homeport history {record.name}` lists them"
+        )
     if good is None:
         return WayBack(None, "there is no earlier revision to go back to")
     choice = f"`homeport rollback {record.name}` goes back to generation {good.generation}"

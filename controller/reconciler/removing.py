@@ -81,9 +81,8 @@ def _remove_or_hold(work: Work, policy: Policy, memory: Memory, dry_run: bool) -
         cause = "its folder is gone"
     if held is not None:
         return held
-    down = (Action("compose_down", name, cause=cause, app=name),)
-    if cause != _ASKED and not _was_started(record):
-        down = ()
+    due = cause == _ASKED or _was_started(record)
+    down = (Action("compose_down", name, cause=cause, app=name),) if due else ()
     if dry_run:
         return Result(last_word(record), (*down, *_hooks_due(record)))
     return (yield from _remove(work, cause, down, records, policy, memory))
@@ -246,9 +245,7 @@ def _move_out(work: Work) -> Run[None]:
     if isinstance(work.desired, Absent):
         return
     place = yield from ask(fx.MoveOut(work.name))
-    work.done.append(
-        Action("remove", work.name, f"its folder is kept in {place}", _ASKED, work.name)
-    )
+    work.done.append(Action("remove", work.name, f"its folder is kept in {place}", _ASKED, work.name))
     work.record = replace(work.record, moved_to=place)
 
 

@@ -59,6 +59,21 @@ def test_an_app_that_was_started_by_hand_is_taken_over_as_it_runs(home: Home) ->
     assert not home.failures()
 
 
+def test_a_stack_beside_the_apps_that_never_had_a_manifest_outlives_its_folder(home: Home) -> None:
+    stack = home.put("stack")
+    compose(home, stack, "up", "-d")
+    before = home.ids("stack")
+    (stack / "manifest.json").unlink()
+    home.put("other")
+    home.start()
+    home.wait("other", "Ready")
+    home.wait("stack", "Invalid")
+    stack.rename(home.apps.parent / "away")
+    wait_until(lambda: home.log("app.removed", "stack"), "it is forgotten")
+    assert home.ids("stack") == before
+    assert home.word("other") == "Ready"
+
+
 @pytest.mark.fault("D11")
 def test_a_project_from_elsewhere_is_left_alone_until_a_person_adopts_it(home: Home, tmp_path: Path) -> None:
     elsewhere = home.put("twin", into=tmp_path)
