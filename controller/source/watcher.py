@@ -136,12 +136,13 @@ class TreeWatcher:
         with self._lock:
             reader = self._reader
         if reader is not None and reader.is_alive() and not _hears(reader):
-            with self._lock:
-                self._reader = None
-                self._forget_all()
-            reader.stop()  # not joined: it may hang
-            self._note_unheard("broken", "the watcher had gone deaf")
-            self.sync()
+            if reader.is_alive():
+                with self._lock:
+                    self._reader = None
+                    self._forget_all()
+                reader.stop()  # not joined: it may hang
+                self._note_unheard("broken", "the watcher had gone deaf")
+            self.sync()  # says of a thread that ended meanwhile that it did
             self._tell(EVERYTHING)
         with self._lock:
             unheard, self._unheard = self._unheard, {}

@@ -159,10 +159,11 @@ def lose_the_descriptor(manager: Manager) -> None:
 
 def end_the_thread(manager: Manager) -> None:
     assert manager.watcher is not None
-    reader = manager.watcher._reader
-    assert reader is not None
-    reader.stop()
-    reader.join(5)
+    with manager.watcher._lock:  # no scan looks between the two: a reader that is about to end is deaf
+        reader = manager.watcher._reader
+        assert reader is not None
+        reader.stop()
+        reader.join(5)
 
 
 def make_the_handler_raise(manager: Manager) -> None:

@@ -280,6 +280,21 @@ def test_a_dead_reader_is_said_and_replaced(tree: Tree) -> None:
 
 
 @pytest.mark.fault("A03")
+def test_a_reader_that_ends_while_it_is_checked_has_ended_and_is_not_deaf(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ends(reader: InotifyFD) -> bool:
+        reader.stop()
+        reader.join(PATIENCE)
+        return False
+
+    monkeypatch.setattr("controller.source.watcher._hears", ends)
+    assert tree.watcher.check() == {"broken": "the thread of the watcher had ended"}
+    tree.wait_for("")
+    assert tree.watcher.healthy() == ""
+
+
+@pytest.mark.fault("A03")
 def test_a_reader_that_lost_its_descriptor_is_deaf_and_replaced(tree: Tree) -> None:
     assert tree.watcher.check() == {}
     (reader,) = readers()
