@@ -167,6 +167,8 @@ def prune(options: Common, approve: bool, form: str) -> int:
 def suspend(options: Common, app: str) -> int:
     """Stop reconciling an app; its containers are left as they are.
 
+    Until `homeport resume` the app is not stopped, started, restarted, updated or rolled back, by command either.
+
     \b
     Example: homeport suspend zigbee2mqtt
     """

@@ -195,19 +195,24 @@ def remember(service: Service, wish: Wish) -> None:
     match wish:
         case Stop():
             _check_ours(store, app)
+            _check_not_suspended(store, app)
             store.put(STOPPED + app, "1")
         case Start():
+            _check_not_suspended(store, app)
             store.put(STOPPED + app, None)
         case Restart():
-            _check_cared_for(store, app)
+            _check_not_suspended(store, app)
+            _check_not_stopped(store, app)
             store.put(RESTART + app, now)
         case Update():
-            _check_cared_for(store, app)
+            _check_not_suspended(store, app)
+            _check_not_stopped(store, app)
             store.put(UPDATE + app, now)
         case Adopt():
             _check_adoptable(store, app)
             store.put(ADOPT + app, now)
         case Rollback(revision=wanted):
+            _check_not_suspended(store, app)
             store.put(ROLLBACK + app, find_revision(store.record(app) or Record(app), wanted))
         case Remove():
             _check_not_required(store, app)
@@ -223,14 +228,21 @@ def _check_ours(store: Store, app: str) -> None:
         )
 
 
-def _check_cared_for(store: Store, app: str) -> None:
+def _check_not_stopped(store: Store, app: str) -> None:
     if store.get(STOPPED + app) is not None:
         raise Refused(f"{app} is stopped; `homeport start {app}` starts it first")
+
+
+def _check_not_suspended(store: Store, app: str) -> None:
+    """A wish would wait unseen, and come true when the app is resumed, which nobody asked for then."""
     record = store.record(app)
-    if store.get(SUSPENDED + app) is not None or (record is not None and record.suspended_by_manifest):
-        raise Refused(
-            f"{app} is suspended and left exactly as it is; `homeport resume {app}` takes it up first"
-        )
+    helps = []
+    if store.get(SUSPENDED + app) is not None:
+        helps.append(f"say `homeport resume {app}`")
+    if record is not None and record.suspended_by_manifest:
+        helps.append("take `suspend` out of its manifest.json")
+    if helps:
+        raise Refused(f"{app} is suspended and left exactly as it is; {' and '.join(helps)} first")
 
 
 def _reason(store: Store, app: str) -> str:
@@ -248,8 +260,12 @@ def shaken(apps: Iterable[Mapping[str, Any]], wish: Wish) -> str:
 
     `apps`: as the status document has them; who may ask the service need not be able to read the state.
     """
-    others = [app for app in apps if app["name"] != wish.app and wish.app in _leans_on(app)]
-    if not others or not isinstance(wish, Stop | Restart):
+    if not isinstance(wish, Stop | Restart):
+        return ""
+    known = tuple(apps)
+    others = [app for app in known if app["name"] != wish.app and wish.app in _leans_on(app)]
+    refused = any(app["name"] == wish.app and _is_suspended(app) for app in known)
+    if not others or refused:
         return ""
     told = f"{wish.app} is required by {', '.join(sorted(app['name'] for app in others))}: "
     told += "it runs on" if len(others) == 1 else "they run on"
@@ -268,10 +284,14 @@ def shaken(apps: Iterable[Mapping[str, Any]], wish: Wish) -> str:
 
 def _leans_on(app: Mapping[str, Any]) -> Sequence[str]:
     """Providers of what runs of it, which is not always what its files say now; none where nothing is to run."""
-    if app["stopped"] or any(condition["type"] == "Suspended" for condition in app["conditions"]):
+    if app["stopped"] or _is_suspended(app):
         return ()
     providers: Sequence[str] = (app["target"] or {}).get("requires", ())
     return providers
+
+
+def _is_suspended(app: Mapping[str, Any]) -> bool:
+    return any(condition["type"] == "Suspended" for condition in app["conditions"])
 
 
 def _check_not_required(store: Store, app: str) -> None:

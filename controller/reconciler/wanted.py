@@ -335,7 +335,9 @@ def _unusable(work: Work) -> Blocked | None:
 def _said_by_person(record: Record) -> Blocked | None:
     if record.suspended or record.suspended_by_manifest:
         by = "its manifest (suspend: true)" if record.suspended_by_manifest else "`homeport suspend`"
-        return Blocked("Suspended", "Suspended", f"left exactly as it is, by {by}")
+        then = "; once it is taken up again it is stopped, or stays so, as `homeport stop` said"
+        message = f"left exactly as it is, by {by}{then if record.stopped else ''}"
+        return Blocked("Suspended", "Suspended", message)
     if record.stopped:
         message = f"stopped by `homeport stop`; `homeport start {record.name}` starts it again"
         return Blocked("Stopped", "Stopped", message)

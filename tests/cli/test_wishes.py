@@ -22,7 +22,7 @@ from controller.cli import serve
 from controller.control.verbs import WISHES
 from controller.engine.docker_engine import DockerEngine
 from controller.model.errors import StateUnusable
-from controller.model.facts import LEFT, REMOVE, RESTART, ROLLBACK, STOPPED
+from controller.model.facts import LEFT, REMOVE, RESTART, ROLLBACK, STOPPED, SUSPENDED
 from controller.model.plan import Action
 from controller.model.record import Quarantine, Record, Verdict
 from controller.status.lock import StateLock
@@ -142,6 +142,19 @@ def test_a_stop_says_that_apps_whose_word_is_another_one_run_on(
     service.store.save(leaning("shop", word, quarantine=before if word == "RolledBack" else None))
     first = homeport("stop", "web").stderr.splitlines()[0]
     assert first == "web is required by shop: it runs on without it until `homeport start web`"
+
+
+@pytest.mark.parametrize("word", ["stop", "start", "restart"])
+def test_of_a_suspended_app_it_is_only_said_that_it_is(homeport: Homeport, service: Any, word: str) -> None:
+    service.store.put(SUSPENDED + "web", "1")
+    service.store.save(
+        transition(record("web", suspended=True), Verdict("Suspended", "Suspended", "by a person"), NOON)
+    )
+    service.store.save(leaning("shop"))
+    result = homeport(word, "web")
+    assert (result.exit_code, result.stdout) == (1, "")
+    told = "homeport: web is suspended and left exactly as it is; say `homeport resume web` first\n"
+    assert result.stderr == told
 
 
 @pytest.fixture

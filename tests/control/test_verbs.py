@@ -200,16 +200,45 @@ def test_one_wrong_volume_and_none_is_purged(service: Asked) -> None:
     assert service.purged == []
 
 
-def test_what_cannot_be_had_of_a_stopped_or_suspended_app_is_refused(service: Asked) -> None:
+def test_a_stopped_app_is_neither_restarted_nor_updated(service: Asked) -> None:
     service.store.save(record("web"))
     service.store.put(STOPPED + "web", "1")
     for wish in (verbs.Restart("web"), verbs.Update("web")):
         with pytest.raises(Refused, match="homeport start web"):
             verbs.remember(service, wish)
-    service.store.put(STOPPED + "web", None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fact"),
+    [
+        (verbs.Stop, STOPPED),
+        (verbs.Start, STOPPED),
+        (verbs.Restart, RESTART),
+        (verbs.Update, UPDATE),
+        (verbs.Rollback, ROLLBACK),
+    ],
+)
+def test_what_is_suspended_takes_no_wish_that_would_come_true_unasked_when_it_is_resumed(
+    service: Asked, kind: type[verbs.Wish], fact: str
+) -> None:
+    history = (target(revision="sha256:" + "ab" * 32),)
+    service.store.save(record("web", revision="r", target=target(revision="r"), history=history))
+    before = "1" if kind is verbs.Start else None
+    service.store.put(fact + "web", before)
     service.store.put(SUSPENDED + "web", "1")
-    with pytest.raises(Refused, match="homeport resume web"):
-        verbs.remember(service, verbs.Update("web"))
+    with pytest.raises(Refused, match="suspended.*homeport resume web"):
+        verbs.act(service, kind("web"))
+    assert (service.store.get(fact + "web"), service.swept) == (before, [])
+
+
+def test_what_its_manifest_suspends_is_refused_with_the_advice_that_helps(service: Asked) -> None:
+    service.store.save(record("web", suspended_by_manifest=True))
+    with pytest.raises(Refused, match=r"take `suspend` out of its manifest\.json first$") as refused:
+        verbs.remember(service, verbs.Stop("web"))
+    assert "resume" not in str(refused.value)
+    service.store.put(SUSPENDED + "web", "1")
+    with pytest.raises(Refused, match=r"say `homeport resume web` and take `suspend` out of"):
+        verbs.remember(service, verbs.Stop("web"))
 
 
 def test_a_foreign_project_of_that_name_is_not_stopped(service: Asked) -> None:

@@ -142,6 +142,18 @@ def test_that_a_person_starts_or_resumes_an_app_is_said(world: World) -> None:
         assert story(world, "web")[0] == said
 
 
+def test_a_suspended_app_that_is_to_be_stopped_says_so_before_it_is_resumed(world: World) -> None:
+    world.put("web")
+    world.until_quiet()
+    for fact in (SUSPENDED, STOPPED):
+        world.store.put(f"{fact}web", "1")
+    look(world)
+    suspended = world.record("web").condition("Suspended")
+    assert suspended is not None
+    assert "once it is taken up again it is stopped" in suspended.message
+    assert world.word("web") == "Suspended"
+
+
 def test_what_was_told_and_not_saved_does_not_stay_the_last_word(world: World) -> None:
     world.put("web", CHECKED)
     world.until_quiet()
