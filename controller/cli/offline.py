@@ -34,14 +34,19 @@ def running(settings: Where) -> ApiClient | None:
     return client if client.answers() else None
 
 
+def service_runs(settings: Where) -> bool:
+    """Whether a service holds the state, be it still starting."""
+    return StateLock(Path(settings.state)).holder() is not None
+
+
 STARTING = 5.0
 """Seconds for which a service that holds the state, and does not listen yet, is taken for one that starts."""
 
 
 def awaited(settings: Where) -> ApiClient | None:
     """The service, for who has something done: one that starts is waited for. Raises as `running`."""
-    lock, deadline = StateLock(Path(settings.state)), time.monotonic() + STARTING
-    while (client := running(settings)) is None and lock.holder() is not None and time.monotonic() < deadline:
+    deadline = time.monotonic() + STARTING
+    while (client := running(settings)) is None and service_runs(settings) and time.monotonic() < deadline:
         time.sleep(0.05)
     return client
 
@@ -172,7 +177,7 @@ def service_now(settings: Where, store: Store) -> dict[str, Any]:
             return dict(client.status()["service"])
     except HomeportError:
         pass  # no right to the socket, or no answer: the store knows enough
-    return describe(settings, store, running=StateLock(Path(settings.state)).holder() is not None)
+    return describe(settings, store, running=service_runs(settings))
 
 
 def looked_at_now(settings: Where) -> dict[str, Any]:
@@ -184,5 +189,5 @@ def looked_at_now(settings: Where) -> dict[str, Any]:
 def status_recorded(settings: Where, unseen: Iterable[str]) -> dict[str, Any]:
     """The status document of what the store and the lock tell; `unseen` as in `status_document`."""
     with looking(settings) as store:
-        service = describe(settings, store, running=StateLock(Path(settings.state)).holder() is not None)
+        service = describe(settings, store, running=service_runs(settings))
         return status_document(store, service, SystemClock().now(), 2 * settings.resync, unseen)

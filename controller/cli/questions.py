@@ -30,6 +30,8 @@ FOLLOWED = 10
 """Events that are told first by `events -f`, as `tail -f` and `journalctl -f` have it."""
 SOON = 0.2
 """Seconds between looks of `wait`."""
+RECORDED = "The service is not running; this is what it last recorded."
+"""The note to an answer that may be out of date."""
 
 
 @click.command()
@@ -104,7 +106,7 @@ def status(options: Common, names: tuple[str, ...], form: str, watch: bool) -> i
             document = _status_document(settings, names, page=False)
             document.pop("words", None)
             if not turn and not document["service"].get("running"):
-                printing.note("The service is not running; this is what it last recorded.")
+                printing.note(RECORDED)
             if document != before:
                 printing.as_json(document)
             before = document
@@ -158,6 +160,9 @@ def _status_lines(
 def wait(options: Common, app: str, wanted: str, timeout: str) -> int:
     """Wait until the status of an app is one of these words.
 
+    What was recorded before the app's files changed does not count. While no service runs, that is said, and one is
+    waited for.
+
     1: that was not so in time.
 
     \b
@@ -174,11 +179,17 @@ def wait(options: Common, app: str, wanted: str, timeout: str) -> int:
     deadline = clock.monotonic() + patience
     told = None
     for _ in _ticks(True, SOON):
-        word, message = _word_now(settings, app, clock.now())
+        running = offline.service_runs(settings)
+        word, message = _word_now(settings, app, clock.now(), running=running)
         if word in words and not _is_behind(settings, app):
+            if not running:
+                printing.note(RECORDED)
             click.echo(f"{app} is {word}.")
             return FINE
+        if word in words:
+            message = "that was before its files changed, which nobody has taken in yet"
         text = clean(f"{app} is {word}" + (f": {message}" if message else ""))
+        text += "" if running else " (the service is not running)"
         if clock.monotonic() >= deadline:
             printing.note(f"homeport: not {wanted} in {timeout}: {text}")
             return APP_WRONG
@@ -189,12 +200,11 @@ def wait(options: Common, app: str, wanted: str, timeout: str) -> int:
 
 
 def _is_behind(settings: Where, app: str) -> bool:
-    """Whether the service runs and has not yet taken in what the app's folder says at this moment."""
+    """Whether what is on record is of other files than there are in the app's folder at this moment."""
     from controller.cli import offline, serve
-    from controller.status.lock import StateLock
 
     folder = Path(settings.apps) / app
-    if StateLock(Path(settings.state)).holder() is None or not folder.is_dir():
+    if not folder.is_dir():
         return False
     with offline.looking(settings) as store:
         record = store.record(app)
@@ -210,24 +220,21 @@ def _words(wanted: str) -> set[str]:
     return words
 
 
-def _word_now(settings: Where, app: str, now: datetime) -> tuple[str, str]:
-    """The word and the message of one app, as far as the store and the lock tell."""
+def _word_now(settings: Where, app: str, now: datetime, *, running: bool) -> tuple[str, str]:
+    """The word and the message of one app, as far as the store tells. `running`: whether the service does."""
     from controller.cli import offline
     from controller.control.queries import summary_of
-    from controller.status.lock import StateLock
 
-    running = StateLock(Path(settings.state)).holder() is not None
     with offline.looking(settings) as store:
         record = store.record(app)
         if record is None:
-            return "Unknown", "it was not seen yet" + ("" if running else "; the service is not running")
+            return "Unknown", "it was not seen yet"
         service = offline.describe(settings, store, running=running)
         word = summary_of(record, service, now, 2 * settings.resync)
-    ready = record.condition("Ready")
-    message = ready.message if ready is not None else ""
     if service["engine"]["reachable"] is False:
-        message = str(service["engine"].get("message") or "the container engine does not answer")
-    return word, message if running else f"{message} (the service is not running)".strip()
+        return word, str(service["engine"].get("message") or "the container engine does not answer")
+    ready = record.condition("Ready")
+    return word, ready.message if ready is not None else ""
 
 
 @click.command()
@@ -253,7 +260,6 @@ def events(
     from controller.clock import SystemClock
     from controller.control.queries import events_list
     from controller.control.verbs import check_among
-    from controller.status.lock import StateLock
 
     settings = options.places()
     start = since_time(since, SystemClock().now()) if since else None
@@ -265,8 +271,8 @@ def events(
                 found = events_list(store, app, start, last)
                 if turn == 0 and app is not None and not found:
                     check_among((app,), offline.known_names(settings, store))
-            if turn == 0 and StateLock(Path(settings.state)).holder() is None:
-                printing.note("The service is not running; this is what it last recorded.")
+            if turn == 0 and not offline.service_runs(settings):
+                printing.note(RECORDED)
             last = max([last, *(event["id"] for event in found)])
             if turn == 0 and most is not None:
                 found = found[-most:] if most else []

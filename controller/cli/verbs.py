@@ -457,6 +457,8 @@ def set_values(options: Common, app: str, pairs: tuple[str, ...]) -> int:
     click.echo(f"{app}: changed {', '.join(changed)}" if changed else f"{app}: nothing to change")
     for told in unnamed:
         printing.note(f"{app}: warning: {told}")
+    if changed and not offline.service_runs(settings):
+        _say_offline()
     return FINE
 
 

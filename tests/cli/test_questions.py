@@ -18,7 +18,8 @@ import pytest
 from click.testing import Result
 
 from controller.cli.questions import duration
-from controller.model.record import Event, Quarantine
+from controller.model.ports import Store
+from controller.model.record import Event, Quarantine, Record
 from controller.source.reading import load_folder
 from controller.status.store import SqliteStore
 from fakes.build import at, record, target
@@ -31,10 +32,44 @@ Homeport = Callable[..., Result]
 # -- wait -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("recorded")
-def test_wait_is_over_at_once_when_the_word_is_there(homeport: Homeport) -> None:
+def taken_in(store: Store, apps: Path) -> Record:
+    """The record of `web`, as of what its folder says now."""
+    known = store.record("web")
+    assert known is not None
+    return replace(known, revision=load_folder(apps / "web").revision)
+
+
+def test_wait_is_over_at_once_when_the_word_is_there(homeport: Homeport, apps: Path, recorded: Path) -> None:
+    with SqliteStore(recorded) as store:
+        store.save(taken_in(store, apps))
     assert homeport("wait", "web").stdout == "web is Ready.\n"
     assert homeport("wait", "old", "--for", "Ready, Held").stdout == "old is Held.\n"
+
+
+def test_a_wait_that_no_service_answers_says_so(homeport: Homeport, apps: Path, recorded: Path) -> None:
+    result = homeport("wait", "old", "--for", "Held")
+    assert (result.exit_code, result.stdout) == (0, "old is Held.\n")
+    assert result.stderr == "The service is not running; this is what it last recorded.\n"
+    result = homeport("wait", "old", "--timeout", "0s")
+    assert (
+        result.stderr
+        == "homeport: not Ready in 0s: old is Held: too many at once (the service is not running)\n"
+    )
+
+
+def test_an_edit_that_nobody_takes_in_is_not_what_was_waited_for(
+    homeport: Homeport, apps: Path, recorded: Path
+) -> None:
+    with SqliteStore(recorded) as store:
+        store.save(taken_in(store, apps))
+    (apps / "web" / ".env").write_text("COUNT=9\n")
+    result = homeport("wait", "web", "--timeout", "1s")
+    assert (result.exit_code, result.stdout) == (1, "")
+    at_once, in_the_end = result.stderr.splitlines()
+    assert at_once == (
+        "web is Ready: that was before its files changed, which nobody has taken in yet (the service is not running)"
+    )
+    assert in_the_end == f"homeport: not Ready in 1s: {at_once}"
 
 
 @pytest.mark.usefixtures("recorded")
@@ -47,9 +82,7 @@ def test_a_wait_that_is_over_time_says_what_there_is_instead(homeport: Homeport)
 def test_wait_sees_what_the_service_records_and_says_each_change_once(
     homeport: Homeport, apps: Path, service: Any
 ) -> None:
-    ready = service.store.record("web")
-    assert ready is not None
-    ready = replace(ready, revision=load_folder(apps / "web").revision)
+    ready = taken_in(service.store, apps)
     why = replace(ready.conditions[0], status="False", reason="DependencyMissing", message="db is missing")
     service.store.save(replace(ready, conditions=(why,)))
     later = threading.Timer(1.0, lambda: service.store.save(ready))
@@ -70,10 +103,9 @@ def test_an_app_that_is_not_on_record_yet_is_waited_for(homeport: Homeport) -> N
 def test_what_was_edited_and_not_taken_in_yet_is_waited_for(
     homeport: Homeport, apps: Path, service: Any
 ) -> None:
-    assert homeport("wait", "web", "--timeout", "0s").exit_code == 1
-    ready = service.store.record("web")
-    assert ready is not None
-    service.store.save(replace(ready, revision=load_folder(apps / "web").revision))
+    result = homeport("wait", "web", "--timeout", "0s")
+    assert (result.exit_code, "which nobody has taken in yet\n" in result.stderr) == (1, True)
+    service.store.save(taken_in(service.store, apps))
     assert homeport("wait", "web", "--timeout", "0s").exit_code == 0
 
 

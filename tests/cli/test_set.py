@@ -8,13 +8,14 @@ import pty
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 
 from controller.source.reading import MOST_NAMED
+from controller.status.lock import StateLock
 from fakes.tree import manifest
 
 Homeport = Callable[..., Result]
@@ -26,13 +27,20 @@ SETTINGS = [
 
 
 @pytest.fixture
-def env(apps: Path) -> Path:
-    """The `.env` of the app `web`, with a comment."""
+def unserved(apps: Path) -> Path:
+    """The `.env` of the app `web`, with a comment. No service runs."""
     (apps / "web" / "manifest.json").write_text(json.dumps(manifest("web", settings=SETTINGS)))
     (apps / "web" / "docker-compose.yaml").write_text("services:\n  main:\n    image: x\n")
     file = apps / "web" / ".env"
     file.write_text("# mine\nPORT=1\nOTHER=kept  # why\n")
     return file
+
+
+@pytest.fixture
+def env(unserved: Path, state: Path) -> Iterator[Path]:
+    """The same while a service runs."""
+    with StateLock(state):
+        yield unserved
 
 
 def test_keys_are_printed_and_values_never(homeport: Homeport, env: Path) -> None:
@@ -41,6 +49,16 @@ def test_keys_are_printed_and_values_never(homeport: Homeport, env: Path) -> Non
     assert env.read_text() == '# mine\nPORT=8080\nOTHER=kept  # why\nNEW="a=b"\n'
     assert stat.S_IMODE(env.stat().st_mode) == 0o600
     assert homeport("set", "web", "PORT=8080").stdout == "web: nothing to change\n"
+
+
+@pytest.mark.usefixtures("unserved")
+def test_a_change_that_no_service_takes_up_is_told_of(homeport: Homeport, state: Path) -> None:
+    assert homeport("set", "web", "PORT=8080").stderr == (
+        "The service is not running; this takes effect at its next start.\n"
+    )
+    assert homeport("set", "web", "PORT=8080").stderr == "", "nothing to take up"
+    with StateLock(state):
+        assert homeport("set", "web", "PORT=8081").stderr == ""
 
 
 def test_a_key_alone_is_read_from_standard_input(homeport: Homeport, env: Path) -> None:

@@ -226,7 +226,7 @@ def test_what_is_suspended_takes_no_wish_that_would_come_true_unasked_when_it_is
     before = "1" if kind is verbs.Start else None
     service.store.put(fact + "web", before)
     service.store.put(SUSPENDED + "web", "1")
-    with pytest.raises(Refused, match="suspended.*homeport resume web"):
+    with pytest.raises(Refused, match=r"suspended.*homeport resume web"):
         verbs.act(service, kind("web"))
     assert (service.store.get(fact + "web"), service.swept) == (before, [])
 
