@@ -23,7 +23,9 @@ REMEDIES = {
     # The files of the app.
     "Incomplete": Remedy(
         "goes on as soon as it is there",
-        ("put what is missing in its place, or take it out of the compose file in {folder}",),
+        (
+            "put what is named above in its place, or, if only the compose file names it, take it out there: {folder}",
+        ),
     ),
     "SourceInvalid": Remedy(
         "looks again as soon as a file in {folder} changes",
@@ -70,8 +72,8 @@ REMEDIES = {
     "HookFailed": Remedy(
         "",
         (
-            "mend the script, in the folder of that provider: an edit is tried at once",
-            "what it printed is told nowhere, as it may hold secrets: let it write its troubles to a file in there",
+            "put the script in its place, or mend it, in the folder of that provider: an edit is tried at once",
+            "what a script prints is told nowhere, as it may hold secrets: let it write its troubles to a file in there",
         ),
     ),
     "HookTimeout": Remedy(

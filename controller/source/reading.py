@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -284,7 +285,9 @@ def _read_manifest(reading: Reading, name: str) -> Manifest | None:
     data = reading.take_fixed(manifest.FILE)
     if data is None:
         if not reading.problems:
-            reading.missing.append(Problem(manifest.FILE, "", "is not there"))
+            quoted = shlex.quote(files.printable(reading.folder))
+            rule = f"is not there; `homeport init {quoted}` writes a first one, from the compose file"
+            reading.missing.append(Problem(manifest.FILE, "", rule))
         return None
     if not data.strip():
         # The first moment of a copy: the file is made before it is filled.

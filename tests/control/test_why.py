@@ -69,7 +69,7 @@ CASES: dict[str, tuple[Record, str]] = {
         Since: 2026-01-01 12:00 UTC (12 min)
         Runs:  nothing of web, it was never started
         Next:  goes on as soon as it is there
-        To do: put what is missing in its place, or take it out of the compose file in /apps/web
+        To do: put what is named above in its place, or, if only the compose file names it, take it out there: /apps/web
         """,
     ),
     "PolicyDenied": (
@@ -183,8 +183,8 @@ CASES: dict[str, tuple[Record, str]] = {
         Since: 2026-01-01 12:00 UTC (12 min)
         Runs:  nothing of web, it was never started
         Next:  tries again in 38 s, at once when its files change
-        To do: mend the script, in the folder of that provider: an edit is tried at once
-               what it printed is told nowhere, as it may hold secrets: let it write its troubles to a file in there
+        To do: put the script in its place, or mend it, in the folder of that provider: an edit is tried at once
+               what a script prints is told nowhere, as it may hold secrets: let it write its troubles to a file in there
                `homeport reconcile web` tries again now
         """,
     ),

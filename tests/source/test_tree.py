@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from controller.model.desired import Absent, Unreadable
+from controller.model.desired import Absent, Invalid, Unreadable
 from controller.model.errors import AppError, WriteFailed
 from controller.source.reading import load_folder
 from controller.source.signing import Signer
@@ -68,6 +68,27 @@ def test_a_folder_that_is_not_there_is_absent_and_one_without_files_is_incomplet
     assert apps.invalid().reason == "Incomplete"
     (apps.root / "web" / "manifest.json").write_text("")
     assert apps.invalid().reason == "Incomplete", "made, but not filled yet"
+
+
+def test_of_a_folder_without_a_manifest_it_is_said_what_writes_one(apps: Apps) -> None:
+    folder = apps.put()
+    (folder / "manifest.json").unlink()
+    first = f"manifest.json: is not there; `homeport init {folder}` writes a first one, from the compose file"
+    assert apps.invalid().message == first
+    (folder / "docker-compose.yaml").unlink()
+    assert apps.invalid().message == f"{first}; docker-compose.yaml: there is no compose file"
+    (folder / "manifest.json").write_text("")
+    assert "homeport init" not in apps.invalid().message, "it writes over nothing"
+
+
+def test_the_command_that_writes_a_manifest_can_be_typed_whatever_the_folder_is_called(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "my apps" / "web"
+    folder.mkdir(parents=True)
+    found = load_folder(folder)
+    assert isinstance(found, Invalid)
+    assert f"`homeport init '{folder}'`" in found.message
 
 
 @pytest.mark.parametrize(
