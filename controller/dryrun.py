@@ -87,3 +87,12 @@ def engine_info(settings: Settings) -> EngineInfo:
         return engine.info()
     finally:
         engine.close()
+
+
+def has_containers(settings: Settings, app: str) -> bool:
+    """Whether there are any of the app, running or not, whatever folder they are from. Raises `EngineUnreachable`."""
+    engine = engine_of(settings, SystemClock())
+    try:
+        return app in engine.survey(volumes=False).projects()
+    finally:
+        engine.close()

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from controller.catalog.errors import Refused, WrongUse
-from controller.model.manifest import APP_NAME, SETTING_NAME, VOLUME_NAME, Manifest, steers_tools
+from controller.model.manifest import SETTING_NAME, VOLUME_NAME, Manifest, steers_tools
+from controller.model.names import APP_NAME
 from controller.source import files
 from controller.source.manifest import FILE
 from controller.source.sketch import Sketch, Variable, sketch

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from controller.catalog.errors import Refused, WrongUse
 from controller.model.desired import LEAST_TRUST, Invalid, Present, Trust
-from controller.model.manifest import APP_NAME
+from controller.model.names import APP_NAME
 from controller.source.checking import check_folder, check_providers
 from controller.source.manifest import FILE
 from controller.source.reading import load_folder

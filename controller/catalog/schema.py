@@ -9,7 +9,8 @@ import json
 import re
 from typing import Any, Final
 
-from controller.model.manifest import APP_NAME, SETTING_NAME, VOLUME_NAME, Manifest
+from controller.model.manifest import SETTING_NAME, VOLUME_NAME, Manifest
+from controller.model.names import APP_NAME
 
 _PATTERNS: Final[tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]] = (
     (("properties", "name"), APP_NAME),

@@ -224,11 +224,12 @@ def _word_now(settings: Where, app: str, now: datetime, *, running: bool) -> tup
     """The word and the message of one app, as far as the store tells. `running`: whether the service does."""
     from controller.cli import offline
     from controller.control.queries import summary_of
+    from controller.control.reading import never_looked_at
 
     with offline.looking(settings) as store:
         record = store.record(app)
         if record is None:
-            return "Unknown", "it was not seen yet"
+            return "Unknown", never_looked_at(app)
         service = offline.describe(settings, store, running=running)
         word = summary_of(record, service, now, 2 * settings.resync)
     if service["engine"]["reachable"] is False:
@@ -385,9 +386,12 @@ def logs(options: Common, app: str, service: str | None, follow: bool, tail: int
     offline.check_known(settings, (app,))
     if service is not None:
         _check_service(settings, app, service)
+    if not serve.has_containers(settings, app):
+        printing.note(f"{app} has no containers. `homeport why {app}` says how it stands.")
+        return FINE
     colour = printing.wants_colour()
     try:
-        code = serve.show_logs(settings, app, service, follow=follow, tail=tail, colour=colour)
+        code = serve.show_logs(app, service, follow=follow, tail=tail, colour=colour)
     except KeyboardInterrupt:
         return FINE
     return APP_WRONG if code else FINE

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from controller.cli.layout import INDENT, Column, Page, age, beside, clock, fields, span, table
 from controller.cli.plain import clean
-from controller.control.reading import parse_time, rfc3339, short
+from controller.control.reading import name_trouble, never_looked_at, parse_time, rfc3339, short
 
 if TYPE_CHECKING:
     from controller.control.why import Why
@@ -132,7 +132,8 @@ def since(app: Document) -> datetime | None:
 def message(app: Document, now: datetime, *, live: bool = True) -> str:
     """What a person reads first: of a suspended app that it is, of one that waits for a moment how long still."""
     if not app["conditions"]:
-        return "it was never looked at" + ("" if live else "; the service is not running")
+        told = never_looked_at(app["name"])
+        return told if live or name_trouble(app["name"]) else f"{told}; the service is not running"
     text, left = _said(app), time_left(app, now, live=live)
     return f"{text} ({left})" if left else text
 

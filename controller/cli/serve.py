@@ -114,14 +114,18 @@ def set_env(
         return tree.merge_env(found, values), tuple(uses.unnamed(found, values, (settings.apps,)))
 
 
-def show_logs(
-    settings: Settings, app: str, service: str | None, *, follow: bool, tail: int | None, colour: bool
-) -> int:
+def has_containers(settings: Settings, app: str) -> bool:
+    """Whether there are any of the app, running or not. Raises `EngineUnreachable`."""
+    from controller import dryrun
+
+    return dryrun.has_containers(settings, app)
+
+
+def show_logs(app: str, service: str | None, *, follow: bool, tail: int | None, colour: bool) -> int:
     """Print what the app's containers wrote; answers with Compose's exit code. Raises `EngineUnreachable`."""
     from controller.engine.endpoint import resolve_endpoint
     from controller.engine.logs import show_logs as show
 
-    engine_info(settings)
     return show(resolve_endpoint(), app, service, follow=follow, tail=tail, colour=colour)
 
 

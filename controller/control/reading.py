@@ -1,4 +1,5 @@
-"""Reading: how times and revisions stand in documents, and how they are read again. It loads nothing, for who only shows documents.
+"""Reading: how times and revisions stand in documents, how they are read again, and what is said where there is none. It loads
+nothing, for who only shows documents.
 
 The documents are made in `queries`.
 """
@@ -6,6 +7,8 @@ The documents are made in `queries`.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+
+from controller.model.names import APP_NAME, NO_APP_NAME
 
 SHOWN = 12
 """Hexadecimal digits of a revision that people see."""
@@ -30,3 +33,14 @@ def parse_time(value: object) -> datetime | None:
 def short(revision: str) -> str:
     """A revision as people see it."""
     return revision.removeprefix("sha256:")[:SHOWN]
+
+
+def name_trouble(app: str) -> str:
+    """Why a folder of this name is never looked at, or ""."""
+    return "" if APP_NAME.fullmatch(app) else f"{app} {NO_APP_NAME}"
+
+
+def never_looked_at(app: str) -> str:
+    """What is known of a folder of which nothing is on record."""
+    trouble = name_trouble(app)
+    return f"it is never looked at: {trouble}" if trouble else "it was never looked at"

@@ -226,6 +226,9 @@ REMEDIES = {
     "NotReconciled": Remedy(
         "looks at it in its turn", ("wait a moment; `homeport doctor` checks the service",)
     ),
+    "NoAppName": Remedy(
+        "passes it over", ("rename {folder}, and `name` in its manifest.json: the two must be the same",)
+    ),
     "ReconciliationSucceeded": Remedy(""),
 }
 """By the reason of the Ready condition, and those that `why` itself gives (the last group)."""

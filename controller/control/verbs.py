@@ -13,6 +13,7 @@ from typing import Any
 from controller.control import volumes
 from controller.control.errors import Refused, UnknownApp
 from controller.control.history import find_revision
+from controller.control.reading import name_trouble
 from controller.control.service import Service, Waiter, always
 from controller.model.errors import EngineUnreachable
 from controller.model.facts import (
@@ -336,6 +337,8 @@ def check_among(apps: Iterable[str], known: Iterable[str]) -> None:
 
 
 def _hint(app: str, known: list[str]) -> str:
+    if trouble := name_trouble(app):
+        return f"{trouble}: a folder that is called so is passed over"
     close = difflib.get_close_matches(app, known, n=3, cutoff=0.6)
     if close:
         return f"Did you mean {' or '.join(close)}?"

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from controller.control.queries import as_seen, engine_answers, forgets, since_of, unknown_since
-from controller.control.reading import parse_time, rfc3339
+from controller.control.reading import name_trouble, never_looked_at, parse_time, rfc3339
 from controller.control.remedies import OTHER, REMEDIES, START, WENT_BACK, Remedy
 from controller.model.record import Record
 from controller.model.values import replace
@@ -23,7 +23,6 @@ from controller.status.transition import MISSING
 LONGEST = 20
 """Links after which a chain is cut."""
 _FINE = (None, "", "healthy")
-_NEVER = "it was never looked at"
 
 
 @dataclass(frozen=True)
@@ -119,6 +118,8 @@ def _nothing_known(
     record: Record, now: datetime, service: Mapping[str, Any], stale_after: float | None
 ) -> tuple[Link, ...]:
     """The one link of an app of which nothing is known at this moment, or none."""
+    if name_trouble(record.name):
+        return (Link(record.name, "Unknown", "NoAppName", never_looked_at(record.name)),)
     if not engine_answers(service):
         why = str((service.get("engine") or {}).get("message") or "the container engine does not answer")
         return (Link(record.name, "Unknown", "EngineUnreachable", why, unknown_since(record, service)),)
@@ -131,7 +132,7 @@ def _nothing_known(
     seen = looked.last_reconcile
     if summarize(looked, now, stale_after=stale_after) != "Unknown":
         return ()
-    ago = f"the last look at it was {_duration(seen, now)} ago" if seen else _NEVER
+    ago = f"the last look at it was {_duration(seen, now)} ago" if seen else never_looked_at(record.name)
     if service.get("running"):
         return (Link(record.name, "Unknown", "NotReconciled", ago, seen),)
     return (Link(record.name, "Unknown", "ServiceNotRunning", f"the service is not running; {ago}", seen),)
@@ -172,7 +173,7 @@ def _link(record: Record, provider: str) -> Link:
     word = last_word(record)
     condition = record.condition("Suspended" if word == "Suspended" else "Ready")
     if condition is None:
-        return Link(record.name, "Unknown", "NotReconciled", _NEVER)
+        return Link(record.name, "Unknown", "NotReconciled", never_looked_at(record.name))
     message = f"it needs {provider}" if provider else _message(record, word, condition.message)
     message = _missing(record) or message
     return Link(record.name, word, condition.reason, message, since_of(record))

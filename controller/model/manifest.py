@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, field_validator
 
-APP_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+from controller.model.names import APP_NAME, NO_APP_NAME
+
 VOLUME_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 SETTING_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
 
@@ -99,7 +100,7 @@ class Requirement(_Part):
     @classmethod
     def _app(cls, value: str) -> str:
         if not APP_NAME.fullmatch(value):
-            raise ValueError(f"{value!r} is not an app name (^[a-z][a-z0-9_-]*$, at most 63 characters)")
+            raise ValueError(f"{value!r} {NO_APP_NAME}")
         return value
 
 

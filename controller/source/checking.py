@@ -11,7 +11,8 @@ from itertools import islice
 from pathlib import Path
 
 from controller.model.desired import LEAST_TRUST, Invalid, Present, Problem, Trust
-from controller.model.manifest import APP_NAME, Manifest
+from controller.model.manifest import Manifest
+from controller.model.names import APP_NAME
 from controller.source import environment, files, manifest
 from controller.source.reading import Reading, read_folder, revision_of
 

@@ -11,7 +11,7 @@ from itertools import permutations
 from pathlib import Path
 
 from controller.model.hostport import HostPort, clash
-from controller.model.manifest import APP_NAME
+from controller.model.names import APP_NAME
 from controller.model.observed import Rendered, Service
 from controller.source import files, manifest
 from controller.source.checking import folder_of

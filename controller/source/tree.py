@@ -28,7 +28,7 @@ from controller.model.desired import (
     Unreadable,
 )
 from controller.model.errors import AppError, WriteFailed
-from controller.model.manifest import APP_NAME
+from controller.model.names import APP_NAME, NO_APP_NAME
 from controller.model.observed import MountedFile
 from controller.model.ports import Clock
 from controller.model.values import replace
@@ -160,9 +160,7 @@ class AppsTree:
                     if APP_NAME.fullmatch(entry.name):
                         names.add(entry.name)
                     else:
-                        ignored[files.printable(entry.name)] = (
-                            "is not an app name (^[a-z][a-z0-9_-]*$, at most 63 characters)"
-                        )
+                        ignored[files.printable(entry.name)] = NO_APP_NAME
         except OSError as error:
             return Census(lost=f"cannot be read: {files.reason(error)}")
         return Census(frozenset(names), root=str(self.root), ignored=ignored)

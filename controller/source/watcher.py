@@ -26,7 +26,7 @@ from watchdog.observers.inotify_c import (
     WatchDescriptor,
 )
 
-from controller.model.manifest import APP_NAME
+from controller.model.names import APP_NAME
 from controller.source.droppings import is_dropping
 
 EVERYTHING: Final = ""

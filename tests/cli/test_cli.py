@@ -233,6 +233,18 @@ def test_an_app_that_was_never_looked_at_is_the_same_to_all_commands(homeport: H
     assert [(app["name"], app["summary"]) for app in document["apps"]] == [("web", "Unknown")]
 
 
+def test_a_folder_whose_name_no_app_can_have_is_told_the_rule_by_all_commands(
+    homeport: Homeport, apps: Path, recorded: Path
+) -> None:
+    (apps / "MyApp").mkdir()
+    manifest(apps / "MyApp")
+    rule = "MyApp is not an app name (^[a-z][a-z0-9_-]*$, at most 63 characters)"
+    for arguments in (("status",), ("status", "MyApp"), ("why", "MyApp")):
+        assert f"it is never looked at: {rule}" in homeport(*arguments).stdout, arguments
+    assert rule in homeport("wait", "MyApp", "--timeout", "0s").stderr
+    assert f"rename {apps}/MyApp" in homeport("why", "MyApp").stdout
+
+
 def test_since() -> None:
     assert since_time("90s", at(90)) == NOON
     assert since_time("2h", at(7200)) == NOON

@@ -97,7 +97,7 @@ def test_wait_sees_what_the_service_records_and_says_each_change_once(
 
 def test_an_app_that_is_not_on_record_yet_is_waited_for(homeport: Homeport) -> None:
     result = homeport("wait", "web", "--timeout", "0s")
-    assert (result.exit_code, "not seen yet" in result.stderr) == (1, True)
+    assert (result.exit_code, "it was never looked at" in result.stderr) == (1, True)
 
 
 def test_what_was_edited_and_not_taken_in_yet_is_waited_for(
@@ -255,3 +255,19 @@ def test_logs_are_what_compose_prints(
 
     assert logs() == (0, ["one main", "one side", "two main", "two side"])
     assert logs("main", "--tail", "1") == (0, ["two main"])
+
+
+@pytest.mark.engine
+def test_where_there_are_no_containers_the_logs_say_so(
+    homeport: Homeport,
+    apps: Path,
+    app_prefix: str,
+    engine_cleanup: EngineCleanup,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", engine_cleanup.host)
+    app = f"{app_prefix}none"
+    (apps / app).mkdir()
+    result = homeport("logs", app)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == f"{app} has no containers. `homeport why {app}` says how it stands.\n"

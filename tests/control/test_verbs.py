@@ -103,6 +103,13 @@ def test_a_name_like_no_other_gets_the_list(service: Asked) -> None:
         verbs.suspend(service, verbs.Suspend("zzz"))
 
 
+def test_a_name_that_no_app_can_have_gets_the_rule(service: Asked) -> None:
+    with pytest.raises(
+        verbs.UnknownApp, match=r"Mosquitto is not an app name \(.*a folder that is called so"
+    ):
+        verbs.suspend(service, verbs.Suspend("Mosquitto"))
+
+
 def test_prune_only_lists(service: Asked) -> None:
     assert verbs.prune(service, verbs.Prune()) == ("old-a", "old-b")
     assert service.store.get(APPROVED + "old-a") is None

@@ -595,6 +595,7 @@ def test_no_word_and_no_reason_is_without_a_text() -> None:
         "StateUnavailable",
         "ServiceNotRunning",
         "NotReconciled",
+        "NoAppName",
         "Stopped",
         WENT_BACK,
     }
@@ -847,6 +848,17 @@ def test_an_app_that_was_never_looked_at_says_so(records: dict[str, Record]) -> 
         Runs:  nothing of web, it was never started
         Next:  looks at it in its turn
         To do: wait a moment; `homeport doctor` checks the service
+        """
+    )
+
+
+def test_a_folder_that_is_never_looked_at_for_its_name_is_told_to_be_renamed() -> None:
+    assert to_text(explain({}, "MyApp", NOW, SERVICE, 600)) == text_of(
+        """
+        MyApp is Unknown: it is never looked at: MyApp is not an app name (^[a-z][a-z0-9_-]*$, at most 63 characters) [NoAppName]
+        Runs:  nothing of MyApp, it was never started
+        Next:  passes it over
+        To do: rename /apps/MyApp, and `name` in its manifest.json: the two must be the same
         """
     )
 

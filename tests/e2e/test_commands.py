@@ -158,6 +158,7 @@ def test_set_arrives_in_the_container_and_its_value_nowhere_else(home: Home) -> 
 
     home.stop()
     fine(home, "set", name, "WORD=three")
+    assert home.run("wait", name, "--timeout", "1s").returncode == 1, "nobody has taken it in"
     home.start()
     wait_until(lambda: home.env_of("app").get("WORD") == "three", "set while it was down")
 
@@ -282,9 +283,12 @@ def test_what_is_suspended_is_left_alone_until_it_is_resumed_whoever_was_there_t
     (folder / "docker-compose.yaml").write_text(SLEEPER + "    labels: {edited: 'yes'}\n")
     wait_until(lambda: (home.status("app") or {})["generation"] == 2, "the edit was seen")
     fine(home, "reconcile", name)
+    for word in ("stop", "start", "restart"):
+        assert home.run(word, name).returncode == 1
     assert home.ids("app") == before
     fine(home, "resume", name)
     home.wait("app", "Ready")
+    assert runs(home, "app"), "nothing that was refused comes true"
     assert home.ids("app") != before
 
     fine(home, "suspend", name)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from controller.clock import SystemClock
 from controller.model.desired import Absent, Invalid, Present, Unreadable
 from controller.model.errors import AppError, WriteFailed
-from controller.model.manifest import APP_NAME
+from controller.model.names import APP_NAME
 from controller.source.reading import load_folder
 from controller.source.sketch import sketch
 from controller.source.tree import AppsTree
