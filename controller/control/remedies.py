@@ -100,6 +100,13 @@ REMEDIES = {
     "ApplyFailed": Remedy(
         "", ("mend what is named above in {folder}; `homeport logs {app}` shows what its containers said",)
     ),
+    "BuildFailed": Remedy(
+        "",
+        (
+            "mend its Dockerfile in {folder}, or what that copies and runs (an edit of the latter is seen at the next try)",
+            "`docker compose build` in {folder} shows all that the build prints",
+        ),
+    ),
     "RollbackFailed": Remedy(
         "",
         (

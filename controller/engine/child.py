@@ -22,9 +22,11 @@ from controller.model.errors import Interrupted
 from controller.model.ports import Clock
 
 OUTPUT_CAP = 1 << 20
-"""Bytes kept of each output stream; what comes beyond is read and dropped, so that no child blocks on it."""
+"""Bytes kept of each output stream; what came before is read and dropped, so that no child blocks on it."""
 KILL_AFTER = 5.0
 """Seconds from TERM to KILL."""
+Hear = Callable[[bytes], bytes]
+"""Gets a line without its end, and answers with what of it is kept."""
 _PIPE_READS = 64  # reads that empty two pipes of up to 1 MiB; a grandchild may go on writing for ever
 
 
@@ -41,7 +43,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a child ended. The streams are the last `cap` bytes of stderr and the first of stdout."""
+    """How a child ended. Of each stream the last `cap` bytes."""
 
     code: int
     """Exit status; negative: the signal that ended it."""
@@ -74,11 +76,12 @@ class Children:
         cwd: str = "/",
         cap: int = OUTPUT_CAP,
         limits: Limits | None = None,
-        hear: Callable[[bytes], bytes] | None = None,
+        hear: Hear | None = None,
+        hear_stdout: Hear | None = None,
     ) -> Outcome:
         """Run to its end. After `deadline` seconds its process group gets TERM, 5 s later KILL.
 
-        `hear` gets each line of stderr as it comes, and answers with what of it is kept.
+        `hear` gets each line of stderr as it comes, and answers with what of it is kept; `hear_stdout` those of stdout.
 
         Raises `Interrupted` when `interrupt` ended it (or was called before), and `OSError` when the
         program cannot be started. stdin is empty: no prompt is ever answered.
@@ -97,7 +100,10 @@ class Children:
                 self._running[wake] = process.pid
             try:
                 outcome, interrupted = self._attend(
-                    process, _Watch(process, wake, cap, hear), self._clock.monotonic() + deadline, limits
+                    process,
+                    _Watch(process, wake, _Stream(cap, hear_stdout), _Stream(cap, hear)),
+                    self._clock.monotonic() + deadline,
+                    limits,
                 )
             finally:
                 with self._lock:
@@ -152,41 +158,50 @@ class Children:
             watch.close()
             process.wait()
         return Outcome(
-            process.returncode, watch.stdout, watch.stderr, timed_out, watch.truncated
+            process.returncode, watch.out.kept, watch.err.kept, timed_out, watch.out.truncated
         ), interrupted
+
+
+class _Stream:
+    """What is kept of one stream: its last `cap` bytes, of those lines that `hear` wants."""
+
+    def __init__(self, cap: int, hear: Hear | None) -> None:
+        self.truncated = False
+        self._cap = cap
+        self._hear = hear
+        self._kept, self._begun = bytearray(), b""
+
+    @property
+    def kept(self) -> bytes:
+        return bytes(self._kept) + self._begun
+
+    def take(self, data: bytes) -> None:
+        self._kept += data if self._hear is None else self._heard(self._hear, data)
+        self.truncated = self.truncated or len(self._kept) > self._cap
+        del self._kept[: -self._cap]
+
+    def _heard(self, hear: Hear, data: bytes) -> bytes:
+        """What is kept of the lines that are whole by now. A line without an end is cut where it gets too long."""
+        *lines, self._begun = (self._begun + data).split(b"\n")
+        if len(self._begun) > self._cap:
+            lines, self._begun = [*lines, self._begun], b""
+        return b"".join(hear(line) for line in lines)
 
 
 class _Watch:
     """Reads both streams of a child and notices its end, without a thread and without polling."""
 
-    def __init__(
-        self,
-        process: subprocess.Popen[bytes],
-        wake: int,
-        cap: int,
-        hear: Callable[[bytes], bytes] | None = None,
-    ) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], wake: int, out: _Stream, err: _Stream) -> None:
         assert process.stdout is not None  # noqa: S101 - for the type checker; both are pipes
         assert process.stderr is not None  # noqa: S101 - as above
         self.ended = False
-        self.truncated = False
-        self._out, self._err = bytearray(), bytearray()
-        self._cap = cap
-        self._hear, self._begun = hear, b""
+        self.out, self.err = out, err
         self._pipes: tuple[IO[bytes], IO[bytes]] = (process.stdout, process.stderr)
         self._wake = wake
         self._end = os.pidfd_open(process.pid)
         self._selector = selectors.DefaultSelector()
         for fd in (process.stdout.fileno(), process.stderr.fileno(), self._end, wake):
             self._selector.register(fd, selectors.EVENT_READ)
-
-    @property
-    def stdout(self) -> bytes:
-        return bytes(self._out)
-
-    @property
-    def stderr(self) -> bytes:
-        return bytes(self._err) + self._begun
 
     def wait(self, seconds: float) -> bool:
         """Take what there is; whether there was anything within so many seconds."""
@@ -219,20 +234,8 @@ class _Watch:
         data = os.read(fd, 65536)
         if not data:
             self._selector.unregister(fd)
-        elif fd == self._pipes[0].fileno():
-            room = self._cap - len(self._out)
-            self._out += data[:room]
-            self.truncated = self.truncated or len(data) > room
         else:
-            self._err += data if self._hear is None else self._heard(self._hear, data)
-            del self._err[: -self._cap]
-
-    def _heard(self, hear: Callable[[bytes], bytes], data: bytes) -> bytes:
-        """What is kept of the lines that are whole by now. A line without an end is cut where it gets too long."""
-        *lines, self._begun = (self._begun + data).split(b"\n")
-        if len(self._begun) > self._cap:
-            lines, self._begun = [*lines, self._begun], b""
-        return b"".join(hear(line) for line in lines)
+            (self.out if fd == self._pipes[0].fileno() else self.err).take(data)
 
 
 def _limit(pid: int, limits: Limits | None) -> None:

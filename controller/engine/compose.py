@@ -16,9 +16,16 @@ from threading import Lock
 from typing import NoReturn
 
 from controller.engine import document as documents
-from controller.engine.child import Children, Limits, Outcome
+from controller.engine.child import Children, Hear, Limits, Outcome
 from controller.engine.endpoint import Endpoint
-from controller.engine.failures import compose_failure, hinted, last_words, plain, reason_of
+from controller.engine.failures import (
+    compose_failure,
+    hinted,
+    last_words,
+    plain,
+    reason_of,
+    said_by_step,
+)
 from controller.engine.layers import Layers
 from controller.model.errors import AppError, InputInvalid
 
@@ -127,11 +134,11 @@ class Compose:
 
     def up(
         self, app: str, folder: str, document: Path, services: Sequence[str], *,
-        text: str, secrets: Sequence[str], force: bool, build: bool, deadline: float,
+        text: str, secrets: Sequence[str], force: bool, build: bool, deadline: float, hear: Hear | None = None,
     ) -> tuple[str, ...]:  # fmt: skip
         """Make the document run; with no services named all of it, and nothing else of the project.
 
-        `build`: what is made of the app's own files is built anew.
+        `build`: what is made of the app's own files is built anew. `hear` gets what a build prints.
         Answers with the volumes that exist with another definition. Compose asks whether to make them anew, without
         their data; nobody answers, and so they stay.
         Raises `AppError` with the reason that Compose's words stand for.
@@ -144,29 +151,38 @@ class Compose:
             flags.append("--force-recreate")
         outcome = self._run(
             [*self._document(app, folder, document), "up", "--detach", "--quiet-pull", *flags, *services],
-            deadline, _environment(text),
+            deadline, _environment(text), hear_stdout=hear,
         )  # fmt: skip
         if outcome.code or outcome.timed_out:
             self._fail(f"compose up {app}", "ApplyFailed", outcome, deadline, text, secrets)
         return tuple(dict.fromkeys(_KEPT_VOLUME.findall(outcome.stdout.decode("utf-8", "replace"))))
 
-    def get_images(
-        self, verb: str, app: str, folder: str, document: Path, services: Sequence[str], *,
+    def pull(
+        self, app: str, folder: str, document: Path, services: Sequence[str], *,
         text: str, secrets: Sequence[str], deadline: float, tell: Callable[[str], None],
     ) -> None:  # fmt: skip
-        """Get images; `verb` is `pull` or `build`. `tell` hears how far a pull has come.
-
-        Raises `AppError` (PullFailed, ApplyFailed), or what else it was.
-        """
-        layers = Layers(tell) if verb == "pull" and _number(self.version()) >= TELLS_OF_LAYERS else None
+        """Get images. `tell` hears how far that has come. Raises `AppError` (PullFailed, or what else it was)."""
+        layers = Layers(tell) if _number(self.version()) >= TELLS_OF_LAYERS else None
         progress, quiet = ("json", []) if layers else ("plain", ["--quiet"])
         outcome = self._run(
-            [*self._document(app, folder, document, progress), verb, *quiet, *services],
+            [*self._document(app, folder, document, progress), "pull", *quiet, *services],
             deadline, _environment(text), hear=layers.hear if layers else None,
         )  # fmt: skip
         if outcome.code or outcome.timed_out:
-            reason = "PullFailed" if verb == "pull" else "ApplyFailed"
-            self._fail(f"compose {verb} {app}", reason, outcome, deadline, text, secrets)
+            self._fail(f"compose pull {app}", "PullFailed", outcome, deadline, text, secrets)
+
+    def build(
+        self, app: str, folder: str, document: Path, services: Sequence[str], *,
+        text: str, secrets: Sequence[str], deadline: float, hear: Hear,
+    ) -> None:  # fmt: skip
+        """Build images anew. `hear` gets what that prints. Raises `AppError` (BuildFailed, or what else it was)."""
+        # Not `--quiet`: BuildKit would not say what a step printed that failed.
+        outcome = self._run(
+            [*self._document(app, folder, document), "build", *services],
+            deadline, _environment(text), hear_stdout=hear,
+        )  # fmt: skip
+        if outcome.code or outcome.timed_out:
+            self._fail(f"compose build {app}", "BuildFailed", outcome, deadline, text, secrets)
 
     def down(self, app: str, deadline: float) -> None:
         """Remove the project's containers and networks, known by their labels: no file is needed, and none
@@ -201,7 +217,8 @@ class Compose:
         deadline: float,
         extra: Mapping[str, str],
         limits: Limits | None = None,
-        hear: Callable[[bytes], bytes] | None = None,
+        hear: Hear | None = None,
+        hear_stdout: Hear | None = None,
     ) -> Outcome:
         try:
             return self._children.run(
@@ -211,6 +228,7 @@ class Compose:
                 cap=MODEL_CAP if limits else 1 << 20,
                 limits=limits,
                 hear=hear,
+                hear_stdout=hear_stdout,
             )
         except OSError as error:
             raise AppError(UNUSABLE, f"Compose cannot be run: {argv[0]}: {error.strerror}") from error
@@ -237,9 +255,11 @@ class Compose:
         if outcome.timed_out:
             words = last_words(outcome.stderr, secrets)
             told = f"{what} was not done in {deadline:.0f} s and was ended" + (f": {words}" if words else "")
+            told += said_by_step(outcome.stdout, secrets)
             reason = reason_of(outcome.stderr.decode("utf-8", "replace"), reason)
             raise AppError(reason, hinted(reason, told))
-        raise compose_failure(what, reason, outcome.stderr, secrets, documents.images(text))
+        images = documents.images(text)
+        raise compose_failure(what, reason, outcome.stderr, secrets, images, outcome.stdout)
 
 
 def _number(version: str) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from typing import Any
 from controller.engine import document as documents
 from controller.engine import hostports
 from controller.engine import observation as seen
+from controller.engine.builds import Steps
 from controller.engine.child import Children
 from controller.engine.client import Clients
 from controller.engine.compose import Compose
@@ -24,19 +25,17 @@ from controller.engine.hooks import Hooks
 from controller.engine.images import Images
 from controller.engine.observation import PROJECT, SERVICE
 from controller.engine.own import own_container
-from controller.engine.redaction import last_lines
+from controller.engine.redaction import LINE_LIMIT, last_lines
 from controller.engine.rendering import Renderer, WorkFolder
 from controller.engine.survey import ListedAll
 from controller.model.desired import LEAST_TRUST, Present, Trust
-from controller.model.errors import AppError
+from controller.model.errors import AppError, HomeportError
 from controller.model.hostport import clash
 from controller.model.observed import EngineEvent, EngineInfo, ExecResult, Observed, Rendered
 from controller.model.ports import PULL_DEADLINE, Clock
 
 _BUSY = 5.0
 """Seconds for a sign of life of an engine that has just been kept busy."""
-LINE_LIMIT = 200
-"""Characters of one line that a container wrote."""
 _LOG_TAIL = 50  # of at most 16 KiB each; among so many there are a few that are not empty
 SECRET_LIMIT = 1 << 16
 """Bytes of a secret's file that are looked for in what a container said."""
@@ -182,10 +181,7 @@ class DockerEngine:
         check, log = self._clients.read(
             "reading a container's log", lambda api: (_check_output(api, container), _log(api, container))
         )
-        secrets = (
-            *documents.secret_values(rendered.document, rendered.env),
-            *_lines_in(documents.secret_files(rendered.document)),
-        )
+        secrets = _secrets(rendered.document, rendered.env)
         said = last_lines(log.decode("utf-8", "replace"), secrets, lines, LINE_LIMIT)
         checked = last_lines(check, secrets, 1, LINE_LIMIT)
         return (*said, *(f"its health check: {line}" for line in checked))[-lines:] if lines > 0 else ()
@@ -212,19 +208,22 @@ class DockerEngine:
         """Get the images of these services: pulled, or built anew where they are made of the app's own files.
 
         `tell` hears how far that has come, whenever the engine says something of it. At most for half an hour each.
-        Raises `AppError("PullFailed" | "ApplyFailed", …)`.
+        Raises `AppError("PullFailed" | "BuildFailed", …)`.
         """
-        built = documents.built(rendered.document)
-        secrets = documents.secret_values(rendered.document, app.env)
-        with self._blaming_the_engine(app.name), self._folder.temporary(rendered.document) as path:
-            for verb, wanted in (
-                ("pull", [s for s in services if s not in built]),
-                ("build", [s for s in services if s in built]),
-            ):
-                if wanted:
-                    self._compose.get_images(
-                        verb, app.name, app.folder, path, wanted,
-                        text=rendered.document, secrets=secrets, deadline=PULL_DEADLINE, tell=tell,
+        text = rendered.document
+        built = documents.built(text)
+        secrets = _secrets(text, app.env)
+        with self._blaming_the_engine(app.name), self._folder.temporary(text) as path:
+            if pulled := [s for s in services if s not in built]:
+                self._compose.pull(
+                    app.name, app.folder, path, pulled,
+                    text=text, secrets=secrets, deadline=PULL_DEADLINE, tell=tell,
+                )  # fmt: skip
+            if made := [s for s in services if s in built]:
+                with self._building(app.name, text) as steps:
+                    self._compose.build(
+                        app.name, app.folder, path, made,
+                        text=text, secrets=secrets, deadline=PULL_DEADLINE, hear=steps.hear,
                     )  # fmt: skip
 
     def apply(
@@ -245,7 +244,7 @@ class DockerEngine:
         wanted = {s: i for s, i in (images or {}).items() if not services or s in services}
         pins = self._images.pins(app, rendered, wanted)
         text = documents.redirected(rendered.document, pins, sources or {}, build=not services)
-        secrets = documents.secret_values(text, rendered.env)
+        secrets = _secrets(text, rendered.env)
         # What was tried last may have come as far as its networks, or not: both it and what ran count.
         earlier = {before for before in (self._folder.ran(app), self._folder.kept(app)) if before}
         changed = {name for before in earlier for name in documents.changed_networks(text, before)}
@@ -257,9 +256,11 @@ class DockerEngine:
 
         def up(names: Sequence[str], *, force: bool, build: bool = False) -> tuple[str, ...]:
             left = max(1.0, due - self._clock.monotonic())
-            return self._compose.up(
-                app, folder, path, names, text=text, secrets=secrets, force=force, build=build, deadline=left
-            )
+            with self._building(app, text) as steps:
+                return self._compose.up(
+                    app, folder, path, names, text=text, secrets=secrets, force=force, build=build, deadline=left,
+                    hear=steps.hear,
+                )  # fmt: skip
 
         with self._blaming_the_engine(app):
             try:
@@ -419,6 +420,40 @@ class DockerEngine:
             self._blame_stale(app, str(error))
             raise
 
+    @contextmanager
+    def _building(self, app: str, document: str) -> Iterator[Steps]:
+        """Takes away the containers of steps that failed: for a build that is tried again for months they would fill the disk."""
+        steps = Steps()
+        if not documents.built(document):
+            yield steps
+            return
+        before = {summary["Id"] for summary in self._list([])}
+        try:
+            yield steps
+        except AppError:
+            # Whatever comes of it, what is told is why the build failed.
+            with suppress(HomeportError):
+                self._remove_steps(app, steps.left, before)
+            raise
+
+    def _remove_steps(self, app: str, steps: Collection[str], before: Collection[str]) -> None:
+        """Of these containers those that are surely of a build that just failed. A step can print what looks like another
+        container's id, so that only counts which was not there before, does not run, and was not made by Compose."""
+        from docker.errors import NotFound
+
+        for summary in self._list([]) if steps else ():
+            identity, ended = summary["Id"], summary.get("State") in ("created", "exited", "dead")
+            if identity[:12] not in steps or identity in before or not ended:
+                continue
+            if seen.FOLDER in seen.labels_of(summary):
+                continue
+            with (
+                suppress(NotFound, AppError),
+                self._clients.borrow(f"cleaning up {app}", "ApplyFailed", missing=True) as api,
+            ):
+                # As the builder does it: with the volumes that have no name and are this container's alone.
+                api.remove_container(identity, v=True)
+
     def _remove_leftovers(self, app: str, misnamed: Sequence[Mapping[str, Any]]) -> bool:
         """An `up` that was ended left successors that never ran: the next would start and keep them.
 
@@ -529,6 +564,11 @@ class DockerEngine:
                     self._clients.borrow(f"removing {app}", "ApplyFailed", missing=True) as api,
                 ):
                     api.remove_network(network)
+
+
+def _secrets(document: str, env: Mapping[str, str]) -> tuple[str, ...]:
+    """What must not be told of what a container or a build said."""
+    return (*documents.secret_values(document, env), *_lines_in(documents.secret_files(document)))
 
 
 def _lines_in(paths: Sequence[str]) -> list[str]:

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from controller.engine.redaction import redact, shorten
+from controller.engine.builds import said
+from controller.engine.redaction import LINE_LIMIT, last_lines, redact, shorten
 from controller.model.errors import AppError, EngineUnreachable, HomeportError
 
 _CAUSES: tuple[tuple[str, re.Pattern[str]], ...] = (
@@ -31,6 +32,15 @@ _CAUSES: tuple[tuple[str, re.Pattern[str]], ...] = (
             r"|unauthorized: |no matching manifest|failed to copy: httpReadSeeker|No such image"
             r"|Error response from daemon: Get \"?https?://"
             r"|error pulling image|failed to pull",
+            re.IGNORECASE,
+        ),
+    ),
+    (
+        "BuildFailed",
+        re.compile(
+            r"returned a non-zero code: \d|did not complete successfully: exit code|failed to solve"
+            r"|(?:COPY|ADD) failed: |dockerfile parse error|unable to prepare context"
+            r"|Cannot locate specified Dockerfile|failed to read dockerfile",
             re.IGNORECASE,
         ),
     ),
@@ -101,8 +111,10 @@ def compose_failure(
     stderr: bytes,
     secrets: Iterable[str] = (),
     images: Mapping[str, Sequence[str]] | None = None,
+    stdout: bytes = b"",
 ) -> HomeportError:
     """Which error a failed Compose call is. `default` is the reason when the words tell nothing more.
+    `stdout`: what a build printed, if it is one that failed.
     `images`: name of an image that can be pulled to the services that run it.
     """
     text = stderr.decode("utf-8", "replace")
@@ -120,7 +132,13 @@ def compose_failure(
         )
     message = last_words(stderr, secrets) or "Compose said nothing"
     reason = reason_of(text, default)
-    return AppError(reason, hinted(reason, f"{what}: {message}"))
+    return AppError(reason, hinted(reason, f"{what}: {message}{said_by_step(stdout, secrets)}"))
+
+
+def said_by_step(stdout: bytes, secrets: Iterable[str] = ()) -> str:
+    """The last lines of the step that a build failed in, to be put behind what failed; "" when there are none."""
+    lines = last_lines(said(stdout.decode("utf-8", "replace")), secrets, 3, LINE_LIMIT)
+    return f"; the build said last: {' | '.join(lines)}" if lines else ""
 
 
 def reason_of(text: str, default: str) -> str:

@@ -12,6 +12,8 @@ from itertools import groupby
 
 MESSAGE_LIMIT = 600
 """Characters of a message that people read."""
+LINE_LIMIT = 200
+"""Characters of one line that a container or a build wrote."""
 _SHORTEST = 6  # a shorter value is found in too many innocent words
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")

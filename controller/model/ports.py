@@ -117,7 +117,7 @@ class Engine(Protocol):
     def pull(
         self, app: Present, rendered: Rendered, services: Sequence[str], tell: Callable[[str], None] = ...
     ) -> None:
-        """Get the images of these services. Raises `AppError("PullFailed", …)`."""
+        """Get the images of these services. Raises `AppError("PullFailed" | "BuildFailed", …)`."""
 
     def apply(
         self,
@@ -138,7 +138,7 @@ class Engine(Protocol):
         `sources`: mounted host path to the path that is mounted in its place.
         `folders`: where else its containers may have been started from. With any of another's nothing is touched: "NameConflict".
         Answers with the volumes (full names) that exist with another definition than the model's: they are kept.
-        Raises `AppError("ApplyFailed" | "NoAddressPool" | "DiskFull" | …)`.
+        Raises `AppError("ApplyFailed" | "BuildFailed" | "NoAddressPool" | "DiskFull" | …)`.
         """
 
     def restart(self, app: str, containers: Sequence[str]) -> None:

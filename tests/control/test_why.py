@@ -253,6 +253,18 @@ CASES: dict[str, tuple[Record, str]] = {
                `homeport reconcile web` tries again now
         """,
     ),
+    "BuildFailed": (
+        failed("BuildFailed", "compose up web: exit code 3; the build said last: no such file"),
+        """
+        web is Failed: compose up web: exit code 3; the build said last: no such file; tried 4 times [BuildFailed]
+        Since: 2026-01-01 12:00 UTC (12 min)
+        Runs:  nothing of web, it was never started
+        Next:  tries again in 38 s, at once when its files change
+        To do: mend its Dockerfile in /apps/web, or what that copies and runs (an edit of the latter is seen at the next try)
+               `docker compose build` in /apps/web shows all that the build prints
+               `homeport reconcile web` tries again now
+        """,
+    ),
     "RollbackFailed": (
         failed(
             "RollbackFailed", "generation 3 did not start either: image is gone", target=target(good=False)

@@ -56,6 +56,22 @@ def test_output_beyond_the_cap_is_dropped_and_blocks_nobody(children: Children) 
     assert outcome.stderr.endswith(b"end\n")
 
 
+def test_of_what_a_child_prints_the_end_is_kept_on_both_streams(children: Children) -> None:
+    outcome = sh(children, "for n in 1 2 3 4; do echo $n; echo $n >&2; done", cap=4)
+    assert (outcome.stdout, outcome.stderr, outcome.truncated) == (b"3\n4\n", b"3\n4\n", True)
+
+
+def test_each_stream_has_a_hearer_of_its_own(children: Children) -> None:
+    heard: list[bytes] = []
+
+    def hear(line: bytes) -> bytes:
+        heard.append(line)
+        return line + b"\n"
+
+    outcome = children.run(["sh", "-c", "echo out; echo err >&2"], env=ENV, deadline=10, hear_stdout=hear)
+    assert (heard, outcome.stdout, outcome.stderr) == ([b"out"], b"out\n", b"err\n")
+
+
 def test_whole_lines_of_stderr_are_heard_as_they_come_and_only_what_is_wanted_is_kept(
     children: Children,
 ) -> None:

@@ -1143,6 +1143,92 @@ def test_what_is_not_named_is_built_anew_beside_what_is(docker_world: World) -> 
         docker_world.on_docker(lambda client: [client.remove_image(i, force=True) for i in ids])
 
 
+BUILT = "services:\n  web:" + SLEEPER.replace("image: homeport/sample:1", "build: .")
+
+
+def builds(world: World, text: str, **env: str) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Two ways to come to a build with this Dockerfile: an apply, and the pull of an update."""
+    present = world.write(BUILT + "    environment: [SECRET]\n", **{"SECRET": "", **env})
+    (Path(present.folder) / "Dockerfile").write_text(f"FROM homeport/sample:1\n{text}\n")
+    rendered = world.engine.render(present)
+    return (
+        lambda: world.engine.apply(present.name, present.folder, rendered),
+        lambda: world.engine.pull(present, rendered, ("web",)),
+    )
+
+
+@pytest.mark.engine
+def test_a_build_that_fails_is_told_with_the_last_lines_it_printed_and_no_secret(docker_world: World) -> None:
+    step = "RUN echo begin; echo of hunter2-and-more; cat /no/such/dir; exit 3"
+    for build in builds(docker_world, step, SECRET="hunter2-and-more"):
+        with pytest.raises(AppError) as caught:
+            build()
+        assert caught.value.reason == "BuildFailed"
+        what, _, last = str(caught.value).partition("; the build said last: ")
+        assert what.endswith("exit 3' returned a non-zero code: 3")
+        # The engine reads a step's two streams side by side.
+        missing = "cat: can't open '/no/such/dir': No such file or directory"
+        assert sorted(last.split(" | ")) == ["begin", missing, "of ***"]
+
+
+@pytest.mark.engine
+def test_a_build_that_fails_again_and_again_leaves_nothing_behind(docker_world: World) -> None:
+    mine = {"label": f"of={docker_world.prefix}"}
+    file = f"LABEL of={docker_world.prefix}\nRUN mkdir /mine && echo {docker_world.prefix} >/mine/of\nVOLUME /mine\nRUN exit 3"
+
+    def there(client: Any) -> tuple[list[str], list[str], list[str]]:
+        of = [Path(v["Mountpoint"], "of") for v in client.volumes()["Volumes"] or ()]
+        return (
+            [c["Id"] for c in client.containers(all=True, filters=mine)],
+            [str(path) for path in of if path.exists() and docker_world.prefix in path.read_text()],
+            sorted(i["Id"] for i in client.images(all=True, filters=mine)),
+        )
+
+    ways = builds(docker_world, file)
+    seen = []
+    for build in (*ways, *ways, *ways):
+        with pytest.raises(AppError, match="code: 3"):
+            build()
+        seen.append(docker_world.on_docker(there))
+    for containers, volumes, images in seen:
+        assert (containers, volumes) == ([], [])
+        assert images == seen[0][2], "the steps that were done are the builder's cache, and are made once"
+
+
+@pytest.mark.engine
+def test_a_build_that_takes_too_long_leaves_no_container_and_tells_how_far_it_came(
+    docker_world: World,
+) -> None:
+    mine = {"label": f"of={docker_world.prefix}"}
+    present = docker_world.write(BUILT)
+    step = "RUN echo waiting for godot; sleep 1000"
+    (Path(present.folder) / "Dockerfile").write_text(
+        f"FROM homeport/sample:1\nLABEL of={docker_world.prefix}\n{step}\n"
+    )
+    rendered = docker_world.engine.render(present)
+    with pytest.raises(AppError, match=r"not done in 4 s and was ended.*said last: waiting for godot"):
+        docker_world.engine.apply(present.name, present.folder, rendered, deadline=4)
+    docker_world.until(
+        lambda: docker_world.on_docker(lambda client: not client.containers(all=True, filters=mine)),
+        "the engine has ended the step itself",
+    )
+
+
+@pytest.mark.engine
+def test_a_step_that_prints_the_id_of_another_container_takes_nothing_away(docker_world: World) -> None:
+    def make(client: Any) -> str:
+        return str(client.create_container("homeport/sample:1", ["true"])["Id"])
+
+    stranger = docker_world.on_docker(make)
+    try:
+        for build in builds(docker_world, f"RUN echo ' ---> Running in {stranger[:12]}'; exit 3"):
+            with pytest.raises(AppError, match="code: 3"):
+                build()
+            assert docker_world.on_docker(lambda client: client.inspect_container(stranger)["Id"]) == stranger
+    finally:
+        docker_world.on_docker(lambda client: client.remove_container(stranger))
+
+
 @pytest.mark.engine
 def test_a_kept_image_outlives_its_name_and_goes_when_it_is_kept_no_more(docker_world: World) -> None:
     from docker.errors import ImageNotFound
