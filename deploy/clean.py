@@ -3,7 +3,8 @@
 Containers and networks of the compose projects that live in var/apps; the volumes that Homeport made for those
 apps, and for those that were removed from it (var/apps is a scratch tree: this is the one place where volumes are removed
 without being named); var/state; var/apps. A tree that differs from the samples is not deleted but moved to var/removed/.
-What is left, because other things may use it by now (the engine, the image of the samples), is said.
+What is left, because other things may use it by now (the engine, the image of the samples, what was built of the apps' own
+files), is said.
 
     .venv/bin/python deploy/clean.py
 """
@@ -24,6 +25,7 @@ from typing import Any
 import docker
 import docker.errors
 import requests
+import yaml
 
 from controller.control.volumes import left
 from controller.model.errors import HomeportError
@@ -45,7 +47,7 @@ def main() -> int:
     if _service_runs():
         print("clean: the service still runs; stop it first (Ctrl-C where `make run` runs)", file=sys.stderr)
         return 1
-    image = False
+    images: list[str] = []
     if APPS.exists() or STATE.exists():
         try:
             client = docker.from_env(timeout=60)
@@ -55,19 +57,21 @@ def main() -> int:
         with contextlib.closing(client):
             try:
                 _clean_engine(client.api)
-                image = bool(client.api.images(name=IMAGE))
+                images = [name for name in (IMAGE, *_built()) if client.api.images(name=name)]
             except (docker.errors.DockerException, requests.RequestException) as error:
                 print(f"clean: the engine refused: {error}", file=sys.stderr)
                 return 3
     _clean_folders()
-    if left := _left(image):
+    if left := _left(images):
         print(left)
     return 0
 
 
-def _left(image: bool) -> str:
-    """What of `make run` is still there, and how it is taken away: the image first, while there is an engine."""
-    found = [f"the image {IMAGE} (`docker image rm {IMAGE}`)"] if image else []
+def _left(images: list[str]) -> str:
+    """What of `make run` is still there, and how it is taken away: the images first, while there is an engine."""
+    some = f"the image{'s' if len(images) > 1 else ''}"
+    names = " ".join(images)
+    found = [f"{some} {names} (`docker image rm {names}`)"] if images else []
     if _engine_runs():
         found.append("the Docker engine that was started for it (`kill $(cat var/engine/dockerd.pid)`)")
     return f"clean: left: {', and '.join(found)}" if found else ""
@@ -137,6 +141,18 @@ def _volumes(app: str) -> list[str]:
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return []
+
+
+def _built() -> list[str]:
+    """Names of the images that are built of the files in var/apps, as far as these can be read."""
+    names: list[str] = []
+    for file in sorted(APPS.glob("*/*compose.y*ml")):
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
+            for service, wanted in yaml.safe_load(file.read_text())["services"].items():
+                name = str(wanted.get("image") or f"{file.parent.name}-{service}")
+                if "build" in wanted and "$" not in name:
+                    names.append(name)
+    return names
 
 
 def _clean_folders() -> None:

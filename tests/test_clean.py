@@ -53,23 +53,40 @@ def test_what_is_left_is_said_with_how_to_take_it_away(
     clean: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clean, "ENGINE", tmp_path / "dockerd.pid")
-    assert clean._left(False) == ""
+    assert clean._left([]) == ""
     assert (
-        clean._left(True) == "clean: left: the image homeport/sample:1 (`docker image rm homeport/sample:1`)"
+        clean._left(["homeport/sample:1"])
+        == "clean: left: the image homeport/sample:1 (`docker image rm homeport/sample:1`)"
     )
+    assert clean._left(["a", "b"]) == "clean: left: the images a b (`docker image rm a b`)"
     (tmp_path / "dockerd.pid").write_text(f"{os.getpid()}\n")
-    assert clean._left(False) == "", "another process has that number by now"
+    assert clean._left([]) == "", "another process has that number by now"
     dockerd = tmp_path / "dockerd"
     shutil.copy(shutil.which("sleep") or "", dockerd)
     with subprocess.Popen([dockerd, "60"]) as child:
         try:
             (tmp_path / "dockerd.pid").write_text(f"{child.pid}\n")
-            wait_until(lambda: clean._left(False), "it is seen to run")
-            assert clean._left(True).endswith(
+            wait_until(lambda: clean._left([]), "it is seen to run")
+            assert clean._left(["a"]).endswith(
                 "), and the Docker engine that was started for it (`kill $(cat var/engine/dockerd.pid)`)"
             )
         finally:
             child.kill()
+
+
+def test_images_that_are_built_of_the_apps_are_known(
+    clean: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clean, "APPS", tmp_path)
+    for app, text in {
+        "web": "services: {main: {build: .}, side: {build: ., image: 'own:1'}, db: {image: 'db:1'}, set: {build: ., image: '$X'}}",
+        "torn": "services: {main",
+        "odd": "services: {main: }",
+        "none": "[]",
+    }.items():
+        (tmp_path / app).mkdir()
+        (tmp_path / app / "docker-compose.yaml").write_text(text)
+    assert clean._built() == ["web-main", "own:1"]
 
 
 def test_where_no_tree_and_no_state_is_the_engine_is_known_in_the_same_way(tmp_path: Path) -> None:

@@ -64,6 +64,27 @@ def test_a_container_that_dies_at_once_goes_through_the_backoff(home: Home) -> N
     home.wait("crash", "Ready")
 
 
+def test_a_build_that_fails_is_tried_again_and_again_and_leaves_no_container(home: Home) -> None:
+    def there() -> list[str]:
+        with api(home.engine) as client:
+            found = client.containers(all=True, filters={"label": f"of={home.prefix}"})
+        return [name for container in found for name in container["Names"]]
+
+    files = {
+        "Dockerfile": "FROM homeport/sample:1\nLABEL of=@\nCOPY setup.sh /\nRUN sh /setup.sh\n",
+        "setup.sh": "cat /no/such/dir; exit 3\n",
+    }
+    folder = home.put("built", SLEEPER.replace("image: homeport/sample:1", "build: ."), files)
+    home.start()
+    wait_until(lambda: (home.status("built") or {}).get("retries", 0) >= 3, "it is tried again")
+    for told in (home.run("events").stdout, ready_of(home.wait("built", "Failed"))["message"]):
+        assert "the build said last: cat: can't open '/no/such/dir': No such file or directory" in told
+    (folder / "setup.sh").write_text("echo mended\n")
+    home.wait("built", "Ready")
+    assert home.log("app.failed", "built")
+    assert there() == [f"/{home.name('built')}-main-1"]
+
+
 @pytest.mark.fault("E01")
 def test_kill_9_of_the_service_at_random_moments_ends_in_the_same_state(home: Home) -> None:
     put_provider(home)

@@ -73,6 +73,11 @@ def test_what_files_lead_to_is_explained(home: Home) -> None:
     home.put("form", settings=[{"name": "OWNER", "label": "Owner", "required": True}])
     (home.put("torn") / "manifest.json").write_text('{\n"name": 1')
     home.put("image", SLEEPER.replace("homeport/sample:1", "127.0.0.1:1/none:1"))
+    home.put(
+        "built",
+        SLEEPER.replace("image: homeport/sample:1", "build: ."),
+        {"Dockerfile": "FROM homeport/sample:1\nRUN cat /no/such/dir; exit 3\n"},
+    )
     home.put("quit", ending("no such device", 3))
     home.start()
     explain(home, "fine", "Ready", ["generation 1", "main running"], [("fine", "ReconciliationSucceeded")])
@@ -106,6 +111,14 @@ def test_what_files_lead_to_is_explained(home: Home) -> None:
             "tries again", "check the image's name", "`homeport reconcile @image` tries again now",
         ],
         [("image", "PullFailed")],
+    )  # fmt: skip
+    explain(
+        home, "built", "Failed",
+        [
+            "returned a non-zero code: 3; the build said last: cat: can't open '/no/such/dir': No such file or directory",
+            "tries again", "mend its Dockerfile in", "`docker compose build` in", "`homeport reconcile @built` tries again now",
+        ],
+        [("built", "BuildFailed")],
     )  # fmt: skip
     assert home.run("reconcile", home.name("quit")).returncode == 1, "it ended once more"
     explain(
