@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import filecmp
 import json
+import re
 import shutil
 import socket
 import sys
@@ -150,7 +151,7 @@ def _built() -> list[str]:
         with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
             for service, wanted in yaml.safe_load(file.read_text())["services"].items():
                 name = str(wanted.get("image") or f"{file.parent.name}-{service}")
-                if "build" in wanted and "$" not in name:
+                if "build" in wanted and re.fullmatch(r"[\w./:@-]+", name):
                     names.append(name)
     return names
 
