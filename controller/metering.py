@@ -25,7 +25,7 @@ from controller.telemetry.metrics import Metrics, Seen
 E = TypeVar("E")
 
 CALLS: Final = (
-    "apply", "busy_names", "busy_ports", "ensure_volume", "exec", "image_ids", "info", "keep_images", "last_lines",
+    "apply", "busy_names", "busy_ports", "ensure_volume", "exec", "exit_code", "image_ids", "info", "keep_images", "last_lines",
     "missing_images", "observe", "own_project", "ping", "pull", "remove", "remove_volume", "render", "restart", "stop", "survey", "version",
 )  # fmt: skip
 """What is asked of an engine and answered: all of the port but its stream of events, and `interrupt`."""

@@ -176,15 +176,22 @@ class DockerEngine:
             if seen.name_of(summary) in names and seen.labels_of(summary).get(PROJECT) != app
         }
 
-    def last_lines(self, container: str, rendered: Rendered, lines: int = 3) -> tuple[str, ...]:
+    def last_lines(
+        self, container: str, rendered: Rendered, lines: int = 3, until: str = ""
+    ) -> tuple[str, ...]:
         """See `Engine.last_lines`. Also () when the container's log cannot be read back (log driver `none`)."""
         check, log = self._clients.read(
-            "reading a container's log", lambda api: (_check_output(api, container), _log(api, container))
+            "reading a container's log",
+            lambda api: (_check_output(api, container), _log(api, container, until)),
         )
         secrets = _secrets(rendered.document, rendered.env)
         said = last_lines(log.decode("utf-8", "replace"), secrets, lines, LINE_LIMIT)
         checked = last_lines(check, secrets, 1, LINE_LIMIT)
         return (*said, *(f"its health check: {line}" for line in checked))[-lines:] if lines > 0 else ()
+
+    def exit_code(self, container: str, finished: str) -> int | None:
+        """See `Engine.exit_code`."""
+        return self._events.exit_code(container, finished)
 
     # ---- what files mean ----
 
@@ -638,11 +645,12 @@ def _check_output(api: Any, container: str) -> str:
     return str(looks[-1].get("Output") or "") if looks and health.get("Status") == "unhealthy" else ""
 
 
-def _log(api: Any, container: str) -> bytes:
+def _log(api: Any, container: str, until: str) -> bytes:
     from docker.errors import APIError
 
+    before = seen.seconds(until) if until else None
     try:
-        return bytes(api.logs(container, stdout=True, stderr=True, tail=_LOG_TAIL))
+        return bytes(api.logs(container, stdout=True, stderr=True, tail=_LOG_TAIL, until=before))
     except APIError:
         return b""  # it is gone, or its log driver gives nothing back
 

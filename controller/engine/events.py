@@ -27,6 +27,7 @@ QUIET = 1.0
 ANSWER = 2.5
 """Seconds that it may take to say that it lives."""
 _ENDS_KEPT = 4096
+_NOTED = 0.01  # seconds by which the two times of one end may differ
 _STOP_SHOWS = 30.0  # seconds before an end in which a stop or kill was its cause
 
 # Named one by one: each health check of each container is three exec_* events.
@@ -134,6 +135,21 @@ class Events:
         finally:
             asked.close()
         return False
+
+    def exit_code(self, container: str, finished: str) -> int | None:
+        """See `Engine.exit_code`. What ended just now may be waited for, for a second."""
+        at = seen.seconds(finished)
+        # The end is noted first, and its event is sent after that.
+        query = {"since": f"{at - _NOTED:.9f}", "until": f"{at + 1:.9f}"}
+        asked = self._ask({"container": [container], "event": ["die"]}, query)
+        try:
+            with translated("reading past events", None, self._endpoint.host):
+                for message in _messages(asked):
+                    code = str(((message.get("Actor") or {}).get("Attributes") or {}).get("exitCode", ""))
+                    return int(code) if code.isdigit() else None
+        finally:
+            asked.close()
+        return None
 
     def _ask(self, filters: Mapping[str, list[str]], query: Mapping[str, str]) -> stream.Stream:
         path = f"/v{self._clients.api_version()}/events"

@@ -424,13 +424,25 @@ class FindImageIds(Effect["Mapping[str, str]"]):
 
 @dataclass(frozen=True)
 class ReadLastLines(Effect["tuple[str, ...]"]):
-    """What a container said last, without secrets."""
+    """What a container said last, without secrets; `until`: before it ended then, where it runs again."""
 
     container: str
     rendered: Rendered
+    until: str = ""
 
     def perform(self, host: Host) -> tuple[str, ...]:
-        return host.engine.last_lines(self.container, self.rendered)
+        return host.engine.last_lines(self.container, self.rendered, until=self.until)
+
+
+@dataclass(frozen=True)
+class ReadExitCode(Effect["int | None"]):
+    """With what a container ended at that moment of the engine's, though it runs again."""
+
+    container: str
+    finished: str
+
+    def perform(self, host: Host) -> int | None:
+        return host.engine.exit_code(self.container, self.finished)
 
 
 @dataclass(frozen=True)

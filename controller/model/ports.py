@@ -147,9 +147,16 @@ class Engine(Protocol):
     def stop(self, app: str, containers: Sequence[str]) -> None:
         """Stop these containers (ids), each within its own stop time; they stay. One that is gone is fine."""
 
-    def last_lines(self, container: str, rendered: Rendered, lines: int = 3) -> tuple[str, ...]:
+    def last_lines(
+        self, container: str, rendered: Rendered, lines: int = 3, until: str = ""
+    ) -> tuple[str, ...]:
         """The last non-empty lines that a container wrote, each shortened, without control characters and without
-        any value that may be secret; () when there are none or the container is gone."""
+        any value that may be secret; () when there are none or the container is gone. `until`: a `finished_at`, what
+        was written after it does not count."""
+
+    def exit_code(self, container: str, finished: str) -> int | None:
+        """With what a container (id) ended at that `finished_at`, which it does not show once it runs again; None when
+        the engine has forgotten."""
 
     def image_ids(self, rendered: Rendered) -> Mapping[str, str]:
         """Service to the id of the image that its name stands for here now; services without one are left out."""

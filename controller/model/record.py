@@ -126,6 +126,18 @@ class Rest:
 
 
 @dataclass(frozen=True)
+class End:
+    """The last unexpected end of a container, and how many there were with it since the container was calm for long."""
+
+    count: int
+    at: datetime
+    finished: str
+    """When it ended by the engine's clock: what is seen at two looks is one end."""
+    code: int | None = None
+    """The exit code that is told of it; None when the engine does not know it any more."""
+
+
+@dataclass(frozen=True)
 class Record:
     """All that is remembered of one app. Lose it and the app goes on running and is found again."""
 
@@ -194,7 +206,9 @@ class Record:
     started_at: datetime | None = None
     """When we last started containers of it."""
     unstable_since: datetime | None = None
-    """When a container last ended unexpectedly; Ready comes back only after `stable_after`."""
+    """When a container last ended unexpectedly; None once it was calm after that, and Ready came back."""
+    ends: Mapping[str, End] = field(default_factory=dict)
+    """Container name to its unexpected ends of late. They outlast the calm between two ends of a slow crash loop."""
     retries: int = 0
     next_try: datetime | None = None
     deadline: datetime | None = None

@@ -24,6 +24,7 @@ FaultKind = Literal[
     "content",
     "surplus",
     "restarting",
+    "looping",
     "starting",
     "unhealthy",
     "paused",
@@ -46,6 +47,8 @@ class Fault:
     cause: str
     container: str = ""
     """Id of the container that ended or is unhealthy: what it said last tells more."""
+    ended: str = ""
+    """When it ended, by the engine's clock, where it may run again by now and say other things."""
 
 
 def is_leftover(container: Container) -> bool:
@@ -213,8 +216,8 @@ def _state(
                 return "unhealthy", "health check fails"
             return ("starting", "job is running") if service.is_job else None
         case "restarting":
-            # Without the number of restarts: it is in the status, and here each one would be news.
-            return "restarting", f"restarts again and again (exit {container.exit_code})"
+            # That it was not the first time is found out in `judge`.
+            return "restarting", f"ended (exit {container.exit_code}), and the engine starts it again"
         case "paused":
             return "paused", "container is paused"
         case "exited" | "dead" if is_done(service, container, completed):

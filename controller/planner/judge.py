@@ -6,16 +6,20 @@ the last unexpected end count. When to look again is part of the answer, because
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from controller.model.observed import Observed, Rendered
-from controller.model.record import Record, Target, Verdict
+from controller.model.observed import Container, Observed, Rendered
+from controller.model.record import End, Record, Target, Verdict
 from controller.planner.health import Fault, incarnation_of, is_done
 
 LOOPING = 3
-"""Restarts by the engine after which a container is said to be in a crash loop."""
+"""Restarts by the engine after which a revision that never was good is given up."""
+_DOUBLINGS = 5
+"""How often the calm that is needed for Ready doubles at most: with the default of 10 s it is five minutes then."""
+_COME_AND_GO = ("restarting", "starting", "unhealthy")
+"""Kinds of faults that a container in a crash loop shows, one after the other."""
 _MARGIN = 0.05
 """Seconds added to a deadline, so that the look it brings comes after it and not a moment before."""
 
@@ -52,12 +56,12 @@ def judge(
     awaits_hooks: bool,
     now: datetime,
     times: Times,
-    loops: str = "",
+    often: bool = False,
 ) -> Judgement:
     """The verdict on an app whose target was applied.
 
     `closed`: why a provider is not available, or "". `awaits_hooks`: an on_start hook has not run yet for
-    the provider's present containers. `loops`: what `crash_loops` found.
+    the provider's present containers. `often`: see `restarted_often`.
     """
     causes = "; ".join(fault.cause for fault in faults)
     kinds = {fault.kind for fault in faults}
@@ -77,9 +81,13 @@ def judge(
     if kinds & {"mount", "content"}:
         # The whole app was applied, and what Compose sees no difference in comes next.
         return Judgement(Verdict("Progressing", "Progressing", causes), _MARGIN, pending=True)
-    quiet_left = times.stable_after - _since(record.unstable_since or now, now)
-    if "restarting" in kinds or (loops and quiet_left > 0):
-        return _crash_loop(target, causes or loops, bool(loops), health_left, quiet_left)
+    calm_left = _calm_left(record, now, times.stable_after)
+    if kinds & {"restarting", "looping"}:
+        reason = "CrashLooping" if "looping" in kinds else "ContainerExited"
+        given_up = not target.good and (often or health_left <= 0)
+        looks = [calm_left, *([] if target.good else [health_left])]
+        after = min((left + _MARGIN for left in looks if left > 0), default=None)
+        return Judgement(Verdict("Degraded", reason, causes), after, given_up=given_up)
     if faults and health_left > 0 and (not target.good or "unhealthy" not in kinds):
         verdict = Verdict("Progressing", "Progressing", causes)
         return Judgement(verdict, health_left + _MARGIN, healthy_by, pending=True)
@@ -89,27 +97,15 @@ def judge(
         return Judgement(
             Verdict("Progressing", "AwaitingHooks", "on_start hooks have not run yet"), 1.0, pending=True
         )
-    if record.unstable_since is not None:
-        # After a long backoff the end is long ago, and the start is not.
-        runs_since = max(record.unstable_since, record.started_at or record.unstable_since)
-        left = times.stable_after - _since(runs_since, now)
-        if left > 0:
-            message = f"it runs again; Ready after {times.stable_after:g} s without another end"
-            stable_at = runs_since + timedelta(seconds=times.stable_after)
-            verdict = Verdict("Progressing", "Progressing", message)
-            return Judgement(verdict, left + _MARGIN, stable_at, pending=True)
+    if calm_left > 0:
+        calm = _calm_needed(record, times.stable_after)
+        message = f"{_last_end(record)}; Ready after {calm:g} s without another end"
+        stable_at = _runs_since(record, now) + timedelta(seconds=calm)
+        verdict = Verdict("Progressing", "Progressing", message)
+        return Judgement(verdict, calm_left + _MARGIN, stable_at, pending=True)
     ready = Verdict("Ready", "ReconciliationSucceeded", f"runs generation {record.generation}")
     left = times.stable_after - _since(record.started_at or target.applied_at, now)
     return Judgement(ready, settled=True) if left <= 0 else Judgement(ready, left + _MARGIN)
-
-
-def _crash_loop(
-    target: Target, causes: str, is_sure: bool, health_left: float, quiet_left: float
-) -> Judgement:
-    given_up = not target.good and (is_sure or health_left <= 0)
-    looks = [quiet_left, *([] if target.good else [health_left])]
-    after = min((left + _MARGIN for left in looks if left > 0), default=None)
-    return Judgement(Verdict("Degraded", "CrashLooping", causes), after, given_up=given_up)
 
 
 def health_reason(record: Record, faults: Iterable[Fault]) -> str:
@@ -122,8 +118,10 @@ def health_reason(record: Record, faults: Iterable[Fault]) -> str:
             return "Stopped"
         # What is not there has not ended again and again.
         return exit_reason(record) if kinds & {"down", "failed"} else "ContainerExited"
-    if "restarting" in kinds:
+    if "looping" in kinds:
         return "CrashLooping"
+    if "restarting" in kinds:
+        return "ContainerExited"
     if "unhealthy" in kinds:
         return "HealthCheckFailed"
     if "paused" in kinds:
@@ -136,16 +134,130 @@ def exit_reason(record: Record) -> str:
     return "CrashLooping" if record.retries else "ContainerExited"
 
 
-def crash_loops(record: Record, observed: Observed) -> str:
-    """The services whose containers the engine starts again and again, in words, or "".
+# -- unexpected ends ------------------------------------------------------------------------------------
 
-    In a third of the looks such a container is `running`: the number of restarts gives it away, until the app
-    has been stable again.
+
+def unexpected_ends(record: Record, rendered: Rendered, observed: Observed) -> tuple[Container, ...]:
+    """Containers that ended or were started again since the last look, by no action of ours.
+
+    A crash loop looks `running` in a third of the looks; the start time gives it away, or, where the last look
+    fell between two runs, the number of restarts.
     """
+    stopped, then = _not_running_any_more(record, observed), set(record.incarnation.split(","))
+    ended = []
+    for container in observed.containers:
+        service = rendered.service(container.service)
+        if service is None or container.oneoff:
+            continue
+        again = container.restarts and container.state == "running" and container.incarnation not in then
+        not_done = container.id[:12] in stopped and not is_done(service, container, record.completed)
+        if again or not_done or (container.state == "restarting" and not is_counted(record, container)):
+            ended.append(container)
+    return tuple(ended)
+
+
+def vanished(record: Record, rendered: Rendered, observed: Observed) -> tuple[str, ...]:
+    """Ids, in short, of containers that ran at the last look and are not there any more."""
+    there = {c.id[:12] for c in observed.containers if rendered.service(c.service) is not None}
+    return tuple(sorted(_not_running_any_more(record, observed) - there))
+
+
+def _not_running_any_more(record: Record, observed: Observed) -> set[str]:
+    ended = set(record.incarnation.split(",")) - set(incarnation_of(observed).split(","))
+    return {incarnation.split("@")[0] for incarnation in ended if incarnation}
+
+
+def is_counted(record: Record, container: Container) -> bool:
+    """Whether this end of it was seen before: first when it was over, and now that it runs again."""
+    counted = record.ends.get(container.name)
+    return counted is not None and container.finished_at == counted.finished != ""
+
+
+def count_ends(
+    record: Record, ended: Iterable[Container], now: datetime, stable_after: float
+) -> Mapping[str, End]:
+    """The ends on record with these, and without those that are so long ago that they have nothing to do with them.
+
+    Kubernetes, too, calls it a loop until ten minutes have passed without an end.
+    """
+    forgotten = 2 * stable_after * 2**_DOUBLINGS
+    ends = {name: end for name, end in record.ends.items() if abs((now - end.at).total_seconds()) < forgotten}
+    for container in ended:
+        if is_counted(record, container):
+            continue
+        before = ends.get(container.name)
+        count, code = (before.count + 1, before.code) if before is not None else (1, None)
+        ends[container.name] = End(count, now, container.finished_at, code)
+    return ends
+
+
+def is_milestone(count: int) -> bool:
+    """Whether so many ends are told: the first, and each time that they have doubled."""
+    return count.bit_count() == 1
+
+
+def with_crash_loops(
+    faults: tuple[Fault, ...], record: Record, observed: Observed, now: datetime, stable_after: float
+) -> tuple[Fault, ...]:
+    """The faults, and the services whose containers the engine starts again and again.
+
+    The same from look to look, whether such a container runs at the moment, waits for its next start or has passed a
+    check: each change would be news. It is over once the app has been calm.
+    """
+    is_calm = _calm_left(record, now, stable_after) <= 0
+    found = [c for c in looping(record, observed) if c.state == "restarting" or not is_calm]
+    loops = {c.service: _loop(c, record.ends[c.name]) for c in reversed(found)}
+    others = (f for f in faults if f.service not in loops or f.kind not in _COME_AND_GO)
+    return (*others, *(loops[service] for service in sorted(loops)))
+
+
+def _loop(container: Container, end: End) -> Fault:
+    code = "" if end.code is None else f"exit {end.code}, "
+    times = 1 << (end.count.bit_length() - 1)
+    cause = f"service {container.service}: restarts again and again ({code}{times} times or more)"
+    return Fault(container.service, "looping", cause, container.id, end.finished)
+
+
+def looping(record: Record, observed: Observed) -> tuple[Container, ...]:
+    """Containers that the engine has started again after more than one end, and that were not calm since."""
     if record.unstable_since is None:
-        return ""
-    looping = sorted({c.service for c in observed.containers if c.restarts >= LOOPING and not c.oneoff})
-    return "; ".join(f"service {name}: restarts again and again" for name in looping)
+        return ()
+    return tuple(
+        c for c in observed.containers
+        if c.restarts and c.state in ("running", "restarting") and c.name in record.ends and record.ends[c.name].count > 1
+    )  # fmt: skip
+
+
+def restarted_often(record: Record, observed: Observed) -> bool:
+    """Whether the engine has started one of its containers again so often that it is no bad luck any more."""
+    often = any(c.restarts >= LOOPING and not c.oneoff for c in observed.containers)
+    return often and record.unstable_since is not None
+
+
+def _calm_needed(record: Record, stable_after: float) -> float:
+    """Seconds without an end after which the app is Ready: twice as many with each end of one and the same container."""
+    doublings = max((end.count for end in record.ends.values()), default=1) - 1
+    return stable_after * 2 ** min(doublings, _DOUBLINGS)
+
+
+def _calm_left(record: Record, now: datetime, stable_after: float) -> float:
+    if record.unstable_since is None:
+        return 0.0
+    return _calm_needed(record, stable_after) - _since(_runs_since(record, now), now)
+
+
+def _runs_since(record: Record, now: datetime) -> datetime:
+    """After a long backoff the end is long ago, and the start is not."""
+    unstable_since = record.unstable_since or now
+    return max(unstable_since, record.started_at or unstable_since)
+
+
+def _last_end(record: Record) -> str:
+    """That it runs again, in words, and after what."""
+    last = max(record.ends.values(), key=lambda end: end.at, default=None)
+    if last is None or last.code is None:
+        return "it runs again"
+    return f"it ended (exit {last.code}) and runs again"
 
 
 def is_unproven(record: Record, observed: Observed, now: datetime, stable_after: float) -> bool:
@@ -156,36 +268,14 @@ def is_unproven(record: Record, observed: Observed, now: datetime, stable_after:
     """
     if record.unstable_since is None:
         return False
-    runs_since = max(record.unstable_since, record.started_at or record.unstable_since)
-    ends_with_our_tries = record.retries > 0 and _since(runs_since, now) < stable_after
-    return ends_with_our_tries or bool(crash_loops(record, observed))
+    ends_with_our_tries = record.retries > 0 and _since(_runs_since(record, now), now) < stable_after
+    return ends_with_our_tries or bool(looping(record, observed))
 
 
 def died_young(record: Record, faults: Iterable[Fault], now: datetime, stable_after: float) -> bool:
     """Whether a container ended within `stable_after` of our last start: the next start goes through the backoff."""
     ended = any(fault.kind in ("missing", "down", "failed") for fault in faults)
     return ended and record.started_at is not None and _since(record.started_at, now) < stable_after
-
-
-def unexpected_ends(record: Record, rendered: Rendered, observed: Observed) -> tuple[str, ...]:
-    """Names of containers that ended or were started again since the last look, by no action of ours.
-
-    A crash loop looks `running` in a third of the looks; the start time gives it away, or, where the last look
-    fell between two runs, the number of restarts.
-    """
-    now = set(incarnation_of(observed).split(","))
-    then = set(record.incarnation.split(","))
-    names = []
-    for short in sorted(i.split("@")[0] for i in then - now if i):
-        container = next((c for c in observed.containers if c.id.startswith(short)), None)
-        service = rendered.service(container.service) if container else None
-        if container is None or service is None:
-            names.append(f"container {short} (gone)")
-        elif not is_done(service, container, record.completed):
-            names.append(container.name)
-    running = [c for c in observed.containers if c.state == "running" and c.restarts]
-    names += [c.name for c in running if c.incarnation not in then]
-    return tuple(dict.fromkeys(names))
 
 
 def _since(then: datetime, now: datetime) -> float:

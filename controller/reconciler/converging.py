@@ -14,7 +14,7 @@ from controller.model.record import Verdict
 from controller.model.values import replace
 from controller.planner.gates import find_closed
 from controller.planner.health import Fault
-from controller.planner.judge import exit_reason, health_reason
+from controller.planner.judge import exit_reason, health_reason, with_crash_loops
 from controller.reconciler import looking, recovery, wishes
 from controller.reconciler.ending import finish
 from controller.reconciler.failing import Failing
@@ -51,7 +51,7 @@ class Converging:
     ) -> Run[Result]:
         """Act, unless the backoff says not yet; then judge what is there."""
         faults = looking.faults_of(work, rendered)
-        looking.note_unexpected_ends(work, rendered)
+        yield from looking.note_unexpected_ends(work, rendered, self.policy.stable_after)
         if steps:
             left = yield from self.failing.back_off(work, providers)
             if left > 0:
@@ -113,7 +113,13 @@ class Converging:
         if target is not None and (rendered is None or rendered.revision != target.revision):
             # The revision on disk could not be applied: judged is what runs.
             rendered = yield from ask(fx.ReadModel(work.name, target.revision))
-        faults = looking.faults_of(work, rendered)
+        faults = with_crash_loops(
+            looking.faults_of(work, rendered),
+            work.record,
+            work.observed,
+            work.moment.now,
+            self.policy.stable_after,
+        )
         follows = runs_instead(work.record, blocked) or target
         closed = find_closed(follows.requires if follows else work.record.requires, providers)
         waits_for = closed.message if closed else ""

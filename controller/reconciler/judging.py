@@ -9,7 +9,7 @@ from controller.model.desired import Present
 from controller.model.record import Target, Verdict
 from controller.model.values import replace
 from controller.planner.health import Fault
-from controller.planner.judge import Judgement, Times, crash_loops, judge
+from controller.planner.judge import Judgement, Times, judge, restarted_often
 from controller.reconciler.looking import Providers
 from controller.reconciler.steps import health_timeout
 from controller.reconciler.work import Blocked, Policy, Work
@@ -66,8 +66,8 @@ def _judge_target(
     work: Work, policy: Policy, target: Target, faults: tuple[Fault, ...], closed: str, *, awaits: bool
 ) -> Judgement:
     times = Times(policy.stable_after, health_timeout(work, policy))
-    loops = crash_loops(work.record, work.observed)
-    return judge(work.record, target, faults, closed, awaits, work.moment.now, times, loops)
+    often = restarted_often(work.record, work.observed)
+    return judge(work.record, target, faults, closed, awaits, work.moment.now, times, often)
 
 
 def _awaits_hooks(work: Work, providers: Providers) -> bool:

@@ -18,7 +18,14 @@ from controller.model.record import AppliedService, LedgerEntry, Record, Target,
 from controller.model.values import replace
 from controller.planner.gates import Provider, choose_container
 from controller.planner.health import Fault, find_faults, incarnation_of, is_leftover, job_done, started
-from controller.planner.judge import is_unproven, unexpected_ends
+from controller.planner.judge import (
+    count_ends,
+    is_counted,
+    is_milestone,
+    is_unproven,
+    unexpected_ends,
+    vanished,
+)
 from controller.reconciler.work import Work, folders_of
 from controller.status.summary import last_word
 
@@ -218,20 +225,45 @@ def remember_completed(work: Work, rendered: Rendered | None) -> None:
         work.record = replace(work.record, completed=completed)
 
 
-def note_unexpected_ends(work: Work, rendered: Rendered | None) -> None:
+def note_unexpected_ends(work: Work, rendered: Rendered | None, stable_after: float) -> Run[None]:
     """A container that ended by no action of ours: Ready comes back only after it has been stable again."""
     target = work.record.target
     if target is None or rendered is None or rendered.revision != target.revision:
         return
-    if work.record.unstable_since is None and any(c.state == "restarting" for c in work.observed.containers):
-        # Told as a fault, not as drift.
-        work.record = replace(work.record, unstable_since=work.moment.now)
     ended = unexpected_ends(work.record, rendered, work.observed)
-    if ended:
-        incarnation = incarnation_of(work.observed)
-        work.record = replace(work.record, unstable_since=work.moment.now, incarnation=incarnation)
-        message = f"ended or restarted by no action of ours: {', '.join(ended)}"
+    gone = vanished(work.record, rendered, work.observed)
+    if not ended and not gone:
+        return
+    now = work.moment.now
+    ends = dict(count_ends(work.record, ended, now, stable_after))
+    told, said = [], ""
+    for container in ended:
+        if is_counted(work.record, container):
+            continue  # told when it was over
+        end = ends[container.name]
+        if is_milestone(end.count):
+            # In between it stays as it was told: each other code would be news.
+            ends[container.name] = end = replace(end, code=(yield from _exit_code(container)))
+        if container.restarts and (end.count > 1 or container.id[:12] not in work.record.incarnation):
+            continue  # told as what is wrong: it never ran for long, or is in a crash loop
+        told.append(container.name + ("" if end.code is None else f" (exit {end.code})"))
+        said += yield from _said(container.service, container.id, rendered, container.finished_at)
+    work.record = replace(
+        work.record, unstable_since=now, incarnation=incarnation_of(work.observed), ends=ends
+    )
+    told += [f"container {short} (gone)" for short in gone]
+    if told:
+        message = f"ended or restarted by no action of ours: {', '.join(told)}{said}"
         work.news.append(work.event("app.drift", message, "warning"))
+
+
+def _exit_code(container: Container) -> Run[int | None]:
+    """Of its last end."""
+    if container.state != "running":
+        return container.exit_code
+    if not container.finished_at:
+        return None
+    return (yield from ask(fx.ReadExitCode(container.id, container.finished_at)))
 
 
 def faults_of(work: Work, rendered: Rendered | None) -> tuple[Fault, ...]:
@@ -253,11 +285,15 @@ def last_words(work: Work, faults: tuple[Fault, ...], message: str, rendered: Re
     ):
         return told.message
     for fault in faults[:2]:
-        if fault.container and fault.kind in ("down", "failed", "restarting", "unhealthy"):
-            lines = yield from ask(fx.ReadLastLines(fault.container, rendered))
-            if lines:
-                message += f"; {fault.service} said last: {' | '.join(lines)}"
+        if fault.container and fault.kind in ("down", "failed", "restarting", "looping", "unhealthy"):
+            message += yield from _said(fault.service, fault.container, rendered, fault.ended)
     return message
+
+
+def _said(service: str, container: str, rendered: Rendered, until: str = "") -> Run[str]:
+    """What a container said last, as the end of a message. `until`: see `ReadLastLines`."""
+    lines = yield from ask(fx.ReadLastLines(container, rendered, until))
+    return f"; {service} said last: {' | '.join(lines)}" if lines else ""
 
 
 def desired_services(rendered: Rendered, applied: Mapping[str, AppliedService]) -> dict[str, dict[str, str]]:

@@ -118,7 +118,7 @@ def _act(
             ids = _ids(work, action.services)
             yield from ask(fx.Stop(work.name, ids))
             # Stopped by us: whoever starts it again does so for the first time.
-            work.record = replace(work.record, started_at=None, unstable_since=None)
+            work.record = replace(work.record, started_at=None, unstable_since=None, ends={})
         case kind:
             raise AssertionError(f"a plan holds an action that nobody can do: {kind}")
     return ""
@@ -373,7 +373,9 @@ def _apply(
         work.record = replace(work.record, target=replace(old, services=applied), started_at=now, applying="")
     else:
         target = _new_target(work, rendered, applied, back_to)
-        work.record = replace(remember(work.record, target), started_at=now, unstable_since=None, applying="")
+        work.record = replace(
+            remember(work.record, target), started_at=now, unstable_since=None, ends={}, applying=""
+        )
         if back_to is None:
             work.record = replace(work.record, desired_services=desired_services(rendered, applied))
         _note_providers(work, providers)
@@ -504,7 +506,9 @@ def _restart(work: Work, action: Action, providers: Mapping[str, Provider]) -> R
     target = work.record.target
     if target is not None:
         target = note_started(target, work.observed, work.mounts, files_changed(work))
-    work.record = replace(work.record, target=target, started_at=work.moment.now, unstable_since=None)
+    work.record = replace(
+        work.record, target=target, started_at=work.moment.now, unstable_since=None, ends={}
+    )
     _note_providers(work, providers)
     yield from work.save()
 

@@ -85,6 +85,41 @@ def test_a_build_that_fails_is_tried_again_and_again_and_leaves_no_container(hom
     assert there() == [f"/{home.name('built')}-main-1"]
 
 
+def test_a_crash_loop_of_the_engine_s_is_told_once_and_keeps_what_the_last_end_was(home: Home) -> None:
+    home.settings["stable-after"] = "2"
+    home.start()
+    healthy = SLEEPER + "    restart: unless-stopped\n"
+    folder = home.put("loop", healthy)
+    home.wait("loop", "Ready")
+    wait_until(lambda: home.good("loop"), "it is a good one", 10)
+    crashing = '["sh", "-c", "sleep 3; echo out of memory; exit 9"]'
+    (folder / "docker-compose.yaml").write_text(healthy.replace('["sleep", "100000"]', crashing))
+
+    def crash_looping() -> bool:
+        return ready_of(home.status("loop") or {})["reason"] == "CrashLooping"
+
+    # Taken back it would be at its third restart: that it is good by then is what this is about.
+    wait_until(
+        lambda: (home.status("loop") or {})["generation"] == 2 and home.good("loop"), "it was stable", 10
+    )
+    wait_until(crash_looping, "it is told as a loop", 20)
+    begun, seen = len(home.log(short="loop")), []
+    until = time.monotonic() + 25
+    while time.monotonic() < until:
+        status = home.status("loop") or {}
+        seen.append((status["summary"], ready_of(status)["reason"], status["sinceTime"]))
+        message = ready_of(status)["message"]
+        assert "restarts again and again (exit 9, " in message
+        assert message.endswith("; main said last: out of memory")
+        time.sleep(0.1)  # looks at it all the while
+    assert set(seen) == {seen[0]}, "it is Degraded all the while"
+    told = [line["event"] for line in home.log(short="loop")[begun:]]
+    assert told == ["app.degraded"] * len(told)
+    assert 1 <= len(told) <= 3, "a line each time that the number of ends has doubled"
+    (folder / "docker-compose.yaml").write_text(healthy)
+    home.wait("loop", "Ready")
+
+
 @pytest.mark.fault("E01")
 def test_kill_9_of_the_service_at_random_moments_ends_in_the_same_state(home: Home) -> None:
     put_provider(home)

@@ -769,6 +769,26 @@ def test_the_last_lines_are_those_of_one_container(world: World) -> None:
     assert world.engine.last_lines("0" * 64, rendered) == ()
 
 
+def test_what_runs_again_tells_with_what_it_ended_and_what_it_said_until_then(world: World) -> None:
+    first, second = "echo out of memory; touch /tmp/ended; sleep 1; exit 9", "echo second run; sleep 1000"
+    script = f'["sh", "-c", "if [ -e /tmp/ended ]; then {second}; else {first}; fi"]'
+    looping = SLEEPER.replace('["sleep", "1000"]', script)
+    rendered = world.apply(f"services:\n  web:{looping}    restart: unless-stopped\n")
+    if world.fake:
+        world.fake.crash(world.app, "web", 9)
+    world.until(lambda: world.one().restarts == 1 and world.one().state == "running", "it runs again")
+    again = world.one()
+    assert again.exit_code == 0, "the engine shows it no more"
+    assert again.finished_at < again.started_at
+    assert world.engine.exit_code(again.id, again.finished_at) == 9
+    assert world.engine.exit_code(again.id, "2001-01-01T00:00:00.000000000Z") is None
+    assert world.engine.exit_code("0" * 64, again.finished_at) is None
+    if not world.fake:
+        world.until(lambda: "second run" in world.engine.last_lines(again.id, rendered), "it has spoken")
+        said = world.engine.last_lines(again.id, rendered, until=again.finished_at)
+        assert said == ("out of memory",)
+
+
 # ---- hooks ----
 
 

@@ -114,6 +114,8 @@ class FakeEngine:
         self._rendered: dict[tuple[str, str], Rendered] = {}
         self._known: dict[tuple[str, str], Rendered] = {}
         """What was answered; `_rendered` has the hashes as well, which an apply gives."""
+        self._codes: dict[tuple[str, str], int] = {}
+        """Container and the moment at which it ended to its exit code: it is remembered when it runs again."""
         self._count = 0
         self._lock = RLock()
         self._listeners: list[queue.SimpleQueue[EngineEvent | None]] = []
@@ -228,7 +230,14 @@ class FakeEngine:
                     held[name] = f"app {other} (container {name})"
             return {name: held[name] for name in names if name in held}
 
-    def last_lines(self, container: str, rendered: Rendered, lines: int = 3) -> tuple[str, ...]:
+    def exit_code(self, container: str, finished: str) -> int | None:
+        with self._lock:
+            self._reach()
+            return self._codes.get((container, finished))
+
+    def last_lines(
+        self, container: str, rendered: Rendered, lines: int = 3, until: str = ""
+    ) -> tuple[str, ...]:
         with self._lock:
             self._reach()
             for app, containers in self._apps.items():
@@ -674,7 +683,7 @@ class FakeEngine:
         if service.has_healthcheck:
             health = "healthy" if self.instant and how == "run" else "starting"
         running = replace(
-            container, state="running", health=health, started_at=self._stamp(), finished_at="", exit_code=0,
+            container, state="running", health=health, started_at=self._stamp(), exit_code=0,
             ended_by_itself=False,
         )  # fmt: skip
         self._put(app, running, "start")
@@ -689,21 +698,18 @@ class FakeEngine:
         elif how == "crash":
             self._end(app, running, 3)
             if service.restart in ("always", "unless-stopped"):
-                self._put(
-                    app, replace(running, state="restarting", health="", exit_code=3, restarts=1), "die"
-                )
+                ended = self._apps[app][running.name]
+                self._put(app, replace(ended, state="restarting", health="", restarts=1), "die")
 
     def _end(self, app: str, container: Container, code: int, *, by_itself: bool = False) -> None:
         with self._lock:
             health = "unhealthy" if container.health else ""
-            self._put(
-                app,
-                replace(
-                    container, state="exited", health=health, exit_code=code, finished_at=self._stamp(),
-                    ended_by_itself=by_itself and code == 0,
-                ),
-                "die",
+            ended = replace(
+                container, state="exited", health=health, exit_code=code, finished_at=self._stamp(),
+                ended_by_itself=by_itself and code == 0,
             )  # fmt: skip
+            self._codes[ended.id, ended.finished_at] = code
+            self._put(app, ended, "die")
 
     def _put(self, app: str, container: Container, action: str) -> None:
         self._apps[app][container.name] = container

@@ -20,7 +20,17 @@ from controller.model.observed import Container, Observed, Rendered, Service
 from controller.model.record import Condition, Record, Target, Verdict
 from controller.planner.gates import Provider, choose_container, find_closed, find_cycle, order
 from controller.planner.health import find_faults
-from controller.planner.judge import Times, crash_loops, died_young, is_unproven, judge, unexpected_ends
+from controller.planner.judge import (
+    Times,
+    count_ends,
+    died_young,
+    is_unproven,
+    judge,
+    restarted_often,
+    unexpected_ends,
+    vanished,
+    with_crash_loops,
+)
 from controller.planner.plan import View, Wishes, plan, plan_stop
 from controller.planner.removal import brake_holds
 from controller.planner.rollback import find_way_back
@@ -263,7 +273,8 @@ def test_whatever_is_seen_is_judged_and_leads_to_a_sound_status(chance: Random) 
     )
     faults = find_faults(rendered, target, observed, record.completed, {})
     assert all(fault.cause.startswith(f"service {fault.service}") for fault in faults)
-    judged = judge(record, target, faults, closed, awaits, now, times, crash_loops(record, observed))
+    faults = with_crash_loops(faults, record, observed, now, times.stable_after)
+    judged = judge(record, target, faults, closed, awaits, now, times, restarted_often(record, observed))
     assert judged.verdict.word in WORDS
     assert judged.verdict.message
     assert judged.after is None or judged.after > 0
@@ -274,7 +285,9 @@ def test_whatever_is_seen_is_judged_and_leads_to_a_sound_status(chance: Random) 
     assert (way.to is None) == bool(way.why_not)
     is_unproven(record, observed, now, times.stable_after)
     died_young(record, faults, now, times.stable_after)
-    unexpected_ends(record, rendered, observed)
+    ended = unexpected_ends(record, rendered, observed)
+    count_ends(record, ended, now, times.stable_after)
+    vanished(record, rendered, observed)
 
 
 @rolled(6)

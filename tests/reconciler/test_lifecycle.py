@@ -1009,8 +1009,8 @@ def test_a_crash_loop_is_told_with_its_exit_code_and_last_lines_once(world: Worl
     world.put("web", replace(OLD, restart="always"))
     world.rest()
     assert world.word("web") == "Degraded"
-    assert world.message("web").startswith("CrashLooping: service main: restarts again and again (exit 3)")
-    assert "main said last: loading | boom: no config" in world.message("web")
+    ended = "ContainerExited: service main: ended (exit 3), and the engine starts it again"
+    assert world.message("web") == f"{ended}; main said last: loading | boom: no config"
     told = len(world.events)
     world.engine.lines["web", "main"] = ["loading", "boom: other"]
     world.resync()
@@ -1029,6 +1029,63 @@ def test_a_first_end_is_no_loop_and_a_second_one_is(world: World) -> None:
     assert world.message("web").startswith("CrashLooping: service main: container exited (3)")
 
 
+def crash_every(world: World, seconds: float, times: int) -> None:
+    for _ in range(times):
+        world.engine.crash("web", "main", 9)
+        world.queue.add("web", world.clock.monotonic())
+        until = world.clock.monotonic() + seconds
+        world.until_quiet(limit=seconds)
+        world.clock.advance(until - world.clock.monotonic())
+
+
+@pytest.mark.parametrize("seconds", [2.0, 13.0, 170.0])
+def test_a_crash_loop_is_a_line_now_and_then_however_slow_it_is(world: World, seconds: float) -> None:
+    good(world, replace(OLD, restart="unless-stopped"))
+    world.engine.lines["web", "main"] = ["out of memory"]
+    crash_every(world, seconds, 10)
+    begun = len(world.told("web"))
+    for number in range(90):
+        crash_every(world, seconds, 1)
+        if number % 10 == 0:
+            assert world.word("web") == "Degraded"
+            assert "(exit 9, " in world.message("web")
+            assert world.message("web").endswith("; main said last: out of memory")
+    assert world.told("web")[begun:] == ["app.degraded"] * 3, "at 16, 32 and 64 ends"
+    assert "64 times or more" in world.message("web")
+    world.until_quiet(limit=400)
+    assert world.word("web") == "Ready"
+
+
+def test_a_crash_loop_is_degraded_since_it_began(world: World) -> None:
+    good(world, replace(OLD, restart="unless-stopped"))
+    crash_every(world, 13, 3)
+    since = world.record("web").word_since
+    crash_every(world, 13, 20)
+    assert world.record("web").word_since == since
+    healthy = world.record("web").condition("Healthy")
+    assert healthy is not None
+    assert (healthy.status, healthy.reason) == ("False", "CrashLooping")
+
+
+def test_a_first_end_is_told_with_its_exit_code_and_last_lines(world: World) -> None:
+    good(world, replace(OLD, restart="unless-stopped"))
+    world.engine.lines["web", "main"] = ["out of memory"]
+    before = len(world.events)
+    crash_every(world, 13, 1)
+    assert [event.name for event in world.events[before:]] == ["app.drift", "app.progressing", "app.ready"]
+    told = "ended or restarted by no action of ours: web-main-1 (exit 9); main said last: out of memory"
+    assert world.events[before].message == told
+
+
+def test_what_a_person_restarts_begins_anew(world: World) -> None:
+    good(world, replace(OLD, restart="unless-stopped"))
+    crash_every(world, 2, 8)
+    assert world.word("web") == "Degraded"
+    wish(world, RESTART)
+    assert world.word("web") == "Ready"
+    assert world.record("web").ends == {}
+
+
 def test_a_container_that_looped_and_then_stays_is_ready_again(world: World) -> None:
     good(world, replace(OLD, restart="always"))
     for _ in range(4):
@@ -1037,6 +1094,8 @@ def test_a_container_that_looped_and_then_stays_is_ready_again(world: World) -> 
         world.rest()
     assert world.message("web").startswith("CrashLooping")
     world.until_quiet(limit=60)
+    assert world.message("web").startswith("CrashLooping"), "four ends need more calm than one"
+    world.until_quiet(limit=100)
     assert world.word("web") == "Ready"
 
 

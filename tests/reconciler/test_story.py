@@ -235,7 +235,8 @@ def test_what_is_not_healthy_for_another_reason_than_its_check_says_which(
 @pytest.mark.parametrize(
     ("kinds", "reason"),
     [
-        (("missing",), "ContainerExited"), (("unhealthy", "down"), "ContainerExited"), (("restarting",), "CrashLooping"),
+        (("missing",), "ContainerExited"), (("unhealthy", "down"), "ContainerExited"), (("looping",), "CrashLooping"),
+        (("restarting",), "ContainerExited"),
         (("unhealthy", "starting"), "HealthCheckFailed"), (("paused", "starting"), "Paused"), (("starting",), "Progressing"),
         (("starting", "network"), "Drifted"), (("changed",), "Drifted"), ((), ""),
     ],

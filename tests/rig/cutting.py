@@ -29,7 +29,7 @@ FINE = "HOMEPORT_TEST_CUT_FINE"
 READS = (
     fx.ReadClock, fx.Load, fx.TakeCensus, fx.ReadRecord, fx.ReadRecords, fx.FindConsumers, fx.FindWithIdentity,
     fx.ReadFact, fx.ReadModel, fx.FindCopies,
-    fx.Render, fx.Observe, fx.FindBusyPorts, fx.FindBusyNames, fx.FindIdentities, fx.FindImageIds, fx.ReadLastLines,
+    fx.Render, fx.Observe, fx.FindBusyPorts, fx.FindBusyNames, fx.FindIdentities, fx.FindImageIds, fx.ReadLastLines, fx.ReadExitCode,
     fx.FindMissingPaths, fx.FindMissingImages, fx.ReadScript, fx.ReadLastTold,
     fx.FindDifferences, fx.ForgetRendered,
     # What they change is gone with the process.

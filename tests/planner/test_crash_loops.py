@@ -1,0 +1,114 @@
+"""Crash loops: which ends count together, how they are called, and how long it takes until Ready after them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from controller.model.observed import Container
+from controller.model.record import End, Record
+from controller.planner.health import find_faults
+from controller.planner.judge import (
+    Judgement,
+    Times,
+    count_ends,
+    is_milestone,
+    judge,
+    restarted_often,
+    unexpected_ends,
+    with_crash_loops,
+)
+from fakes.build import at, container, observed, record, rendered, service, target
+
+ALWAYS = rendered(service(restart="unless-stopped"))
+STABLE = 10.0
+
+
+def looked_at(known: Record, found: Container, now: float, good: bool = True) -> Judgement:
+    """How an app is judged that is seen like that."""
+    seen, applied = observed(found), target(good=good)
+    faults = find_faults(ALWAYS, applied, seen)
+    faults = with_crash_loops(faults, known, seen, at(now), STABLE)
+    often = restarted_often(known, seen)
+    return judge(known, applied, faults, "", False, at(now), Times(STABLE, 60), often)
+
+
+def after(count: int, **fields: Any) -> Record:
+    """What is remembered of an app whose container has just ended for so many times."""
+    ends = {"app-web-1": End(count, at(0), f"end {count}", 9)}
+    return record(unstable_since=at(0), ends=ends, **fields)
+
+
+def running(count: int) -> Container:
+    return container(restarts=count, finished_at=f"end {count}")
+
+
+def restarting(count: int) -> Container:
+    return container(state="restarting", restarts=count, finished_at=f"end {count}", exit_code=9)
+
+
+def test_a_first_end_is_told_as_an_end_and_only_a_second_one_as_a_loop() -> None:
+    first = looked_at(after(1), restarting(1), 1).verdict
+    assert (first.word, first.reason) == ("Degraded", "ContainerExited")
+    assert first.message == "service web: ended (exit 9), and the engine starts it again"
+    second = looked_at(after(2), restarting(2), 1).verdict
+    assert (second.word, second.reason) == ("Degraded", "CrashLooping")
+    assert second.message == "service web: restarts again and again (exit 9, 2 times or more)"
+
+
+def test_after_a_first_end_ready_comes_back_after_stable_after_and_the_exit_code_is_said_until_then() -> None:
+    verdict = looked_at(after(1), running(1), 9).verdict
+    assert verdict.word == "Progressing"
+    assert verdict.message == "it ended (exit 9) and runs again; Ready after 10 s without another end"
+    assert looked_at(after(1), running(1), 10).verdict.word == "Ready"
+
+
+def test_a_loop_is_told_alike_whether_its_container_runs_at_the_moment_or_not() -> None:
+    for health in ("", "starting", "healthy", "unhealthy"):
+        up = container(restarts=3, finished_at="end 3", health=health)
+        assert looked_at(after(3), up, 5).verdict == looked_at(after(3), restarting(3), 5).verdict
+
+
+def test_the_calm_that_ready_needs_doubles_with_each_end_up_to_five_minutes() -> None:
+    for count, calm in ((2, 20), (3, 40), (4, 80), (5, 160), (6, 320), (7, 320), (5000, 320)):
+        assert looked_at(after(count), running(count), calm - 1).verdict.reason == "CrashLooping"
+        assert looked_at(after(count), running(count), calm).verdict.word == "Ready"
+
+
+def test_a_message_changes_only_when_the_number_of_ends_has_doubled() -> None:
+    messages = [looked_at(after(count), running(count), 1).verdict.message for count in range(2, 1000)]
+    assert len(set(messages)) == 9
+    assert messages[0] != messages[2] == messages[4] != messages[6]
+    assert [count for count in range(1, 20) if is_milestone(count)] == [1, 2, 4, 8, 16]
+
+
+def test_one_end_is_counted_once_at_however_many_looks_it_is_seen() -> None:
+    known = record(incarnation=container().incarnation)
+    for found in (
+        restarting(1),
+        restarting(1),
+        container(restarts=1, finished_at="end 1", started_at="later"),
+    ):
+        ended = unexpected_ends(known, ALWAYS, observed(found))
+        known = record(incarnation="", ends=count_ends(known, ended, at(0), STABLE))
+    assert known.ends["app-web-1"].count == 1
+
+
+def test_ends_are_one_loop_until_ten_minutes_have_passed_without_one() -> None:
+    ends = count_ends(after(3), [running(4)], at(600), STABLE)
+    assert ends["app-web-1"].count == 4
+    ends = count_ends(after(3), [running(4)], at(660), STABLE)
+    assert ends["app-web-1"].count == 1
+
+
+def test_two_containers_that_end_once_each_are_no_loop() -> None:
+    side = container("side", restarts=1)
+    ends = count_ends(record(), [running(1), side], at(0), STABLE)
+    assert {name: end.count for name, end in ends.items()} == {"app-web-1": 1, "app-side-1": 1}
+
+
+def test_a_revision_that_never_was_good_is_given_up_at_its_third_restart_not_at_its_second() -> None:
+    begun = at(-5)
+    assert not looked_at(after(2, started_at=begun), restarting(2), 1, good=False).given_up
+    assert looked_at(after(3, started_at=begun), restarting(3), 1, good=False).given_up
+    assert looked_at(after(3, started_at=begun), running(3), 1, good=False).given_up
+    assert not looked_at(after(3), restarting(3), 1).given_up
