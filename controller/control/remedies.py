@@ -144,10 +144,11 @@ REMEDIES = {
     ),
     # What runs is not well.
     "ContainerExited": Remedy(
-        "", ("`homeport logs {app}` shows why it ended", "mend it in {folder}: an edit is tried at once")
+        "leaves the restart to the engine; Ready comes back once it stays up",
+        ("`homeport logs {app}` shows why it ended", "mend it in {folder}: an edit is tried at once"),
     ),
     "CrashLooping": Remedy(
-        "leaves the restarts to the engine; Ready comes back once it stays up",
+        "leaves the restarts to the engine; Ready comes back once it stays up, for longer after each end",
         (
             "`homeport logs {app}` shows why it ends",
             "mend it in {folder}: an edit is tried at once",

@@ -127,10 +127,11 @@ class Rest:
 
 @dataclass(frozen=True)
 class End:
-    """The last unexpected end of a container, and how many there were with it since the container was calm for long."""
+    """The last end of a container that the engine starts again, and how many there were since it was calm for long."""
 
     count: int
     at: datetime
+    """When it was seen to be over, or to run again."""
     finished: str
     """When it ended by the engine's clock: what is seen at two looks is one end."""
     code: int | None = None
@@ -208,7 +209,7 @@ class Record:
     unstable_since: datetime | None = None
     """When a container last ended unexpectedly; None once it was calm after that, and Ready came back."""
     ends: Mapping[str, End] = field(default_factory=dict)
-    """Container name to its unexpected ends of late. They outlast the calm between two ends of a slow crash loop."""
+    """Container name to its ends of late, where the engine starts it again. They outlast the calm between two of them."""
     retries: int = 0
     next_try: datetime | None = None
     deadline: datetime | None = None

@@ -176,17 +176,20 @@ def is_counted(record: Record, container: Container) -> bool:
 def count_ends(
     record: Record, ended: Iterable[Container], now: datetime, stable_after: float
 ) -> Mapping[str, End]:
-    """The ends on record with these, and without those that are so long ago that they have nothing to do with them.
+    """The ends on record with those of these that the engine started again, and without those that are so long ago that
+    they have nothing to do with them.
 
-    Kubernetes, too, calls it a loop until ten minutes have passed without an end.
+    Kubernetes, too, calls it a loop until ten minutes have passed without an end. What we start again is counted as tries.
     """
     forgotten = 2 * stable_after * 2**_DOUBLINGS
     ends = {name: end for name, end in record.ends.items() if abs((now - end.at).total_seconds()) < forgotten}
     for container in ended:
-        if is_counted(record, container):
+        if not container.restarts:
             continue
         before = ends.get(container.name)
-        count, code = (before.count + 1, before.code) if before is not None else (1, None)
+        count, code = (before.count, before.code) if before is not None else (0, None)
+        if not is_counted(record, container):
+            count += 1
         ends[container.name] = End(count, now, container.finished_at, code)
     return ends
 
@@ -237,7 +240,7 @@ def restarted_often(record: Record, observed: Observed) -> bool:
 def _calm_needed(record: Record, stable_after: float) -> float:
     """Seconds without an end after which the app is Ready: twice as many with each end of one and the same container."""
     doublings = max((end.count for end in record.ends.values()), default=1) - 1
-    return stable_after * 2 ** min(doublings, _DOUBLINGS)
+    return stable_after * 2.0 ** min(doublings, _DOUBLINGS)
 
 
 def _calm_left(record: Record, now: datetime, stable_after: float) -> float:
@@ -255,7 +258,7 @@ def _runs_since(record: Record, now: datetime) -> datetime:
 def _last_end(record: Record) -> str:
     """That it runs again, in words, and after what."""
     last = max(record.ends.values(), key=lambda end: end.at, default=None)
-    if last is None or last.code is None:
+    if last is None or last.code is None or last.at != record.unstable_since:
         return "it runs again"
     return f"it ended (exit {last.code}) and runs again"
 

@@ -32,6 +32,8 @@ from controller.status.summary import last_word
 Providers = Mapping[str, Provider]
 _HELD_UP = ("Stopped", "Invalid", "NeedsConfiguration", "Failed", "Degraded", "Waiting")
 """Words of a provider that is not made available by what is due now."""
+_MOST_QUOTED = 2
+"""Containers whose last words are part of a message."""
 
 
 # -- providers ----------------------------------------------------------------------------------------
@@ -234,23 +236,25 @@ def note_unexpected_ends(work: Work, rendered: Rendered | None, stable_after: fl
     gone = vanished(work.record, rendered, work.observed)
     if not ended and not gone:
         return
-    now = work.moment.now
-    ends = dict(count_ends(work.record, ended, now, stable_after))
+    now, known = work.moment.now, work.record
+    ends = dict(count_ends(known, ended, now, stable_after))
     told, said = [], ""
     for container in ended:
-        if is_counted(work.record, container):
+        if is_counted(known, container):
             continue  # told when it was over
-        end = ends[container.name]
-        if is_milestone(end.count):
-            # In between it stays as it was told: each other code would be news.
-            ends[container.name] = end = replace(end, code=(yield from _exit_code(container)))
-        if container.restarts and (end.count > 1 or container.id[:12] not in work.record.incarnation):
-            continue  # told as what is wrong: it never ran for long, or is in a crash loop
-        told.append(container.name + ("" if end.code is None else f" (exit {end.code})"))
-        said += yield from _said(container.service, container.id, rendered, container.finished_at)
-    work.record = replace(
-        work.record, unstable_since=now, incarnation=incarnation_of(work.observed), ends=ends
-    )
+        end = ends[container.name] if container.restarts else None
+        if end is not None and not is_milestone(end.count):
+            continue  # its exit code stays as it was told: each other one would be news
+        code = yield from _exit_code(container)
+        if end is not None:
+            ends[container.name] = replace(end, code=code)
+            if end.count > 1 or container.id[:12] not in known.incarnation:
+                continue  # told as what is wrong: a crash loop, or one that was not seen to run before
+        told.append(container.name + ("" if code is None else f" (exit {code})"))
+        if code and len(told) <= _MOST_QUOTED:
+            said += yield from _said(container.service, container.id, rendered, container.finished_at)
+    incarnation = incarnation_of(work.observed)
+    work.record = replace(known, unstable_since=now, incarnation=incarnation, ends=ends)
     told += [f"container {short} (gone)" for short in gone]
     if told:
         message = f"ended or restarted by no action of ours: {', '.join(told)}{said}"
@@ -258,10 +262,10 @@ def note_unexpected_ends(work: Work, rendered: Rendered | None, stable_after: fl
 
 
 def _exit_code(container: Container) -> Run[int | None]:
-    """Of its last end."""
+    """Of its last end. One that runs again does not show it; that is asked for where it was no restart of the engine itself."""
     if container.state != "running":
         return container.exit_code
-    if not container.finished_at:
+    if not (container.restarts and container.finished_at):
         return None
     return (yield from ask(fx.ReadExitCode(container.id, container.finished_at)))
 
@@ -284,7 +288,7 @@ def last_words(work: Work, faults: tuple[Fault, ...], message: str, rendered: Re
         told.message.startswith(f"{message}; {fault.service} said last: ") for fault in faults
     ):
         return told.message
-    for fault in faults[:2]:
+    for fault in faults[:_MOST_QUOTED]:
         if fault.container and fault.kind in ("down", "failed", "restarting", "looping", "unhealthy"):
             message += yield from _said(fault.service, fault.container, rendered, fault.ended)
     return message

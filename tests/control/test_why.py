@@ -343,14 +343,14 @@ CASES: dict[str, tuple[Record, str]] = {
         app(
             "Degraded",
             "CrashLooping",
-            "service web: restarts again and again (exit 1)",
+            "service web: restarts again and again (exit 1, 4 times or more)",
             observed_services={"db": RUNS["web"], "web": {"state": "restarting", "restarts": 7}},
         ),
         """
-        web is Degraded: service web: restarts again and again (exit 1); restarted 7 times by the engine [CrashLooping]
+        web is Degraded: service web: restarts again and again (exit 1, 4 times or more); restarted 7 times by the engine [CrashLooping]
         Since: 2026-01-01 12:00 UTC (12 min)
         Runs:  generation 1 (rev2), the newest: db running, web restarting (7 restarts)
-        Next:  leaves the restarts to the engine; Ready comes back once it stays up
+        Next:  leaves the restarts to the engine; Ready comes back once it stays up, for longer after each end
         To do: `homeport logs web` shows why it ends
                mend it in /apps/web: an edit is tried at once
         """,
