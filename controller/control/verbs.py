@@ -209,12 +209,14 @@ def remember(service: Service, wish: Wish) -> None:
             _check_not_suspended(store, app)
             _check_not_stopped(store, app)
             store.put(UPDATE + app, now)
+            store.put(ROLLBACK + app, None)  # of the two the last one counts
         case Adopt():
             _check_adoptable(store, app)
             store.put(ADOPT + app, now)
         case Rollback(revision=wanted):
             _check_not_suspended(store, app)
             store.put(ROLLBACK + app, find_revision(store.record(app) or Record(app), wanted))
+            store.put(UPDATE + app, None)
         case Remove():
             _check_not_required(store, app)
             store.put(REMOVE + app, now)

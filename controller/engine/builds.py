@@ -9,9 +9,11 @@ import re
 from collections.abc import Collection
 
 _BEGUN = re.compile(rb" ---> Running in ([0-9a-f]{12})\r?$")
-_GONE = re.compile(rb"Removing intermediate container ([0-9a-f]{12})\r?$")
+_GONE = re.compile(rb"Remov(?:ing|ed) intermediate container ([0-9a-f]{12})\r?$")
 _MOST = 100  # containers; a step can print as many such lines as it likes
 _RUNNING = "---> Running in "
+_DONE = re.compile(r"Remov(?:ing|ed) intermediate container |^Step \d+/\d+ : ", re.MULTILINE)
+"""What follows a step that did not fail."""
 _FAILED = re.compile(r"^------\n > [^\n]*:\n(.*?)^------$", re.MULTILINE | re.DOTALL)
 """How BuildKit repeats at the end the last lines of a step that failed."""
 _CLOCK = re.compile(r"^(?:#\d+ )?\d+\.\d+ ", re.MULTILINE)
@@ -49,6 +51,6 @@ def said(output: str) -> str:
     if failed := _FAILED.findall(output.replace("\r\n", "\n")):
         return _CLOCK.sub("", failed[-1])
     before, _, step = output.rpartition(_RUNNING)
-    if not before or "Removing intermediate container" in step:
+    if not before or _DONE.search(step):
         return ""
     return step.partition("\n")[2]

@@ -37,6 +37,7 @@ from controller.model.ports import PULL_DEADLINE, Clock
 _BUSY = 5.0
 """Seconds for a sign of life of an engine that has just been kept busy."""
 _LOG_TAIL = 50  # of at most 16 KiB each; among so many there are a few that are not empty
+_LOG_TAIL_UNTIL = 500  # what started again may have said much already
 SECRET_LIMIT = 1 << 16
 """Bytes of a secret's file that are looked for in what a container said."""
 _STUCK = re.compile(r"task ([0-9a-f]{64}): already exists")
@@ -581,7 +582,7 @@ def _secrets(document: str, env: Mapping[str, str]) -> tuple[str, ...]:
 def _lines_in(paths: Sequence[str]) -> list[str]:
     """The lines of these files, as far as they can be read: what a container may print of its secrets."""
     lines: list[str] = []
-    for path in paths:
+    for path in (path for path in paths if Path(path).is_file()):  # a pipe would never end
         with suppress(OSError), Path(path).open("rb") as file:
             lines += file.read(SECRET_LIMIT).decode("utf-8", "replace").splitlines()
     return [line.strip() for line in lines if line.strip()]
@@ -648,9 +649,10 @@ def _check_output(api: Any, container: str) -> str:
 def _log(api: Any, container: str, until: str) -> bytes:
     from docker.errors import APIError
 
-    before = seen.seconds(until) if until else None
+    # Of the last lines the engine drops those that were written later, and a line is stamped a moment after it was written.
+    tail, before = (_LOG_TAIL_UNTIL, seen.seconds(until) + 0.1) if until else (_LOG_TAIL, None)
     try:
-        return bytes(api.logs(container, stdout=True, stderr=True, tail=_LOG_TAIL, until=before))
+        return bytes(api.logs(container, stdout=True, stderr=True, tail=tail, until=before))
     except APIError:
         return b""  # it is gone, or its log driver gives nothing back
 

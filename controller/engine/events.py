@@ -139,6 +139,8 @@ class Events:
     def exit_code(self, container: str, finished: str) -> int | None:
         """See `Engine.exit_code`. What ended just now may be waited for, for a second."""
         at = seen.seconds(finished)
+        if at > self._clock.now().timestamp() + 1:
+            return None  # the clock was set back: the engine would answer when it is that late again
         # The end is noted first, and its event is sent after that.
         query = {"since": f"{at - _NOTED:.9f}", "until": f"{at + 1:.9f}"}
         asked = self._ask({"container": [container], "event": ["die"]}, query)

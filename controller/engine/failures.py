@@ -31,7 +31,7 @@ _CAUSES: tuple[tuple[str, re.Pattern[str]], ...] = (
             r"|repository does not exist|repository \S+ not found|toomanyrequests|no basic auth credentials"
             r"|unauthorized: |no matching manifest|failed to copy: httpReadSeeker|No such image"
             r"|Error response from daemon: Get \"?https?://"
-            r"|error pulling image|failed to pull",
+            r"|error pulling image|failed to pull|failed to resolve source metadata",
             re.IGNORECASE,
         ),
     ),

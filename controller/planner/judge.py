@@ -81,7 +81,7 @@ def judge(
     if kinds & {"mount", "content"}:
         # The whole app was applied, and what Compose sees no difference in comes next.
         return Judgement(Verdict("Progressing", "Progressing", causes), _MARGIN, pending=True)
-    calm_left = _calm_left(record, now, times.stable_after)
+    calm, calm_left = _calm(record, now, times.stable_after)
     if kinds & {"restarting", "looping"}:
         reason = "CrashLooping" if "looping" in kinds else "ContainerExited"
         given_up = not target.good and (often or health_left <= 0)
@@ -98,9 +98,8 @@ def judge(
             Verdict("Progressing", "AwaitingHooks", "on_start hooks have not run yet"), 1.0, pending=True
         )
     if calm_left > 0:
-        calm = _calm_needed(record, times.stable_after)
         message = f"{_last_end(record)}; Ready after {calm:g} s without another end"
-        stable_at = _runs_since(record, now) + timedelta(seconds=calm)
+        stable_at = now + timedelta(seconds=calm_left)
         verdict = Verdict("Progressing", "Progressing", message)
         return Judgement(verdict, calm_left + _MARGIN, stable_at, pending=True)
     ready = Verdict("Ready", "ReconciliationSucceeded", f"runs generation {record.generation}")
@@ -177,11 +176,11 @@ def count_ends(
     record: Record, ended: Iterable[Container], now: datetime, stable_after: float
 ) -> Mapping[str, End]:
     """The ends on record with those of these that the engine started again, and without those that are so long ago that
-    they have nothing to do with them.
+    they have nothing to do with them: longer than the longest calm, or a slow loop would be Ready after each end.
 
-    Kubernetes, too, calls it a loop until ten minutes have passed without an end. What we start again is counted as tries.
+    What we start again is counted as tries.
     """
-    forgotten = 2 * stable_after * 2**_DOUBLINGS
+    forgotten = stable_after * 2**_DOUBLINGS
     ends = {name: end for name, end in record.ends.items() if abs((now - end.at).total_seconds()) < forgotten}
     for container in ended:
         if not container.restarts:
@@ -205,10 +204,9 @@ def with_crash_loops(
     """The faults, and the services whose containers the engine starts again and again.
 
     The same from look to look, whether such a container runs at the moment, waits for its next start or has passed a
-    check: each change would be news. It is over once the app has been calm.
+    check: each change would be news. It is over once the container has been calm.
     """
-    is_calm = _calm_left(record, now, stable_after) <= 0
-    found = [c for c in looping(record, observed) if c.state == "restarting" or not is_calm]
+    found = looping(record, observed, now, stable_after)
     loops = {c.service: _loop(c, record.ends[c.name]) for c in reversed(found)}
     others = (f for f in faults if f.service not in loops or f.kind not in _COME_AND_GO)
     return (*others, *(loops[service] for service in sorted(loops)))
@@ -221,14 +219,19 @@ def _loop(container: Container, end: End) -> Fault:
     return Fault(container.service, "looping", cause, container.id, end.finished)
 
 
-def looping(record: Record, observed: Observed) -> tuple[Container, ...]:
+def looping(record: Record, observed: Observed, now: datetime, stable_after: float) -> tuple[Container, ...]:
     """Containers that the engine has started again after more than one end, and that were not calm since."""
     if record.unstable_since is None:
         return ()
-    return tuple(
-        c for c in observed.containers
-        if c.restarts and c.state in ("running", "restarting") and c.name in record.ends and record.ends[c.name].count > 1
-    )  # fmt: skip
+
+    def loops(container: Container) -> bool:
+        end = record.ends.get(container.name)
+        if end is None or end.count < 2 or not container.restarts:
+            return False
+        is_calm = _since(_runs_since(record, end.at), now) >= _calm_after(end, stable_after)
+        return container.state == "restarting" or (container.state == "running" and not is_calm)
+
+    return tuple(c for c in observed.containers if loops(c))
 
 
 def restarted_often(record: Record, observed: Observed) -> bool:
@@ -237,22 +240,24 @@ def restarted_often(record: Record, observed: Observed) -> bool:
     return often and record.unstable_since is not None
 
 
-def _calm_needed(record: Record, stable_after: float) -> float:
-    """Seconds without an end after which the app is Ready: twice as many with each end of one and the same container."""
-    doublings = max((end.count for end in record.ends.values()), default=1) - 1
-    return stable_after * 2.0 ** min(doublings, _DOUBLINGS)
+def _calm_after(end: End, stable_after: float) -> float:
+    """Seconds without another end after which a container counts as calm: twice as many with each end."""
+    return stable_after * 2.0 ** min(end.count - 1, _DOUBLINGS)
 
 
-def _calm_left(record: Record, now: datetime, stable_after: float) -> float:
+def _calm(record: Record, now: datetime, stable_after: float) -> tuple[float, float]:
+    """Seconds without an end after which the app is Ready, and how many of them are left; none where it is."""
     if record.unstable_since is None:
-        return 0.0
-    return _calm_needed(record, stable_after) - _since(_runs_since(record, now), now)
+        return 0.0, 0.0
+    waits = [(record.unstable_since, stable_after)]
+    waits += [(end.at, _calm_after(end, stable_after)) for end in record.ends.values()]
+    left, calm = max((calm - _since(_runs_since(record, ended), now), calm) for ended, calm in waits)
+    return calm, max(0.0, left)
 
 
-def _runs_since(record: Record, now: datetime) -> datetime:
+def _runs_since(record: Record, ended: datetime) -> datetime:
     """After a long backoff the end is long ago, and the start is not."""
-    unstable_since = record.unstable_since or now
-    return max(unstable_since, record.started_at or unstable_since)
+    return max(ended, record.started_at or ended)
 
 
 def _last_end(record: Record) -> str:
@@ -271,8 +276,9 @@ def is_unproven(record: Record, observed: Observed, now: datetime, stable_after:
     """
     if record.unstable_since is None:
         return False
-    ends_with_our_tries = record.retries > 0 and _since(_runs_since(record, now), now) < stable_after
-    return ends_with_our_tries or bool(looping(record, observed))
+    runs_for = _since(_runs_since(record, record.unstable_since), now)
+    ends_with_our_tries = record.retries > 0 and runs_for < stable_after
+    return ends_with_our_tries or bool(looping(record, observed, now, stable_after))
 
 
 def died_young(record: Record, faults: Iterable[Fault], now: datetime, stable_after: float) -> bool:

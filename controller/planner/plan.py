@@ -60,7 +60,12 @@ class View:
 
 
 def plan(view: View) -> Plan:
-    """The actions that are due, in order: volumes, `.env`, hooks, pull, up, restart."""
+    """The actions that are due, in order: volumes, `.env`, hooks, up, restart.
+
+    A pull that a person asks for comes before all that does not decide what is pulled: if it fails, nothing was done.
+    """
+    if view.wishes.pull and view.apply and view.rendered is not None:
+        return Plan((Action("pull", view.record.name, cause=_ASKED, app=view.record.name),))
     actions: list[Action] = []
     if view.installs and view.app is not None:
         actions += plan_volumes(view.app, view.volumes, view.observed)
@@ -68,8 +73,6 @@ def plan(view: View) -> Plan:
         actions += plan_installs(view.app, view.record, view.providers)
         actions += plan_updates(view.app, view.record)
     changes_inputs = any(action.changes_inputs for action in actions)
-    if view.wishes.pull and view.apply:
-        actions.append(Action("pull", view.record.name, cause=_ASKED, app=view.record.name))
     starts = plan_start(view, changes_inputs)
     restarts = plan_restart(view, starts)
     starting = bool(starts) or any(action.asked for action in restarts)

@@ -49,7 +49,7 @@ def _judge_blocked(
     judgement = Judgement(verdict, blocked.after, pending=blocked.pending, failed=blocked.word == "Failed")
     if target is None or (target.good and work.record.unstable_since is None):
         return judgement
-    if blocked.word == "RolledBack" and not faults:
+    if blocked.word == "RolledBack":
         # What was gone back to becomes good, as any other revision does; it never gives way to a third one.
         behind = _judge_target(work, policy, target, faults, closed, awaits=False)
         return replace(judgement, after=behind.after, settled=behind.settled)

@@ -59,11 +59,12 @@ def go_back(
     text = f"generation {generation} failed, going back to {way.to.generation}: {verdict.message}"
     work.record = transition(work.record, Verdict("Progressing", "Progressing", text), now)
     work.record = replace(work.record, last_error=f"{verdict.reason}: {verdict.message}")
+    # First: an update whose images are here would let it in again.
+    yield from ask(fx.WriteFact(UPDATE + name))
     yield from work.save()
     yield from work.tell("app.rolling_back", text, "error", **{**(told or {}), "reason": verdict.reason})
     retries.now(name)
     yield from ask(fx.ResetBackoff(name))
-    yield from ask(fx.WriteFact(UPDATE + name))
     yield from ask(fx.Enqueue(name))
     # That an earlier revision runs afterwards makes it no success of the edit.
     error = Action("error", name, f"{verdict.reason}: {verdict.message}", app=name, asked=True)

@@ -65,7 +65,8 @@ def _remove_or_hold(work: Work, policy: Policy, memory: Memory, dry_run: bool) -
     """A folder that is gone is waited for, and many at once are held. A person's command needs neither."""
     name, record, desired = work.name, work.record, work.desired
     records = yield from ask(fx.ReadRecords())
-    if (yield from ask(fx.ReadFact(REMOVE + name))) is not None:
+    by_command = (yield from ask(fx.ReadFact(REMOVE + name))) is not None
+    if by_command:
         held = _required(work, records, ())
         if held is not None and not dry_run and not isinstance(desired, Absent):
             # A consumer came after the person had asked: nothing may wait for a removal that nobody can have.
@@ -81,7 +82,7 @@ def _remove_or_hold(work: Work, policy: Policy, memory: Memory, dry_run: bool) -
         cause = "its folder is gone"
     if held is not None:
         return held
-    due = cause == _ASKED or _was_started(record)
+    due = by_command or _was_started(record)
     down = (Action("compose_down", name, cause=cause, app=name),) if due else ()
     if dry_run:
         return Result(last_word(record), (*down, *_hooks_due(record)))
@@ -182,8 +183,8 @@ def _find_hold(
 
 
 def _was_started(record: Record) -> bool:
-    """Whether anything of it was ever started, or taken over, by us; else what runs under its name is a person's."""
-    return bool(record.applied or record.applying)
+    """Whether anything of it was ever started, or tried to be, by us; else what runs under its name is a person's."""
+    return bool(record.applied or record.applying or record.started_at)
 
 
 def _remove(

@@ -44,9 +44,9 @@ def not_from_the_future(record: Record, now: datetime) -> Record:
     if target is not None and target.applied_at > now:
         target = replace(target, applied_at=now)
     started, unstable = past(record.started_at), past(record.unstable_since)
-    if (target, started, unstable) == (record.target, record.started_at, record.unstable_since):
-        return record
-    return replace(record, target=target, started_at=started, unstable_since=unstable)
+    ends = {name: replace(end, at=min(end.at, now)) for name, end in record.ends.items()}
+    moved = replace(record, target=target, started_at=started, unstable_since=unstable, ends=ends)
+    return record if moved == record else moved
 
 
 def note_leap(work: Work, known: Record | None, leaps: Leaps) -> Run[None]:
@@ -62,6 +62,7 @@ def _begun_anew(record: Record, now: datetime) -> Record:
         record,
         started_at=now if record.started_at is not None else None,
         unstable_since=now if record.unstable_since is not None else None,
+        ends={name: replace(end, at=now) for name, end in record.ends.items()},
     )
 
 

@@ -10,7 +10,7 @@ from controller.model import effects as fx
 from controller.model.effects import Run, ask
 from controller.model.facts import ADOPT, RESTART, ROLLBACK, STOPPED, SUSPENDED, UPDATE
 from controller.model.observed import Rendered
-from controller.model.record import Quarantine
+from controller.model.record import Quarantine, Record, Target
 from controller.model.values import replace
 from controller.planner.plan import Wishes
 from controller.reconciler.memory import Requests
@@ -37,16 +37,18 @@ def take_in(work: Work, requests: Requests, dry_run: bool) -> Run[None]:
     if not dry_run:
         # An update lifts it once the images are here: until then nothing is known to be better.
         if requests.take_lift(name) or update == PULLED:
-            _lift(work)
+            yield from _lift(work)
         yield from _roll_back(work)
 
 
-def _lift(work: Work) -> None:
-    quarantine = work.record.quarantine
-    if quarantine is not None:
-        work.record = replace(work.record, quarantine=None)
+def _lift(work: Work) -> Run[None]:
+    """What was kept out is let in again. Saved at once: what asks for it is forgotten."""
+    quarantine, record = work.record.quarantine, work.record
+    if quarantine is not None and not (record.suspended or record.suspended_by_manifest):
+        work.record = replace(record, quarantine=None)
         message = f"generation {quarantine.generation} is tried again: a person asks for it"
         work.news.append(work.event("app.changed", message))
+        yield from work.save()
 
 
 def _roll_back(work: Work) -> Run[None]:
@@ -58,16 +60,25 @@ def _roll_back(work: Work) -> Run[None]:
     if to is None:
         message = "there is no earlier revision on record to go back to"
         work.news.append(work.event("app.warning", message, "warning"))
-    elif work.record.quarantine is not None and to.revision == work.record.revision:
-        _lift(work)  # forward again, to what was kept out
+    elif _is_forward(work.record, to):
+        yield from _lift(work)
     else:
         message = f"a person went back to generation {to.generation}; that holds until an input changes"
         generation = work.record.generation
         quarantine = Quarantine(generation, to, "RolledBack", message, by_person=True)
-        yield from ask(fx.FulfilWish(UPDATE + work.name, PULLED))
-        work.record = replace(work.record, quarantine=quarantine)
+        yield from ask(fx.FulfilWish(UPDATE + work.name, PULLED))  # by a pull that ended after it was said
+        target = work.record.target
+        if target is not None and target.generation == to.generation:
+            target = replace(target, detached=False)  # what is there is another run of it, from other images
+        work.record = replace(work.record, quarantine=quarantine, target=target)
         yield from work.save()
     yield from ask(fx.FulfilWish(ROLLBACK + work.name, wanted))
+
+
+def _is_forward(record: Record, to: Target) -> bool:
+    """Whether what a person names is what is kept out, and not another run of what runs."""
+    runs = record.target.revision if record.target is not None else ""
+    return record.quarantine is not None and runs != to.revision == record.revision
 
 
 def adopt(work: Work) -> Run[None]:

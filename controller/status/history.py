@@ -42,6 +42,13 @@ def images_of(target: Target) -> dict[str, str]:
     return {name: s.image_ids[0] for name, s in target.services.items() if len(s.image_ids) == 1}
 
 
+def _came_from(now: Target | None, target: Target) -> bool:
+    """Whether it is newer than what was gone back to: whoever goes back twice wants to be further back."""
+    if now is None or not now.detached:
+        return False
+    return target.generation > now.generation or target.revision == now.revision
+
+
 def find_revision(record: Record, wanted: str) -> Target | None:
     """What a person asks to go back to: a revision, or "" for the last good run before the present one.
 
@@ -50,9 +57,7 @@ def find_revision(record: Record, wanted: str) -> Target | None:
     now = record.target
     others = [target for target in record.history if now is None or not is_same_run(target, now)]
     if not wanted:
-        # Whoever goes back twice wants to be further back, and not where they came from.
-        back = [target for target in others if now is None or target.generation <= now.generation]
-        return next((target for target in back if target.good), None)
+        return next((target for target in others if target.good and not _came_from(now, target)), None)
     if now is not None and now.revision != record.revision:
         others.append(now)
     return next((target for target in others if target.revision == wanted), None)

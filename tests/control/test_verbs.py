@@ -188,6 +188,17 @@ def test_a_rollback_is_remembered_with_the_whole_revision(service: Asked) -> Non
     assert service.store.get(ROLLBACK + "web") == ""
 
 
+def test_of_an_update_and_a_rollback_the_last_one_counts(service: Asked) -> None:
+    service.store.save(
+        record("web", revision="r2", target=target(revision="r2"), history=(target(revision="r1"),))
+    )
+    verbs.act(service, verbs.Update("web"))
+    verbs.act(service, verbs.Rollback("web"))
+    assert (service.store.get(UPDATE + "web"), service.store.get(ROLLBACK + "web")) == (None, "")
+    verbs.act(service, verbs.Update("web"))
+    assert service.store.get(ROLLBACK + "web") is None
+
+
 def test_an_app_that_was_never_applied_has_nothing_to_go_back_to(service: Asked) -> None:
     with pytest.raises(Refused, match="nothing to go back to"):
         verbs.act(service, verbs.Rollback("new"))

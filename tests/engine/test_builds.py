@@ -74,6 +74,8 @@ def test_what_a_failed_step_printed_holds_no_secret_and_no_end_of_lines() -> Non
         "Step 1/2 : FROM nope:1\n",
         "Step 3/4 : RUN exit 3\n ---> Running in 11df55742804\n",
         f"{CLASSIC}\nRemoving intermediate container 11df55742804\n ---> 65625ed5fd12\nSuccessfully built 65625ed5fd12\n",
+        f"{CLASSIC}\n ---> Removed intermediate container 11df55742804\n ---> 65625ed5fd12\n",  # newer engines
+        f"{CLASSIC}\nStep 4/4 : COPY no-such-file /\n",
     ],
 )
 def test_a_build_whose_steps_said_nothing_or_were_done_adds_nothing(printed: str) -> None:

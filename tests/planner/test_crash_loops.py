@@ -12,6 +12,7 @@ from controller.planner.judge import (
     Times,
     count_ends,
     is_milestone,
+    is_unproven,
     judge,
     restarted_often,
     unexpected_ends,
@@ -93,11 +94,27 @@ def test_one_end_is_counted_once_at_however_many_looks_it_is_seen() -> None:
     assert known.ends["app-web-1"].count == 1
 
 
-def test_ends_are_one_loop_until_ten_minutes_have_passed_without_one() -> None:
-    ends = count_ends(after(3), [running(4)], at(600), STABLE)
+def test_ends_are_one_loop_for_as_long_as_the_longest_calm_and_no_longer() -> None:
+    ends = count_ends(after(3), [running(4)], at(319), STABLE)
     assert ends["app-web-1"].count == 4
-    ends = count_ends(after(3), [running(4)], at(660), STABLE)
+    ends = count_ends(after(3), [running(4)], at(321), STABLE)
     assert ends["app-web-1"].count == 1
+
+
+def test_what_has_been_calm_since_is_not_in_a_loop_again_when_a_sibling_ends() -> None:
+    ends = {"app-web-1": End(2, at(-60), "end 2", 9), "app-side-1": End(1, at(0), "side", 1)}
+    known = record(unstable_since=at(0), ends=ends)
+    verdict = looked_at(known, running(2), 5).verdict
+    assert (verdict.word, verdict.message) == (
+        "Progressing", "it ended (exit 1) and runs again; Ready after 10 s without another end"
+    )  # fmt: skip
+    assert looked_at(known, running(2), 10).verdict.word == "Ready"
+
+
+def test_what_looped_and_has_run_for_long_since_is_proven_though_nobody_settled_it() -> None:
+    seen = observed(running(2))
+    assert is_unproven(after(2), seen, at(19), STABLE)
+    assert not is_unproven(after(2), seen, at(20), STABLE)
 
 
 def test_two_containers_that_end_once_each_are_no_loop() -> None:

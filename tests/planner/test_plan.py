@@ -364,6 +364,14 @@ def test_an_update_pulls_first_and_applies_what_moved() -> None:
     )
 
 
+def test_no_hook_runs_for_an_update_before_its_images_are_here() -> None:
+    app = present(requires=[{"app": "db", "on_update": "scripts/u.sh"}], version="2.0.0")
+    was = record(target=replace(target(), version="1.0.0"))
+    view = View(was, observed(container()), app, rendered(), providers={"db": provider()})
+    assert "on_update" in printed(view)
+    assert printed(replace(view, wishes=Wishes(pull=True))) == "pull           web - a person asks for it"
+
+
 def test_stopping_stops_what_runs_and_nothing_else() -> None:
     seen = observed(container("web"), container("job", state="exited"))
     assert plan_stop(record(), seen).describe() == "stop           web (web) - a person asks for it"

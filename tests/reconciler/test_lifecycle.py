@@ -11,8 +11,9 @@ import pytest
 from controller.model import effects as fx
 from controller.model.effects import drive
 from controller.model.errors import AppError, EngineUnreachable
-from controller.model.facts import ADOPT, LEFT, REMOVE, RESTART, ROLLBACK, STOPPED, UPDATE
+from controller.model.facts import ADOPT, LEFT, REMOVE, RESTART, ROLLBACK, STOPPED, SUSPENDED, UPDATE
 from controller.model.observed import Bind, ExecResult, Rendered, Service
+from controller.status.history import find_revision
 from fakes.world import World
 
 OLD = Service("main", "h-old", "image:1")
@@ -409,6 +410,51 @@ def test_who_goes_back_twice_is_further_back_and_going_to_the_newest_lets_it_in_
     wish(world, ROLLBACK, value=world.record("web").revision)
     assert (world.word("web"), world.record("web").quarantine) == ("Ready", None)
     assert world.engine.container("web", "main").config_hash == "h-new"
+
+
+def test_going_forward_again_is_remembered_while_the_engine_is_away(world: World) -> None:
+    good(world, OLD)
+    good(world, NEW)
+    wish(world, ROLLBACK, value="")
+    world.engine.down()
+    wish(world, ROLLBACK, value=world.record("web").revision)
+    world.crash()
+    world.engine.up()
+    world.resync()
+    world.until_quiet(limit=60)
+    assert (world.word("web"), world.engine.container("web", "main").config_hash) == ("Ready", "h-new")
+
+
+def test_an_image_is_gone_back_from_and_forward_to_by_the_revision_that_both_ran(world: World) -> None:
+    good(world, OLD)
+    world.engine.upstream["image:1"] = "sha256:newer"
+    wish(world, UPDATE)
+    world.engine_moves()
+    world.until_quiet(limit=60)
+    revision = world.record("web").revision
+
+    def image() -> str:
+        return world.engine.container("web", "main").image_id
+
+    wish(world, ROLLBACK, value="")
+    assert image() == "sha256:image:1"
+    assert find_revision(world.record("web"), "") is None, "further back there is nothing"
+    wish(world, ROLLBACK, value=revision)
+    assert (world.word("web"), image()) == ("RolledBack", "sha256:newer")
+
+
+def test_what_is_kept_out_of_a_suspended_app_stays_so_whoever_says_reconcile(world: World) -> None:
+    good(world, OLD)
+    good(world, NEW)
+    wish(world, ROLLBACK, value="")
+    world.store.put(SUSPENDED + "web", "1")
+    world.memory.requests.note("web", lift=True)
+    world.queue.add("web", world.clock.monotonic())
+    world.until_quiet(limit=60)
+    world.store.put(SUSPENDED + "web", None)
+    world.queue.add("web", world.clock.monotonic())
+    world.until_quiet(limit=60)
+    assert world.word("web") == "RolledBack"
 
 
 def test_what_a_person_went_back_to_becomes_good_when_it_holds(world: World) -> None:
@@ -1038,7 +1084,7 @@ def crash_every(world: World, seconds: float, times: int) -> None:
         world.clock.advance(until - world.clock.monotonic())
 
 
-@pytest.mark.parametrize("seconds", [2.0, 13.0, 170.0])
+@pytest.mark.parametrize("seconds", [2.0, 13.0, 170.0, 300.0])
 def test_a_crash_loop_is_a_line_now_and_then_however_slow_it_is(world: World, seconds: float) -> None:
     good(world, replace(OLD, restart="unless-stopped"))
     world.engine.lines["web", "main"] = ["out of memory"]
