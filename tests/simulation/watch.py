@@ -7,12 +7,14 @@ the moment at which a run could first have known.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from controller.model import effects as fx
 from controller.model.desired import Invalid, Present
 from controller.model.facts import APPROVED, REMOVE, STOPPED, SUSPENDED
+from controller.model.observed import Container
 from controller.model.record import Record
 from controller.status.conditions import lint
 from controller.status.summary import last_word
@@ -40,6 +42,12 @@ class _Run:
     names: frozenset[str] = frozenset()
     lost: str = "not looked"
     available: set[str] = field(default_factory=set)
+    """Providers that served at some moment of the run, or were said to."""
+
+
+def is_served_by(containers: Iterable[Container]) -> bool:
+    """Whether what consumers of an app with these containers use of it is healthy."""
+    return any((c.service, c.state, c.health) == ("main", "running", "healthy") for c in containers)
 
 
 class Watch:
@@ -113,6 +121,8 @@ class Watch:
             run.records = answer  # type: ignore[assignment]
         elif run is not None and isinstance(effect, fx.TakeCensus):
             run.names, run.lost = answer.names, answer.lost  # type: ignore[attr-defined]
+        elif run is not None and isinstance(effect, fx.Observe) and is_served_by(answer.containers):  # type: ignore[attr-defined]
+            run.available.add(effect.app)  # an old answer, perhaps; nobody can know better
         if isinstance(effect, fx.Load):
             if effect.app == key:
                 self._runs[key].loaded = answer

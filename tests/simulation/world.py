@@ -21,7 +21,7 @@ from controller.status.store import SqliteStore
 from fakes.clock import SteppedClock
 from fakes.engine import FakeEngine
 from fakes.world import World
-from simulation.watch import Forbidden, Watch
+from simulation.watch import Forbidden, Watch, is_served_by
 
 POLICY = Policy(settle=0.1, settle_new=0.2, removal_settle=1.0, stable_after=2.0, health_timeout=20.0)
 
@@ -37,8 +37,6 @@ class LyingEngine(FakeEngine):
         super().__init__(clock)
         self.stale: set[str] = set()
         """Apps of which the next list is the one that was seen last."""
-        self.lied: set[str] = set()
-        """Apps of which an old list was given."""
         self.cut_after: int | None = None
         """The process is killed after so many more changes to containers."""
         self.in_call = False
@@ -49,8 +47,6 @@ class LyingEngine(FakeEngine):
     def observe(self, app: str, folders: Sequence[str], volumes: Sequence[str]) -> Observed:
         truth = super().observe(app, folders, volumes)
         answer = self._last.get(app, truth) if app in self.stale else truth
-        if answer != truth:
-            self.lied.add(app)
         self.stale.discard(app)
         self._last[app] = truth
         return answer
@@ -209,9 +205,7 @@ class SimulatedWorld(World):
 
     def serves(self, app: str) -> bool:
         """Whether what its consumers use of it is healthy; it may be on its way to another version beside."""
-        return any(
-            (c.service, c.state, c.health) == ("main", "running", "healthy") for c in self.lying.ours(app)
-        )
+        return is_served_by(self.lying.ours(app))
 
     def running_services(self, name: str) -> list[str]:
         return sorted(c.service for c in self.lying.ours(name) if c.state == "running")
