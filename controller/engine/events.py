@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from threading import Lock
 from typing import Any
 
@@ -122,18 +123,12 @@ class Events:
     def _remembers_end(self, container: str, finished: float) -> bool:
         # An end can be seen a moment before its event. The engine closes the stream at `until`, so this waits
         # for at most three seconds, and only for what has ended just now.
-        filters = {"container": [container], "event": ["kill", "die"]}
-        query = {"since": f"{finished - _STOP_SHOWS:.9f}", "until": f"{finished + 3:.9f}"}
-        asked = self._ask(filters, query)
-        try:
-            with translated("reading past events", None, self._endpoint.host):
-                for message in _messages(asked):
-                    if message.get("Action") == "kill":
-                        return False
-                    if message.get("Action") == "die" and seen.at(message) >= finished - 1:
-                        return True
-        finally:
-            asked.close()
+        with closing(self._past(container, ["kill", "die"], finished - _STOP_SHOWS, finished + 3)) as past:
+            for message in past:
+                if message.get("Action") == "kill":
+                    return False
+                if message.get("Action") == "die" and seen.at(message) >= finished - 1:
+                    return True
         return False
 
     def exit_code(self, container: str, finished: str) -> int | None:
@@ -142,16 +137,23 @@ class Events:
         if at > self._clock.now().timestamp() + 1:
             return None  # the clock was set back: the engine would answer when it is that late again
         # The end is noted first, and its event is sent after that.
-        query = {"since": f"{at - _NOTED:.9f}", "until": f"{at + 1:.9f}"}
-        asked = self._ask({"container": [container], "event": ["die"]}, query)
+        with closing(self._past(container, ["die"], at - _NOTED, at + 1)) as past:
+            for message in past:
+                code = str(((message.get("Actor") or {}).get("Attributes") or {}).get("exitCode", ""))
+                return int(code) if code.isdigit() else None
+        return None
+
+    def _past(
+        self, container: str, events: list[str], since: float, until: float
+    ) -> Generator[Message, None, None]:
+        """What happened to a container between two moments of the engine's. Waits for the second one."""
+        query = {"since": f"{since:.9f}", "until": f"{until:.9f}"}
+        asked = self._ask({"container": [container], "event": events}, query)
         try:
             with translated("reading past events", None, self._endpoint.host):
-                for message in _messages(asked):
-                    code = str(((message.get("Actor") or {}).get("Attributes") or {}).get("exitCode", ""))
-                    return int(code) if code.isdigit() else None
+                yield from _messages(asked)
         finally:
             asked.close()
-        return None
 
     def _ask(self, filters: Mapping[str, list[str]], query: Mapping[str, str]) -> stream.Stream:
         path = f"/v{self._clients.api_version()}/events"

@@ -45,8 +45,10 @@ def not_from_the_future(record: Record, now: datetime) -> Record:
         target = replace(target, applied_at=now)
     started, unstable = past(record.started_at), past(record.unstable_since)
     ends = {name: replace(end, at=min(end.at, now)) for name, end in record.ends.items()}
-    moved = replace(record, target=target, started_at=started, unstable_since=unstable, ends=ends)
-    return record if moved == record else moved
+    before = record.target, record.started_at, record.unstable_since, record.ends
+    if (target, started, unstable, ends) == before:
+        return record
+    return replace(record, target=target, started_at=started, unstable_since=unstable, ends=ends)
 
 
 def note_leap(work: Work, known: Record | None, leaps: Leaps) -> Run[None]:

@@ -14,7 +14,7 @@ from controller.model.desired import Invalid, Present, Unreadable
 from controller.model.effects import Run, ask
 from controller.model.errors import AppError, InputInvalid
 from controller.model.observed import Rendered
-from controller.model.record import Record, Verdict
+from controller.model.record import Quarantine, Record, Verdict
 from controller.model.values import replace
 from controller.planner import hooks
 from controller.planner.gates import describe_cycle, find_closed, find_cycle
@@ -171,8 +171,8 @@ class Wanted:
             return said
         if not isinstance(desired, Present):
             return None
-        if record.quarantine is not None and not work.wishes.pull:
-            return Blocked("RolledBack", "RolledBack", describe(record.quarantine))
+        if (kept_out := _kept_out(work)) is not None:
+            return Blocked("RolledBack", "RolledBack", describe(kept_out))
         if among := (yield from self._among_others(work)):
             return among
         if desired.unset and not desired.seeds and not self._merged_hook_due(work, providers):
@@ -313,14 +313,19 @@ def _spread(name: str) -> float:
     return 1 + zlib.crc32(name.encode()) / 2**33
 
 
+def _kept_out(work: Work) -> Quarantine | None:
+    """What keeps the newest generation out; nothing while a person has its images pulled."""
+    return None if work.wishes.pull else work.record.quarantine
+
+
 def _unusable(work: Work) -> Blocked | None:
     """The files cannot be read, mean nothing, or the name is another's; a person's going back comes before that,
     for it was said while the files were as they are."""
-    desired, quarantine = work.desired, work.record.quarantine
+    desired, kept_out = work.desired, _kept_out(work)
     if isinstance(desired, Unreadable):
         return Blocked("Unknown", "SourceUnavailable", desired.message)
-    if quarantine is not None and quarantine.by_person and not work.wishes.pull:
-        return Blocked("RolledBack", "RolledBack", describe(quarantine))
+    if kept_out is not None and kept_out.by_person:
+        return Blocked("RolledBack", "RolledBack", describe(kept_out))
     if isinstance(desired, Invalid):
         return Blocked("Invalid", desired.reason, desired.message)
     if work.observed.foreign:
