@@ -167,10 +167,11 @@ class Home:
     # -- what is seen ---------------------------------------------------------------------------------
 
     def log(self, event: str | None = None, short: str | None = None) -> list[dict[str, Any]]:
-        """The log lines so far, as objects."""
+        """The log lines so far, as objects; one that is just being written is not there yet."""
         if not self.log_file.exists():
             return []
-        lines = [json.loads(line) for line in self.log_file.read_text().splitlines() if line.startswith("{")]
+        *whole, _ = self.log_file.read_text().split("\n")
+        lines = [json.loads(line) for line in whole if line.startswith("{")]
         return [
             line for line in lines
             if (event is None or line["event"] == event) and (short is None or line.get("app") == self.name(short))

@@ -304,7 +304,7 @@ class Soak:
     def lines(self) -> Iterator[dict[str, Any]]:
         with self.home.log_file.open() as log:
             for line in log:
-                if line.startswith("{"):
+                if line.startswith("{") and line.endswith("\n"):  # the last may be half written
                     yield json.loads(line)
 
     def result(self, minutes: float) -> str:

@@ -102,9 +102,10 @@ def test_whatever_the_umask_only_its_owner_can_read_what_the_service_keeps(
 def test_only_root_and_the_sockets_group_may_ask(home: Home, public: Path) -> None:
     path = public / "homeport.sock"
     home.start(f"--listen={path}")
-    wait_until(path.exists, "it listens", 60)
-    os.chown(path, 0, GROUP)
+    # The file is there, with the rights of the umask, a moment before anybody can connect.
+    wait_until(lambda: asked_by(path, 0, 0) == "200", "it listens", 60)
     assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    os.chown(path, 0, GROUP)
     assert asked_by(path, 0, 0) == "200"
     assert asked_by(path, NOBODY, GROUP) == "200"
     assert asked_by(path, NOBODY, NOBODY, GROUP) == "200"
