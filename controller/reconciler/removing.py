@@ -58,14 +58,15 @@ def reconcile_absent(
     folder = desired.folder if isinstance(desired, Present | Invalid) else ""
     gone = replace(known, rest=None) if known else Record(name, folder=folder)
     work = Work(name, moment, gone, gone, desired)
-    return (yield from _remove_or_hold(work, policy, memory, dry_run))
+    return (yield from _remove_or_hold(work, by_command, policy, memory, dry_run))
 
 
-def _remove_or_hold(work: Work, policy: Policy, memory: Memory, dry_run: bool) -> Run[Result | Blocked]:
+def _remove_or_hold(
+    work: Work, by_command: bool, policy: Policy, memory: Memory, dry_run: bool
+) -> Run[Result | Blocked]:
     """A folder that is gone is waited for, and many at once are held. A person's command needs neither."""
     name, record, desired = work.name, work.record, work.desired
     records = yield from ask(fx.ReadRecords())
-    by_command = (yield from ask(fx.ReadFact(REMOVE + name))) is not None
     if by_command:
         held = _required(work, records, ())
         if held is not None and not dry_run and not isinstance(desired, Absent):
@@ -217,7 +218,6 @@ def _remove(
     if (left := memory.retries.left(name, work.moment.monotonic)) > 0:
         return Result("Removing", after=left + 0.005, failed=True)
     approved = yield from ask(fx.ReadFact(APPROVED + name))
-    by_command = yield from ask(fx.ReadFact(REMOVE + name))
     try:
         if down:
             yield from ask(fx.Remove(name, work.folders()))
@@ -228,7 +228,7 @@ def _remove(
         yield from _forget(work, "containers and networks are gone" if down else _LEFT_ALONE)
     except AppError as error:
         return (yield from _retry(work, error, memory.retries))
-    if approved is None and by_command is None:
+    if approved is None and cause != _ASKED:
         memory.removals.note(name, work.moment.monotonic)
     memory.forget(name)
     yield from ask(fx.ResetBackoff(name))

@@ -6,6 +6,7 @@ What is due is the planner's decision; what the outcome means for the app is jud
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from itertools import combinations, product
 from pathlib import PurePosixPath
 
@@ -17,7 +18,7 @@ from controller.model.facts import UPDATE
 from controller.model.hostport import clash
 from controller.model.observed import ExecResult, Observed, Rendered, Service
 from controller.model.plan import Action, Plan
-from controller.model.record import AppliedService, LedgerEntry, Target, Verdict
+from controller.model.record import AppliedService, LedgerEntry, Record, Target, Verdict
 from controller.model.values import replace
 from controller.planner import hooks
 from controller.planner.gates import Provider
@@ -117,8 +118,7 @@ def _act(
         case "stop":
             ids = _ids(work, action.services)
             yield from ask(fx.Stop(work.name, ids))
-            # Stopped by us: whoever starts it again does so for the first time.
-            work.record = replace(work.record, started_at=None, unstable_since=None, ends={})
+            work.record = _begin_anew(work.record, None)
         case kind:
             raise AssertionError(f"a plan holds an action that nobody can do: {kind}")
     return ""
@@ -373,13 +373,16 @@ def _apply(
         work.record = replace(work.record, target=replace(old, services=applied), started_at=now, applying="")
     else:
         target = _new_target(work, rendered, applied, back_to)
-        work.record = replace(
-            remember(work.record, target), started_at=now, unstable_since=None, ends={}, applying=""
-        )
+        work.record = replace(_begin_anew(remember(work.record, target), now), applying="")
         if back_to is None:
             work.record = replace(work.record, desired_services=desired_services(rendered, applied))
         _note_providers(work, providers)
     yield from work.save()
+
+
+def _begin_anew(record: Record, now: datetime | None) -> Record:
+    """Whoever starts now, or the next time when `now` is None, does so for the first time: what ended before counts no more."""
+    return replace(record, started_at=now, unstable_since=None, ends={})
 
 
 def _start(work: Work, action: Action, apply: fx.Apply) -> Run[tuple[str, ...]]:
@@ -506,9 +509,7 @@ def _restart(work: Work, action: Action, providers: Mapping[str, Provider]) -> R
     target = work.record.target
     if target is not None:
         target = note_started(target, work.observed, work.mounts, files_changed(work))
-    work.record = replace(
-        work.record, target=target, started_at=work.moment.now, unstable_since=None, ends={}
-    )
+    work.record = _begin_anew(replace(work.record, target=target), work.moment.now)
     _note_providers(work, providers)
     yield from work.save()
 

@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from controller.clock import SystemClock
+from controller.engine import observation as seen
 from controller.engine.docker_engine import DockerEngine
 from controller.engine.endpoint import Endpoint, resolve_endpoint
 from controller.engine.hooks import Hooks
@@ -775,7 +777,9 @@ def test_what_runs_again_tells_with_what_it_ended_and_what_it_said_until_then(wo
     looping = SLEEPER.replace('["sleep", "1000"]', script)
     rendered = world.apply(f"services:\n  web:{looping}    restart: unless-stopped\n")
     if world.fake:
+        world.fake.lines[world.app, "web"] = ["out of memory"]
         world.fake.crash(world.app, "web", 9)
+        world.fake.lines[world.app, "web"] = ["out of memory", "second run"]
     world.until(lambda: world.one().restarts == 1 and world.one().state == "running", "it runs again")
     again = world.one()
     assert again.exit_code == 0, "the engine shows it no more"
@@ -783,10 +787,8 @@ def test_what_runs_again_tells_with_what_it_ended_and_what_it_said_until_then(wo
     assert world.engine.exit_code(again.id, again.finished_at) == 9
     assert world.engine.exit_code(again.id, "2001-01-01T00:00:00.000000000Z") is None
     assert world.engine.exit_code("0" * 64, again.finished_at) is None
-    if not world.fake:
-        world.until(lambda: "second run" in world.engine.last_lines(again.id, rendered), "it has spoken")
-        said = world.engine.last_lines(again.id, rendered, until=again.finished_at)
-        assert said == ("out of memory",)
+    world.until(lambda: "second run" in world.engine.last_lines(again.id, rendered), "it has spoken")
+    assert world.engine.last_lines(again.id, rendered, until=again.finished_at) == ("out of memory",)
 
 
 # ---- hooks ----
@@ -1247,6 +1249,32 @@ def test_a_step_that_prints_the_id_of_another_container_takes_nothing_away(docke
             assert docker_world.on_docker(lambda client: client.inspect_container(stranger)["Id"]) == stranger
     finally:
         docker_world.on_docker(lambda client: client.remove_container(stranger))
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("runs", [True, False], ids=["runs", "of Compose"])
+def test_a_step_that_prints_the_id_of_one_that_came_meanwhile_takes_away_neither_what_runs_nor_what_is_an_apps(
+    docker_world: World, runs: bool
+) -> None:
+    mine = {"label": f"of={docker_world.prefix}"}
+    step = "RUN while [ ! -e /told ]; do sleep 0.05; done; cat /told; exit 3"
+    build, _ = builds(docker_world, f"LABEL of={docker_world.prefix}\n{step}")
+    labels = {} if runs else {seen.FOLDER: "/srv/apps/other"}
+    with ThreadPoolExecutor(1) as beside, api(docker_world.host) as client:
+        built = beside.submit(build)
+        wait_until(lambda: client.containers(filters=mine), "the step runs")
+        other = client.create_container("homeport/sample:1", ["sleep", "1000"], labels=labels)["Id"]
+        try:
+            if runs:
+                client.start(other)
+            tell = f"echo ' ---> Running in {other[:12]}' >/new; mv /new /told"
+            told = client.exec_create(client.containers(filters=mine)[0]["Id"], ["sh", "-c", tell])
+            client.exec_start(told)
+            with pytest.raises(AppError, match="code: 3"):
+                built.result()
+            assert client.inspect_container(other)["State"]["Running"] is runs
+        finally:
+            client.remove_container(other, force=True)
 
 
 @pytest.mark.engine

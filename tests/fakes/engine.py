@@ -115,6 +115,8 @@ class FakeEngine:
         self._known: dict[tuple[str, str], Rendered] = {}
         """What was answered; `_rendered` has the hashes as well, which an apply gives."""
         self._codes: dict[tuple[str, str], int] = {}
+        self._said: dict[tuple[str, str], Sequence[str]] = {}
+        """What a container had written when it ended, by its id and that moment."""
         """Container and the moment at which it ended to its exit code: it is remembered when it runs again."""
         self._count = 0
         self._lock = RLock()
@@ -243,7 +245,8 @@ class FakeEngine:
             for app, containers in self._apps.items():
                 for one in containers.values():
                     if one.id == container:
-                        return tuple(self.lines.get((app, one.service), ()))[-lines:]
+                        said = self.lines.get((app, one.service), ())
+                        return tuple(self._said.get((container, until), said))[-lines:]
             return ()
 
     def differences(self, rendered: Rendered, before: Rendered) -> Mapping[str, str]:
@@ -709,6 +712,7 @@ class FakeEngine:
                 ended_by_itself=by_itself and code == 0,
             )  # fmt: skip
             self._codes[ended.id, ended.finished_at] = code
+            self._said[ended.id, ended.finished_at] = tuple(self.lines.get((app, container.service), ()))
             self._put(app, ended, "die")
 
     def _put(self, app: str, container: Container, action: str) -> None:
