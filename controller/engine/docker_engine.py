@@ -450,8 +450,8 @@ class DockerEngine:
         from docker.errors import NotFound
 
         for summary in self._list([]) if steps else ():
-            identity, ended = summary["Id"], summary.get("State") in ("created", "exited", "dead")
-            if identity[:12] not in steps or identity in before or not ended:
+            identity = summary["Id"]
+            if identity[:12] not in steps or identity in before:
                 continue
             if seen.FOLDER in seen.labels_of(summary):
                 continue
@@ -459,7 +459,8 @@ class DockerEngine:
                 suppress(NotFound, AppError),
                 self._clients.borrow(f"cleaning up {app}", "ApplyFailed", missing=True) as api,
             ):
-                # As the builder does it: with the volumes that have no name and are this container's alone.
+                # As the builder does it: with the volumes that have no name and are this container's alone, and without
+                # force, so that the engine refuses it for one that runs.
                 api.remove_container(identity, v=True)
 
     def _remove_leftovers(self, app: str, misnamed: Sequence[Mapping[str, Any]]) -> bool:
