@@ -28,6 +28,7 @@ QUIET = 1.0
 ANSWER = 2.5
 """Seconds that it may take to say that it lives."""
 _ENDS_KEPT = 4096
+_LATE = 3.0  # seconds by which the event of an end may come after it
 _NOTED = 0.01  # seconds by which the two times of one end may differ
 _STOP_SHOWS = 30.0  # seconds before an end in which a stop or kill was its cause
 
@@ -121,9 +122,10 @@ class Events:
         return known
 
     def _remembers_end(self, container: str, finished: float) -> bool:
-        # An end can be seen a moment before its event. The engine closes the stream at `until`, so this waits
-        # for at most three seconds, and only for what has ended just now.
-        with closing(self._past(container, ["kill", "die"], finished - _STOP_SHOWS, finished + 3)) as past:
+        # An end can be seen a moment before its event, and is waited for then.
+        with closing(
+            self._past(container, ["kill", "die"], finished - _STOP_SHOWS, finished + _LATE)
+        ) as past:
             for message in past:
                 if message.get("Action") == "kill":
                     return False
@@ -134,8 +136,6 @@ class Events:
     def exit_code(self, container: str, finished: str) -> int | None:
         """See `Engine.exit_code`. What ended just now may be waited for, for a second."""
         at = seen.seconds(finished)
-        if at > self._clock.now().timestamp() + 1:
-            return None  # the clock was set back: the engine would answer when it is that late again
         # The end is noted first, and its event is sent after that.
         with closing(self._past(container, ["die"], at - _NOTED, at + 1)) as past:
             for message in past:
@@ -146,7 +146,10 @@ class Events:
     def _past(
         self, container: str, events: list[str], since: float, until: float
     ) -> Generator[Message, None, None]:
-        """What happened to a container between two moments of the engine's. Waits for the second one."""
+        """What happened to a container between two moments of the engine's, the second of which may be just ahead: the
+        engine waits for it. When the clock was set back there is nothing, for that would be a long time."""
+        if until > self._clock.now().timestamp() + _LATE + 1:
+            return
         query = {"since": f"{since:.9f}", "until": f"{until:.9f}"}
         asked = self._ask({"container": [container], "event": events}, query)
         try:

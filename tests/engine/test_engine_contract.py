@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ import pytest
 
 from controller.clock import SystemClock
 from controller.engine import observation as seen
+from controller.engine.client import Clients
 from controller.engine.docker_engine import DockerEngine
 from controller.engine.endpoint import Endpoint, resolve_endpoint
+from controller.engine.events import Events
 from controller.engine.hooks import Hooks
 from controller.model.desired import Present
 from controller.model.errors import AppError, EngineUnreachable, InputInvalid, Interrupted, Superseded
@@ -789,6 +791,24 @@ def test_what_runs_again_tells_with_what_it_ended_and_what_it_said_until_then(wo
     assert world.engine.exit_code("0" * 64, again.finished_at) is None
     world.until(lambda: "second run" in world.engine.last_lines(again.id, rendered), "it has spoken")
     assert world.engine.last_lines(again.id, rendered, until=again.finished_at) == ("out of memory",)
+
+
+@pytest.mark.engine
+def test_what_ended_before_the_clock_was_set_back_is_not_waited_for(docker_world: World) -> None:
+    ahead = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    once = SLEEPER.replace('["sleep", "1000"]', '["true"]')
+    docker_world.apply(f"services:\n  web:{once}")
+    docker_world.until(lambda: docker_world.one().ended_by_itself, "it has ended by itself")
+    one = docker_world.one()
+    inspected = docker_world.on_docker(lambda client: client.inspect_container(one.id))
+    inspected["State"]["FinishedAt"] = ahead
+    endpoint = replace(resolve_endpoint(), host=docker_world.host)
+    clients = Clients(endpoint)
+    try:
+        assert not Events(endpoint, clients, SystemClock()).ended_by_itself(inspected)
+    finally:
+        clients.close()
+    assert docker_world.engine.exit_code(one.id, ahead) is None
 
 
 # ---- hooks ----
