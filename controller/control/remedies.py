@@ -148,7 +148,7 @@ REMEDIES = {
         ("`homeport logs {app}` shows why it ended", "mend it in {folder}: an edit is tried at once"),
     ),
     "CrashLooping": Remedy(
-        "leaves the restarts to the engine; Ready comes back once it stays up, for longer after each end",
+        "waits to see whether it stays up, for longer after each end; then Ready comes back",
         (
             "`homeport logs {app}` shows why it ends",
             "mend it in {folder}: an edit is tried at once",

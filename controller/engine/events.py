@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from threading import Lock
 from typing import Any
@@ -29,7 +29,7 @@ ANSWER = 2.5
 """Seconds that it may take to say that it lives."""
 _ENDS_KEPT = 4096
 _LATE = 3.0  # seconds by which the event of an end may come after it
-_NOTED = 0.01  # seconds by which the two times of one end may differ
+_NOTED = 0.01  # seconds by which it may come before
 _STOP_SHOWS = 30.0  # seconds before an end in which a stop or kill was its cause
 
 # Named one by one: each health check of each container is three exec_* events.
@@ -114,49 +114,35 @@ class Events:
         with self._lock:
             known = self._ends.get(key)
         if known is None:
-            known = self._remembers_end(key[0], seen.seconds(finished))
+            known = self._past_end(key[0], seen.seconds(finished)) == 0
             with self._lock:
                 self._ends[key] = known
                 while len(self._ends) > _ENDS_KEPT:
                     self._ends.popitem(last=False)
         return known
 
-    def _remembers_end(self, container: str, finished: float) -> bool:
-        # An end can be seen a moment before its event, and is waited for then.
-        with closing(
-            self._past(container, ["kill", "die"], finished - _STOP_SHOWS, finished + _LATE)
-        ) as past:
-            for message in past:
-                if message.get("Action") == "kill":
-                    return False
-                if message.get("Action") == "die" and seen.at(message) >= finished - 1:
-                    return True
-        return False
-
     def exit_code(self, container: str, finished: str) -> int | None:
-        """See `Engine.exit_code`. What ended just now may be waited for, for a second."""
-        at = seen.seconds(finished)
-        # The end is noted first, and its event is sent after that.
-        with closing(self._past(container, ["die"], at - _NOTED, at + 1)) as past:
-            for message in past:
-                code = str(((message.get("Actor") or {}).get("Attributes") or {}).get("exitCode", ""))
-                return int(code) if code.isdigit() else None
-        return None
+        """See `Engine.exit_code`. What ended just now may be waited for, for some seconds."""
+        return self._past_end(container, seen.seconds(finished))
 
-    def _past(
-        self, container: str, events: list[str], since: float, until: float
-    ) -> Generator[Message, None, None]:
-        """What happened to a container between two moments of the engine's, the second of which may be just ahead: the
-        engine waits for it. When the clock was set back there is nothing, for that would be a long time."""
-        if until > self._clock.now().timestamp() + _LATE + 1:
-            return
-        query = {"since": f"{since:.9f}", "until": f"{until:.9f}"}
-        asked = self._ask({"container": [container], "event": events}, query)
-        try:
-            with translated("reading past events", None, self._endpoint.host):
-                yield from _messages(asked)
-        finally:
-            asked.close()
+    def _past_end(self, container: str, finished: float) -> int | None:
+        """With what a container ended by itself at that moment; None also when a stop or kill came before that end."""
+        if finished > self._clock.now().timestamp() + 1:
+            return None  # the clock was set back: the engine would answer when it is that late again
+        # An end can be seen a moment before its event. The engine closes the stream at `until`, and waits for it.
+        query = {"since": f"{finished - _STOP_SHOWS:.9f}", "until": f"{finished + _LATE:.9f}"}
+        asked = self._ask({"container": [container], "event": ["kill", "die"]}, query)
+        killed = False
+        with closing(asked), translated("reading past events", None, self._endpoint.host):
+            for message in _messages(asked):
+                if message.get("Action") == "kill":
+                    killed = True
+                elif seen.at(message) < finished - _NOTED:
+                    killed = False  # that was an earlier end
+                else:
+                    code = str(((message.get("Actor") or {}).get("Attributes") or {}).get("exitCode", ""))
+                    return int(code) if code.isdigit() and not killed else None
+        return None
 
     def _ask(self, filters: Mapping[str, list[str]], query: Mapping[str, str]) -> stream.Stream:
         path = f"/v{self._clients.api_version()}/events"

@@ -155,8 +155,8 @@ class Engine(Protocol):
         was written after it does not count."""
 
     def exit_code(self, container: str, finished: str) -> int | None:
-        """With what a container (id) ended at that `finished_at`, which it does not show once it runs again; None when
-        the engine has forgotten."""
+        """With what a container (id) ended by itself at that `finished_at`, which it does not show once it runs again; None
+        when somebody stopped or killed it, or the engine has forgotten."""
 
     def image_ids(self, rendered: Rendered) -> Mapping[str, str]:
         """Service to the id of the image that its name stands for here now; services without one are left out."""

@@ -127,7 +127,7 @@ class Rest:
 
 @dataclass(frozen=True)
 class End:
-    """The last end of a container that the engine starts again, and how many there were since it was calm for long."""
+    """The last end of a container, and how many there were since it was calm for long: of those that nobody wanted."""
 
     count: int
     at: datetime
@@ -209,7 +209,7 @@ class Record:
     unstable_since: datetime | None = None
     """When a container last ended unexpectedly; None once it was calm after that, and Ready came back."""
     ends: Mapping[str, End] = field(default_factory=dict)
-    """Container name to its ends of late, where the engine starts it again. They outlast the calm between two of them."""
+    """Container name to its ends of late, whoever starts it again. They outlast the calm between two of them."""
     retries: int = 0
     next_try: datetime | None = None
     deadline: datetime | None = None

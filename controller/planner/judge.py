@@ -6,7 +6,7 @@ the last unexpected end count. When to look again is part of the answer, because
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -130,7 +130,8 @@ def health_reason(record: Record, faults: Iterable[Fault]) -> str:
 
 def exit_reason(record: Record) -> str:
     """How the end of a container is called: a first one is no loop yet."""
-    return "CrashLooping" if record.retries else "ContainerExited"
+    again = record.unstable_since is not None and any(end.count > 1 for end in record.ends.values())
+    return "CrashLooping" if record.retries or again else "ContainerExited"
 
 
 # -- unexpected ends ------------------------------------------------------------------------------------
@@ -172,25 +173,19 @@ def is_counted(record: Record, container: Container) -> bool:
     return counted is not None and container.finished_at == counted.finished != ""
 
 
-def count_ends(
-    record: Record, ended: Iterable[Container], now: datetime, stable_after: float
-) -> Mapping[str, End]:
-    """The ends on record with those of these that the engine started again, and without those that are so long ago that
-    they have nothing to do with them: longer than the longest calm, or a slow loop would be Ready after each end.
+def recent_ends(record: Record, now: datetime, stable_after: float) -> dict[str, End]:
+    """The ends on record that an end now has to do with: none after which it has run for the longest calm, or a slow loop
+    would be Ready after each end."""
+    forgotten = timedelta(seconds=stable_after * 2**_DOUBLINGS)
+    return {name: e for name, e in record.ends.items() if abs(now - _runs_since(record, e.at)) < forgotten}
 
-    What we start again is counted as tries.
-    """
-    forgotten = stable_after * 2**_DOUBLINGS
-    ends = {name: end for name, end in record.ends.items() if abs((now - end.at).total_seconds()) < forgotten}
-    for container in ended:
-        if not container.restarts:
-            continue
-        before = ends.get(container.name)
-        count, code = (before.count, before.code) if before is not None else (0, None)
-        if not is_counted(record, container):
-            count += 1
-        ends[container.name] = End(count, now, container.finished_at, code)
-    return ends
+
+def count_end(before: End | None, container: Container, now: datetime) -> End:
+    """One more end of this container, or the one before once more: it was over then, and runs again now."""
+    if before is None:
+        return End(1, now, container.finished_at)
+    counted = container.finished_at == before.finished != ""
+    return End(before.count + (not counted), now, container.finished_at, before.code)
 
 
 def is_milestone(count: int) -> bool:
@@ -220,13 +215,13 @@ def _loop(container: Container, end: End) -> Fault:
 
 
 def looping(record: Record, observed: Observed, now: datetime, stable_after: float) -> tuple[Container, ...]:
-    """Containers that the engine has started again after more than one end, and that were not calm since."""
+    """Containers that were started again after more than one end, and that were not calm since."""
     if record.unstable_since is None:
         return ()
 
     def loops(container: Container) -> bool:
         end = record.ends.get(container.name)
-        if end is None or end.count < 2 or not container.restarts:
+        if end is None or end.count < 2:
             return False
         is_calm = _since(_runs_since(record, end.at), now) >= _calm_after(end, stable_after)
         return container.state == "restarting" or (container.state == "running" and not is_calm)
@@ -281,10 +276,17 @@ def is_unproven(record: Record, observed: Observed, now: datetime, stable_after:
     return ends_with_our_tries or bool(looping(record, observed, now, stable_after))
 
 
-def died_young(record: Record, faults: Iterable[Fault], now: datetime, stable_after: float) -> bool:
-    """Whether a container ended within `stable_after` of our last start: the next start goes through the backoff."""
-    ended = any(fault.kind in ("missing", "down", "failed") for fault in faults)
-    return ended and record.started_at is not None and _since(record.started_at, now) < stable_after
+def died_young(
+    record: Record, faults: Iterable[Fault], observed: Observed, now: datetime, stable_after: float
+) -> bool:
+    """Whether a container ended so soon after our last start that it was not calm yet: the next start goes through the
+    backoff."""
+    ended = {fault.container for fault in faults if fault.kind in ("missing", "down", "failed")}
+    if not ended or record.started_at is None:
+        return False
+    ends = [record.ends[c.name] for c in observed.containers if c.id in ended and c.name in record.ends]
+    calm = max((_calm_after(end, stable_after) for end in ends), default=stable_after)
+    return _since(record.started_at, now) < calm
 
 
 def _since(then: datetime, now: datetime) -> float:

@@ -53,7 +53,7 @@ class Failing:
         """Whether what is to be repaired ended soon after our last start, and no wait was made for it yet."""
         if not only_repairs(steps) or work.name in self.retries:
             return False
-        return died_young(work.record, faults, work.moment.now, self.policy.stable_after)
+        return died_young(work.record, faults, work.observed, work.moment.now, self.policy.stable_after)
 
     @staticmethod
     def wait_on(work: Work, left: float) -> Run[Result]:
@@ -132,7 +132,7 @@ class Failing:
         model = (yield from ask(fx.ReadModel(work.name, target.revision))) if target is not None else None
         repairs = plan_run(work, Blocked("Failed", "ApplyFailed", ""), model, providers)
         faults = looking.faults_of(work, model)
-        young = died_young(work.record, faults, work.moment.now, self.policy.stable_after)
+        young = died_young(work.record, faults, work.observed, work.moment.now, self.policy.stable_after)
         if model is None or not repairs or not only_repairs(repairs) or young:
             return
         try:

@@ -19,10 +19,11 @@ from controller.model.values import replace
 from controller.planner.gates import Provider, choose_container
 from controller.planner.health import Fault, find_faults, incarnation_of, is_leftover, job_done, started
 from controller.planner.judge import (
-    count_ends,
+    count_end,
     is_counted,
     is_milestone,
     is_unproven,
+    recent_ends,
     unexpected_ends,
     vanished,
 )
@@ -237,18 +238,21 @@ def note_unexpected_ends(work: Work, rendered: Rendered | None, stable_after: fl
     if not ended and not gone:
         return
     now, known = work.moment.now, work.record
-    ends = dict(count_ends(known, ended, now, stable_after))
+    ends = recent_ends(known, now, stable_after)
     told, said = [], ""
     for container in ended:
+        before = ends.get(container.name)
+        if before is None or container.restarts or (yield from _ended_by_itself(container)):
+            ends[container.name] = count_end(before, container, now)
         if is_counted(known, container):
             continue  # told when it was over
-        end = ends[container.name] if container.restarts else None
-        if end is not None and not is_milestone(end.count):
+        end = ends[container.name]
+        if end is not before and not is_milestone(end.count):
             continue  # its exit code stays as it was told: each other one would be news
         code = yield from _exit_code(container)
-        if end is not None:
+        if end is not before:
             ends[container.name] = replace(end, code=code)
-            if end.count > 1 or container.id[:12] not in known.incarnation:
+            if end.count > 1 or (container.restarts and container.id[:12] not in known.incarnation):
                 continue  # told as what is wrong: a crash loop, or one that was not seen to run before
         told.append(container.name + ("" if code is None else f" (exit {code})"))
         if code and len(told) <= _MOST_QUOTED:
@@ -259,6 +263,11 @@ def note_unexpected_ends(work: Work, rendered: Rendered | None, stable_after: fl
     if told:
         message = f"ended or restarted by no action of ours: {', '.join(told)}{said}"
         work.news.append(work.event("app.drift", message, "warning"))
+
+
+def _ended_by_itself(container: Container) -> Run[bool]:
+    """Not by a stop or a kill, nor together with the engine. Asked from the second end on: a first one is no loop yet."""
+    return (yield from ask(fx.ReadExitCode(container.id, container.finished_at))) is not None
 
 
 def _exit_code(container: Container) -> Run[int | None]:

@@ -350,7 +350,7 @@ CASES: dict[str, tuple[Record, str]] = {
         web is Degraded: service web: restarts again and again (exit 1, 4 times or more); restarted 7 times by the engine [CrashLooping]
         Since: 2026-01-01 12:00 UTC (12 min)
         Runs:  generation 1 (rev2), the newest: db running, web restarting (7 restarts)
-        Next:  leaves the restarts to the engine; Ready comes back once it stays up, for longer after each end
+        Next:  waits to see whether it stays up, for longer after each end; then Ready comes back
         To do: `homeport logs web` shows why it ends
                mend it in /apps/web: an edit is tried at once
         """,

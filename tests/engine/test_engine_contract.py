@@ -793,6 +793,27 @@ def test_what_runs_again_tells_with_what_it_ended_and_what_it_said_until_then(wo
     assert world.engine.last_lines(again.id, rendered, until=again.finished_at) == ("out of memory",)
 
 
+def test_only_who_ended_by_itself_has_an_exit_code_and_a_kill_of_an_earlier_run_does_not_count(
+    world: World,
+) -> None:
+    waits = "while [ ! -e /tmp/end ]; do sleep 0.05; done; rm /tmp/end; exit 7"
+    ends = SLEEPER.replace('"sleep", "1000"', f'"sh", "-c", "{waits}"')
+    world.apply(f"services:\n  web:{ends}")
+    world.kill()
+    killed = world.one()
+    assert world.engine.exit_code(killed.id, killed.finished_at) is None
+    world.engine.restart(world.app, [killed.id])
+    if world.fake:
+        world.fake.crash(world.app, "web", 7)
+    else:
+        world.engine.exec(killed.id, b"touch /tmp/end", {}, 10)
+    world.until(lambda: world.one().state == "exited", "it has ended")
+    crashed = world.one()
+    assert crashed.id == killed.id
+    assert world.engine.exit_code(crashed.id, crashed.finished_at) == 7
+    assert world.engine.exit_code(killed.id, killed.finished_at) is None
+
+
 @pytest.mark.engine
 def test_what_ended_before_the_clock_was_set_back_is_not_waited_for(docker_world: World) -> None:
     ahead = (datetime.now(UTC) + timedelta(hours=1)).isoformat()

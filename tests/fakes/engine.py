@@ -459,7 +459,7 @@ class FakeEngine:
         with self._lock:
             container = self.container(app, service, number)
             policy = self._services[container.id].restart
-            self._end(app, container, code, by_itself=code == 0)
+            self._end(app, container, code, by_itself=True)
             if policy in ("always", "unless-stopped") or (policy.startswith("on-failure") and code):
                 again = replace(self.container(app, service, number), restarts=container.restarts + 1)
                 self._start(app, again)
@@ -699,7 +699,7 @@ class FakeEngine:
                     "ApplyFailed", f'service "{service.name}" didn\'t complete successfully: exit 1'
                 )
         elif how == "crash":
-            self._end(app, running, 3)
+            self._end(app, running, 3, by_itself=True)
             if service.restart in ("always", "unless-stopped"):
                 ended = self._apps[app][running.name]
                 self._put(app, replace(ended, state="restarting", health="", restarts=1), "die")
@@ -711,7 +711,8 @@ class FakeEngine:
                 container, state="exited", health=health, exit_code=code, finished_at=self._stamp(),
                 ended_by_itself=by_itself and code == 0,
             )  # fmt: skip
-            self._codes[ended.id, ended.finished_at] = code
+            if by_itself:
+                self._codes[ended.id, ended.finished_at] = code
             self._said[ended.id, ended.finished_at] = tuple(self.lines.get((app, container.service), ()))
             self._put(app, ended, "die")
 

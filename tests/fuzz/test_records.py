@@ -22,10 +22,11 @@ from controller.planner.gates import Provider, choose_container, find_closed, fi
 from controller.planner.health import find_faults
 from controller.planner.judge import (
     Times,
-    count_ends,
+    count_end,
     died_young,
     is_unproven,
     judge,
+    recent_ends,
     restarted_often,
     unexpected_ends,
     vanished,
@@ -284,9 +285,10 @@ def test_whatever_is_seen_is_judged_and_leads_to_a_sound_status(chance: Random) 
     assert way.to is None or way.to.good
     assert (way.to is None) == bool(way.why_not)
     is_unproven(record, observed, now, times.stable_after)
-    died_young(record, faults, now, times.stable_after)
-    ended = unexpected_ends(record, rendered, observed)
-    count_ends(record, ended, now, times.stable_after)
+    died_young(record, faults, observed, now, times.stable_after)
+    ends = recent_ends(record, now, times.stable_after)
+    for container in unexpected_ends(record, rendered, observed):
+        assert count_end(ends.get(container.name), container, now).count > 0
     vanished(record, rendered, observed)
 
 

@@ -190,7 +190,7 @@ def test_what_ends_soon_after_each_start_has_failed_since_the_first_time(world: 
     world.put("web")
     world.rest()
     failed = set()
-    for _ in range(4):
+    for number in range(4):
         world.until_quiet(limit=1)
         world.engine.crash("web", "main", 3)
         world.queue.add("web", world.clock.monotonic())
@@ -198,7 +198,7 @@ def test_what_ends_soon_after_each_start_has_failed_since_the_first_time(world: 
         assert world.word("web") == "Failed"
         failed.add(world.record("web").word_since)
         world.until_quiet(limit=8)
-        assert world.word("web") == "Progressing"
+        assert world.word("web") == ("Degraded" if number else "Progressing"), "it runs for the moment"
     assert len(failed) == 1
     assert world.record("web").retries == 4
 
