@@ -22,6 +22,8 @@ COARSE = 3.0
 _Times = tuple[int, int, int, int]
 Owned = tuple[int, int, int, int, int]
 """What changes when another takes its place, and with its owner, its group and its mode."""
+_Stat = tuple[int, int, int, int, int, int, int, int]
+"""All of what stands at a path that anything here is made of."""
 _File = files.Signature
 _Place = files.Place
 
@@ -60,6 +62,8 @@ class _Last:
     """Folders, and their times then: while these are the same, nothing has come into them or gone."""
     asked: tuple[int, ...]
     """The paths that have to be asked for while that is so; all others were not there."""
+    looked: tuple[tuple[str, _Stat | None], ...]
+    """What stood at these and at all else that is asked for: while it is the same, so is the look."""
 
 
 class Signer:
@@ -109,6 +113,8 @@ class Signer:
         `afresh`: whatever the times of folders are, for there are file systems where they do not tell when something comes
         into one."""
         last = self._last
+        if last is not None and not afresh and root == last.signed.folders[0] and _is_as_before(last.looked):
+            return last.signed
         # Before the files: what is put in after it shows at the next look.
         folders = {folder: files.stat_of(folder) for folder in self._folders}
         unmoved = last is not None and all(
@@ -119,21 +125,21 @@ class Signer:
         else:
             holders = {path: folders[path] for path in self._holders & folders.keys()}
             quiet, asked = _quiet(holders, now), self._may_be_there()
+        standing = {n: files.stat_of(self._paths[n]) for n in asked}
         found: list[_File | None] = [None] * len(self._paths)
-        for n in asked:
-            found[n] = _signature(self._paths[n])
+        for n, status in standing.items():
+            found[n] = None if status is None else files.signature_of(status)
+        mounted = {path: files.stat_of(path) for path in self.places}
         marks = (root, *map(_owned, folders.values()))
-        told = marks, tuple(found), tuple(map(files.place, self.places))
-        if last is not None and told == last.signed.told:
-            signed = last.signed  # with its digest
-            if quiet is last.quiet:
-                return signed
-        else:
-            signed = Signed(*told)
+        places = (None if status is None else files.place_of(status) for status in mounted.values())
+        told = marks, tuple(found), tuple(places)
+        # With its digest, where it is the same.
+        signed = last.signed if last is not None and told == last.signed.told else Signed(*told)
         there = {n for n in asked if found[n] is not None or self._is_there(n)}
         # All but where nothing is that could come without a change of its folder.
         still = tuple(n for n, holder in enumerate(self._holder) if n in there or holder not in quiet)
-        self._last = _Last(signed, quiet, still)
+        seen = (*folders.items(), *((self._paths[n], standing.get(n)) for n in still), *mounted.items())
+        self._last = _Last(signed, quiet, still, tuple((path, _stat(status)) for path, status in seen))
         return signed
 
     def _may_be_there(self) -> tuple[int, ...]:
@@ -161,9 +167,15 @@ class Signer:
         ]
 
 
-def _signature(path: str) -> _File | None:
-    found = files.stat_of(path)
-    return None if found is None else files.signature_of(found)
+def _is_as_before(looked: Iterable[tuple[str, _Stat | None]]) -> bool:
+    """Most often all of it is, for a thousand apps in turn: nothing else is worth its while."""
+    return all(_stat(files.stat_of(path)) == before for path, before in looked)
+
+
+def _stat(s: os.stat_result | None) -> _Stat | None:
+    if s is None:
+        return None
+    return s.st_dev, s.st_ino, s.st_mode, s.st_uid, s.st_gid, s.st_size, s.st_mtime_ns, s.st_ctime_ns
 
 
 def owned(path: Path) -> Owned | None:

@@ -265,7 +265,8 @@ class AppsTree:
         """For each app folder what changes whenever an input of it may have changed, or another folder stands
         where one is mounted; costs stats only."""
         now, root = self._clock.now().timestamp(), owned(self.root)
-        return {name: self._signer(name).sign(now, root).digest for name in self.census().names}
+        # In one order: what lies side by side, for the kernel and for us, is asked for one after the other.
+        return {name: self._signer(name).sign(now, root).digest for name in sorted(self.census().names)}
 
     def folders(self, app: str = "") -> Iterable[tuple[Path, str]]:
         """The folders to watch of one app, or with "" of all and the root itself, with the app each belongs to ("" for
