@@ -30,7 +30,8 @@ ANSWER = 2.5
 _ENDS_KEPT = 4096
 _LATE = 3.0  # seconds by which the event of an end may come after it
 _NOTED = 0.01  # seconds by which it may come before
-_STOP_SHOWS = 30.0  # seconds before an end in which a stop or kill was its cause
+_STOP_SHOWS = 330.0  # seconds before an end in which a stop or kill was its cause: databases may take minutes
+_NO_ENDS = ("1", "10", "12")  # HUP, USR1, USR2: with these somebody wants files read again or opened anew
 
 # Named one by one: each health check of each container is three exec_* events.
 _ACTIONS = (
@@ -123,7 +124,7 @@ class Events:
 
     def exit_code(self, container: str, finished: str) -> int | None:
         """See `Engine.exit_code`. What ended just now may be waited for, for some seconds."""
-        return self._past_end(container, seen.seconds(finished))
+        return self._past_end(container, seen.seconds(finished)) if finished else None
 
     def _past_end(self, container: str, finished: float) -> int | None:
         """With what a container ended by itself at that moment; None also when a stop or kill came before that end."""
@@ -135,12 +136,13 @@ class Events:
         killed = False
         with closing(asked), translated("reading past events", None, self._endpoint.host):
             for message in _messages(asked):
+                about = (message.get("Actor") or {}).get("Attributes") or {}
                 if message.get("Action") == "kill":
-                    killed = True
+                    killed = killed or str(about.get("signal")) not in _NO_ENDS
                 elif seen.at(message) < finished - _NOTED:
                     killed = False  # that was an earlier end
                 else:
-                    code = str(((message.get("Actor") or {}).get("Attributes") or {}).get("exitCode", ""))
+                    code = str(about.get("exitCode", ""))
                     return int(code) if code.isdigit() and not killed else None
         return None
 

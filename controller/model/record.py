@@ -131,7 +131,7 @@ class End:
 
     count: int
     at: datetime
-    """When it was seen to be over, or to run again."""
+    """When it was seen to be over, or to run again: since then it is calm."""
     finished: str
     """When it ended by the engine's clock: what is seen at two looks is one end."""
     code: int | None = None

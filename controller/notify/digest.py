@@ -86,6 +86,7 @@ class Told:
 
 
 _NOTHING = Told("", "")
+_LOOPS = ("Failed", "Degraded")
 _LOST, _FLAPS_NOW = "Lost", "Flaps"
 """Words that no app has."""
 
@@ -255,8 +256,10 @@ class Digest:
             word, told = _word_of(root, others, sights), self.told.get(root)
             if root in self._flaps:
                 continue
-            if told is None or told.word != word:
-                sight = sights.get(root)
+            sight = sights.get(root)
+            # Between two starts of a crash loop an app is Failed, and Degraded while it runs: it is one trouble.
+            loops = sight is not None and sight.reason == "CrashLooping"
+            if told is None or (told.word != word and not (loops and told.word in _LOOPS)):
                 news[word, sight.reason if sight else ""].append(root)
             since = told.since if told else as_kept(moment.now)
             self.told[root] = Told(word, since, tuple(others))

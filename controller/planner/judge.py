@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from controller.model.observed import Container, Observed, Rendered
 from controller.model.record import End, Record, Target, Verdict
+from controller.model.values import replace
 from controller.planner.health import Fault, incarnation_of, is_done
 
 LOOPING = 3
@@ -130,8 +131,7 @@ def health_reason(record: Record, faults: Iterable[Fault]) -> str:
 
 def exit_reason(record: Record) -> str:
     """How the end of a container is called: a first one is no loop yet."""
-    again = record.unstable_since is not None and any(end.count > 1 for end in record.ends.values())
-    return "CrashLooping" if record.retries or again else "ContainerExited"
+    return "CrashLooping" if record.retries else "ContainerExited"
 
 
 # -- unexpected ends ------------------------------------------------------------------------------------
@@ -177,7 +177,20 @@ def recent_ends(record: Record, now: datetime, stable_after: float) -> dict[str,
     """The ends on record that an end now has to do with: none after which it has run for the longest calm, or a slow loop
     would be Ready after each end."""
     forgotten = timedelta(seconds=stable_after * 2**_DOUBLINGS)
-    return {name: e for name, e in record.ends.items() if abs(now - _runs_since(record, e.at)) < forgotten}
+    return {name: end for name, end in record.ends.items() if abs(now - end.at) < forgotten}
+
+
+def forget_ends(record: Record) -> Record:
+    """Whoever starts now does so for the first time: what ended before was of other inputs, or a person begins anew."""
+    return replace(record, unstable_since=None, ends={})
+
+
+def note_starts(record: Record, before: Observed, after: Observed, now: datetime) -> Record:
+    """The calm of those that we have just started begins now, and of no others: the wait for our next try is none."""
+    ran = {(c.name, c.incarnation) for c in before.containers}
+    started = {c.name for c in after.containers if (c.name, c.incarnation) not in ran}
+    ends = {name: replace(end, at=now) if name in started else end for name, end in record.ends.items()}
+    return replace(record, ends=ends)
 
 
 def count_end(before: End | None, container: Container, now: datetime) -> End:
@@ -223,7 +236,7 @@ def looping(record: Record, observed: Observed, now: datetime, stable_after: flo
         end = record.ends.get(container.name)
         if end is None or end.count < 2:
             return False
-        is_calm = _since(_runs_since(record, end.at), now) >= _calm_after(end, stable_after)
+        is_calm = _since(end.at, now) >= _calm_after(end, stable_after)
         return container.state == "restarting" or (container.state == "running" and not is_calm)
 
     return tuple(c for c in observed.containers if loops(c))
@@ -244,9 +257,9 @@ def _calm(record: Record, now: datetime, stable_after: float) -> tuple[float, fl
     """Seconds without an end after which the app is Ready, and how many of them are left; none where it is."""
     if record.unstable_since is None:
         return 0.0, 0.0
-    waits = [(record.unstable_since, stable_after)]
+    waits = [(_runs_since(record, record.unstable_since), stable_after)]
     waits += [(end.at, _calm_after(end, stable_after)) for end in record.ends.values()]
-    left, calm = max((calm - _since(_runs_since(record, ended), now), calm) for ended, calm in waits)
+    left, calm = max((calm - _since(since, now), calm) for since, calm in waits)
     return calm, max(0.0, left)
 
 
@@ -258,7 +271,7 @@ def _runs_since(record: Record, ended: datetime) -> datetime:
 def _last_end(record: Record) -> str:
     """That it runs again, in words, and after what."""
     last = max(record.ends.values(), key=lambda end: end.at, default=None)
-    if last is None or last.code is None or last.at != record.unstable_since:
+    if last is None or last.code is None or record.unstable_since is None or last.at < record.unstable_since:
         return "it runs again"
     return f"it ended (exit {last.code}) and runs again"
 
@@ -276,17 +289,10 @@ def is_unproven(record: Record, observed: Observed, now: datetime, stable_after:
     return ends_with_our_tries or bool(looping(record, observed, now, stable_after))
 
 
-def died_young(
-    record: Record, faults: Iterable[Fault], observed: Observed, now: datetime, stable_after: float
-) -> bool:
-    """Whether a container ended so soon after our last start that it was not calm yet: the next start goes through the
-    backoff."""
-    ended = {fault.container for fault in faults if fault.kind in ("missing", "down", "failed")}
-    if not ended or record.started_at is None:
-        return False
-    ends = [record.ends[c.name] for c in observed.containers if c.id in ended and c.name in record.ends]
-    calm = max((_calm_after(end, stable_after) for end in ends), default=stable_after)
-    return _since(record.started_at, now) < calm
+def died_young(record: Record, faults: Iterable[Fault], now: datetime, stable_after: float) -> bool:
+    """Whether a container ended within `stable_after` of our last start: the next start goes through the backoff."""
+    ended = any(fault.kind in ("missing", "down", "failed") for fault in faults)
+    return ended and record.started_at is not None and _since(record.started_at, now) < stable_after
 
 
 def _since(then: datetime, now: datetime) -> float:

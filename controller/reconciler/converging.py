@@ -53,6 +53,9 @@ class Converging:
         faults = looking.faults_of(work, rendered)
         yield from looking.note_unexpected_ends(work, rendered, self.policy.stable_after)
         if steps:
+            if work.ended_first and only_repairs(steps):
+                # It waits for no sibling that ends again and again.
+                self.retries.now(work.name)
             left = yield from self.failing.back_off(work, providers)
             if left > 0:
                 if not only_repairs(steps):
@@ -73,7 +76,7 @@ class Converging:
     def _died_behind(
         self, work: Work, blocked: Blocked, faults: tuple[Fault, ...], providers: Providers
     ) -> Run[Result]:
-        message = "; ".join(fault.cause for fault in faults) + ", soon after its start"
+        message = "; ".join(fault.cause for fault in faults)
         verdict = Verdict("Failed", exit_reason(work.record), message)
         if not blocked.pending:
             # What holds the files up is for a person; what was applied before them is tried again beside it.

@@ -39,7 +39,8 @@ _WORDS_TOLD = tuple(name for name, _ in _TOLD.values())
 def finish(work: Work, verdict: Verdict, rest: Rest | None = None) -> Run[None]:
     """A run that did not fail: no retry is open, and a change that a person would see is told once."""
     good = work.record.target is not None and work.record.target.good
-    still_trying = verdict.word == "Progressing" or (verdict.word != "Waiting" and not good)
+    loops = verdict.reason == "CrashLooping"
+    still_trying = verdict.word == "Progressing" or loops or (verdict.word != "Waiting" and not good)
     retries = work.record.retries if still_trying else 0
     concluded = conclude(replace(work.record, retries=retries, next_try=None), work, verdict)
     work.record = replace(concluded, rest=rest)

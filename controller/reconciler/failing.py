@@ -46,14 +46,15 @@ class Failing:
         name = work.name
         if self.retries.are_outdated(name, _failure_context(work, providers)):
             self.retries.now(name)
+            work.asked = True
             yield from ask(fx.ResetBackoff(name))
         return self.retries.left(name, work.moment.monotonic)
 
     def died_young(self, work: Work, steps: Plan, faults: tuple[Fault, ...]) -> bool:
-        """Whether what is to be repaired ended soon after our last start, and no wait was made for it yet."""
-        if not only_repairs(steps) or work.name in self.retries:
+        """Whether what is to be repaired ended soon after our last start, or again, and no wait was made for it yet."""
+        if not only_repairs(steps) or work.name in self.retries or work.asked:
             return False
-        return died_young(work.record, faults, work.observed, work.moment.now, self.policy.stable_after)
+        return work.ended_again or died_young(work.record, faults, work.moment.now, self.policy.stable_after)
 
     @staticmethod
     def wait_on(work: Work, left: float) -> Run[Result]:
@@ -132,7 +133,7 @@ class Failing:
         model = (yield from ask(fx.ReadModel(work.name, target.revision))) if target is not None else None
         repairs = plan_run(work, Blocked("Failed", "ApplyFailed", ""), model, providers)
         faults = looking.faults_of(work, model)
-        young = died_young(work.record, faults, work.observed, work.moment.now, self.policy.stable_after)
+        young = died_young(work.record, faults, work.moment.now, self.policy.stable_after)
         if model is None or not repairs or not only_repairs(repairs) or young:
             return
         try:

@@ -14,7 +14,7 @@ from controller.model import effects as fx
 from controller.model.desired import Absent, Present
 from controller.model.effects import Run, ask
 from controller.model.observed import Container, Observed, Rendered
-from controller.model.record import AppliedService, LedgerEntry, Record, Target, is_file
+from controller.model.record import AppliedService, End, LedgerEntry, Record, Target, is_file
 from controller.model.values import replace
 from controller.planner.gates import Provider, choose_container
 from controller.planner.health import Fault, find_faults, incarnation_of, is_leftover, job_done, started
@@ -84,7 +84,9 @@ def look_at_provider(name: str, now: datetime, stable_after: float) -> Run[Provi
     faults = find_faults(rendered, record.target, observed, record.completed)
     container, no_container = choose_container(name, record.exec_service, observed)
     why = "; ".join(fault.cause for fault in faults)
-    if unproven := is_unproven(record, observed, now, stable_after):
+    unproven = is_unproven(record, observed, now, stable_after)
+    loops = any(end.count > 1 for end in recent_ends(record, now, stable_after).values())
+    if unproven or (faults and loops):
         # It runs between two ends: what would start or run in it then fails with it. One sentence for all its tries.
         why = "its containers end again and again; it has to be stable first"
     return Provider(
@@ -242,18 +244,18 @@ def note_unexpected_ends(work: Work, rendered: Rendered | None, stable_after: fl
     told, said = [], ""
     for container in ended:
         before = ends.get(container.name)
-        if before is None or container.restarts or (yield from _ended_by_itself(container)):
-            ends[container.name] = count_end(before, container, now)
+        end = ends[container.name] = yield from _count(container, before, now)
         if is_counted(known, container):
             continue  # told when it was over
-        end = ends[container.name]
-        if end is not before and not is_milestone(end.count):
+        again = before is not None and end.count > before.count
+        work.ended_again |= again and not _starts_by_itself(container)
+        work.ended_first |= not again
+        if again and not is_milestone(end.count):
             continue  # its exit code stays as it was told: each other one would be news
         code = yield from _exit_code(container)
-        if end is not before:
-            ends[container.name] = replace(end, code=code)
-            if end.count > 1 or (container.restarts and container.id[:12] not in known.incarnation):
-                continue  # told as what is wrong: a crash loop, or one that was not seen to run before
+        ends[container.name] = replace(end, code=code)
+        if again or container.id[:12] not in known.incarnation:
+            continue  # told as what is wrong: a crash loop, or one that was not seen to run before
         told.append(container.name + ("" if code is None else f" (exit {code})"))
         if code and len(told) <= _MOST_QUOTED:
             said += yield from _said(container.service, container.id, rendered, container.finished_at)
@@ -265,9 +267,26 @@ def note_unexpected_ends(work: Work, rendered: Rendered | None, stable_after: fl
         work.news.append(work.event("app.drift", message, "warning"))
 
 
-def _ended_by_itself(container: Container) -> Run[bool]:
-    """Not by a stop or a kill, nor together with the engine. Asked from the second end on: a first one is no loop yet."""
-    return (yield from ask(fx.ReadExitCode(container.id, container.finished_at))) is not None
+def _count(container: Container, before: End | None, now: datetime) -> Run[End]:
+    """This end, which counts if it was one by itself. What the engine does not start again may have been stopped, killed, or
+    gone with the engine; that is asked from the second end on: a first one is no loop yet, and nothing is to delay its repair.
+    """
+    if before is None or _starts_by_itself(container):
+        return count_end(before, container, now)
+    if not (yield from _ended_by_itself(container.id, container.finished_at)):
+        return replace(before, at=now, finished=container.finished_at)
+    if before.count == 1 and not (yield from _ended_by_itself(container.id, before.finished)):
+        before = None
+    return count_end(before, container, now)
+
+
+def _starts_by_itself(container: Container) -> bool:
+    """Whether the engine starts it again, or has done so."""
+    return container.restarts > 0 and container.state in ("running", "restarting")
+
+
+def _ended_by_itself(container: str, finished: str) -> Run[bool]:
+    return (yield from ask(fx.ReadExitCode(container, finished))) is not None
 
 
 def _exit_code(container: Container) -> Run[int | None]:

@@ -18,6 +18,7 @@ from controller.model.plan import Action, Result
 from controller.model.record import Quarantine, Target, Verdict
 from controller.model.values import replace
 from controller.planner.health import REPAIRABLE
+from controller.planner.judge import forget_ends
 from controller.planner.rollback import Mode, find_way_back, last_good
 from controller.reconciler.looking import faults_of
 from controller.reconciler.memory import Retries
@@ -103,7 +104,8 @@ def fall_back(work: Work, rendered: Rendered | None, policy: Policy) -> Run[Resu
         return None
     text = f"generation {failed.generation} failed, and the files are not valid: going back to {way.to.generation}"
     target = replace(way.to, detached=True)
-    work.record = replace(remember(work.record, target), applying=target.revision, retries=0)
+    work.record = forget_ends(remember(work.record, target))
+    work.record = replace(work.record, applying=target.revision, retries=0)
     yield from work.save()
     yield from work.tell("app.rolling_back", text, "error")
     yield from ask(fx.ResetBackoff(work.name))

@@ -6,7 +6,6 @@ What is due is the planner's decision; what the outcome means for the app is jud
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from itertools import combinations, product
 from pathlib import PurePosixPath
 
@@ -18,11 +17,12 @@ from controller.model.facts import UPDATE
 from controller.model.hostport import clash
 from controller.model.observed import ExecResult, Observed, Rendered, Service
 from controller.model.plan import Action, Plan
-from controller.model.record import AppliedService, LedgerEntry, Record, Target, Verdict
+from controller.model.record import AppliedService, LedgerEntry, Target, Verdict
 from controller.model.values import replace
 from controller.planner import hooks
 from controller.planner.gates import Provider
 from controller.planner.health import is_leftover, owner_of, started
+from controller.planner.judge import forget_ends, note_starts
 from controller.reconciler.looking import desired_services, files_changed, mounted_now, note_started
 from controller.reconciler.wishes import PULLED
 from controller.reconciler.work import Policy, Work
@@ -118,7 +118,8 @@ def _act(
         case "stop":
             ids = _ids(work, action.services)
             yield from ask(fx.Stop(work.name, ids))
-            work.record = _begin_anew(work.record, None)
+            # Stopped by us: whoever starts it again does so for the first time.
+            work.record = replace(forget_ends(work.record), started_at=None)
         case kind:
             raise AssertionError(f"a plan holds an action that nobody can do: {kind}")
     return ""
@@ -368,21 +369,18 @@ def _apply(
     if not whole and old is not None:
         renewed = {s: a for s, a in applied.items() if s in action.services}
         target = replace(old, services={**old.services, **renewed})
+        work.record = note_starts(work.record, work.before_start, work.observed, now)
         work.record = replace(work.record, target=target, started_at=now)
     elif action.mends and old is not None:
+        work.record = note_starts(work.record, work.before_start, work.observed, now)
         work.record = replace(work.record, target=replace(old, services=applied), started_at=now, applying="")
     else:
         target = _new_target(work, rendered, applied, back_to)
-        work.record = replace(_begin_anew(remember(work.record, target), now), applying="")
+        work.record = replace(forget_ends(remember(work.record, target)), started_at=now, applying="")
         if back_to is None:
             work.record = replace(work.record, desired_services=desired_services(rendered, applied))
         _note_providers(work, providers)
     yield from work.save()
-
-
-def _begin_anew(record: Record, now: datetime | None) -> Record:
-    """Whoever starts now, or the next time when `now` is None, does so for the first time: what ended before counts no more."""
-    return replace(record, started_at=now, unstable_since=None, ends={})
 
 
 def _start(work: Work, action: Action, apply: fx.Apply) -> Run[tuple[str, ...]]:
@@ -509,7 +507,7 @@ def _restart(work: Work, action: Action, providers: Mapping[str, Provider]) -> R
     target = work.record.target
     if target is not None:
         target = note_started(target, work.observed, work.mounts, files_changed(work))
-    work.record = _begin_anew(replace(work.record, target=target), work.moment.now)
+    work.record = replace(forget_ends(work.record), target=target, started_at=work.moment.now)
     _note_providers(work, providers)
     yield from work.save()
 

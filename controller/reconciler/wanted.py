@@ -18,6 +18,7 @@ from controller.model.record import Quarantine, Record, Verdict
 from controller.model.values import replace
 from controller.planner import hooks
 from controller.planner.gates import describe_cycle, find_closed, find_cycle
+from controller.planner.judge import forget_ends
 from controller.planner.plan import View, plan
 from controller.planner.rollback import describe
 from controller.reconciler import looking
@@ -266,7 +267,7 @@ class Wanted:
         else:
             # Not started yet: what is down at this moment is so for another reason, and has not died of the edit.
             new = replace(new, applied_at=work.moment.now)
-            work.record = replace(remember(work.record, new), started_at=None)
+            work.record = replace(forget_ends(remember(work.record, new)), started_at=None)
         if not dry_run:
             yield from keep_inputs(work, rendered)
 

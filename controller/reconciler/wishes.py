@@ -9,9 +9,10 @@ from __future__ import annotations
 from controller.model import effects as fx
 from controller.model.effects import Run, ask
 from controller.model.facts import ADOPT, RESTART, ROLLBACK, STOPPED, SUSPENDED, UPDATE
-from controller.model.observed import Rendered
+from controller.model.observed import Observed, Rendered
 from controller.model.record import Quarantine, Record, Target
 from controller.model.values import replace
+from controller.planner.judge import forget_ends
 from controller.planner.plan import Wishes
 from controller.reconciler.memory import Requests
 from controller.reconciler.work import Work
@@ -32,6 +33,8 @@ def take_in(work: Work, requests: Requests, dry_run: bool) -> Run[None]:
         work.news.append(work.event("app.started", "no longer stopped, by `homeport start`"))
     if record.suspended and suspended is None:
         work.news.append(work.event("app.resumed", "looked after again, by `homeport resume`"))
+    if restart is not None or record.stopped != (stopped is not None):
+        record = forget_ends(record)  # whether it runs at this moment or not, a person begins anew
     work.record = replace(record, suspended=suspended is not None, stopped=stopped is not None)
     work.wishes = Wishes(restart, pull=update not in (None, PULLED))
     if not dry_run:
@@ -126,8 +129,14 @@ def moved_services(work: Work, rendered: Rendered) -> Run[tuple[str, ...]]:
 def fulfilled(work: Work) -> Run[None]:
     """A run came to its end without a failure: what a person asked for is forgotten, if it was done or cannot be."""
     asked = any(action.asked for action in work.done)
-    nothing_runs = not any(c.state == "running" for c in work.observed.containers)
-    if work.wishes.restart and (asked or (nothing_runs and not work.done)):
+    # What did not run and was started is as fresh as after a restart.
+    started = any(action.kind == "compose_up" for action in work.done) and not _runs(work.before_start)
+    nothing_runs = not work.done and not _runs(work.observed)
+    if work.wishes.restart and (asked or started or nothing_runs):
         yield from ask(fx.FulfilWish(RESTART + work.name, work.wishes.restart))
     if work.wishes.moved and any(action.starts_all for action in work.done):
         yield from ask(fx.FulfilWish(UPDATE + work.name, PULLED))
+
+
+def _runs(observed: Observed) -> bool:
+    return any(c.state == "running" for c in observed.containers)

@@ -55,6 +55,12 @@ class Work:
     """What is at the mounted paths of the model that is converged to: digests of files, identities of directories."""
     differences: Mapping[str, str] = field(default_factory=dict)
     """Service to what of it an edit changes, in words."""
+    ended_first: bool = False
+    """This run saw the end of a container that had been calm."""
+    ended_again: bool = False
+    """This run saw the end of a container that had not been calm since another one, and that the engine leaves as it is."""
+    asked: bool = False
+    """A person asks for a try now, or what the last one failed against is another by now."""
     done: list[Action] = field(default_factory=list)
     news: list[Event] = field(default_factory=list)
     """Told with the first thing that is saved: a run that changes nothing says nothing."""

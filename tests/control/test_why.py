@@ -323,13 +323,13 @@ CASES: dict[str, tuple[Record, str]] = {
     "CrashLooping": (
         failed(
             "CrashLooping",
-            "service web: container exited (1), soon after its start",
+            "service web: container exited (1)",
             target=target(good=False),
             history=(OLD,),
             observed_services={"web": {"state": "exited", "restarts": 0}},
         ),
         """
-        web is Failed: service web: container exited (1), soon after its start; tried 4 times [CrashLooping]
+        web is Failed: service web: container exited (1); tried 4 times [CrashLooping]
         Since: 2026-01-01 12:00 UTC (12 min)
         Runs:  nothing of web; last applied was generation 1 (rev2): web exited
         Next:  tries again in 38 s, at once when its files change

@@ -811,7 +811,22 @@ def test_only_who_ended_by_itself_has_an_exit_code_and_a_kill_of_an_earlier_run_
     crashed = world.one()
     assert crashed.id == killed.id
     assert world.engine.exit_code(crashed.id, crashed.finished_at) == 7
+    assert world.engine.exit_code(crashed.id, "") is None
     assert world.engine.exit_code(killed.id, killed.finished_at) is None
+
+
+@pytest.mark.engine
+def test_a_signal_by_which_files_are_read_again_is_no_cause_of_an_end(docker_world: World) -> None:
+    waits = "trap 'touch /tmp/heard' HUP; while [ ! -e /tmp/end ]; do sleep 0.05; done; exit 7"
+    ends = SLEEPER.replace('"sleep", "1000"', f'"sh", "-c", {json.dumps(waits)}')
+    docker_world.apply(f"services:\n  web:{ends}")
+    one = docker_world.one()
+    docker_world.on_docker(lambda client: client.kill(one.id, "HUP"))
+    docker_world.engine.exec(
+        one.id, b"while [ ! -e /tmp/heard ]; do sleep 0.05; done; touch /tmp/end", {}, 10
+    )
+    docker_world.until(lambda: docker_world.one().state == "exited", "it has ended")
+    assert docker_world.engine.exit_code(one.id, docker_world.one().finished_at) == 7
 
 
 @pytest.mark.engine

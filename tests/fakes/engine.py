@@ -115,9 +115,9 @@ class FakeEngine:
         self._known: dict[tuple[str, str], Rendered] = {}
         """What was answered; `_rendered` has the hashes as well, which an apply gives."""
         self._codes: dict[tuple[str, str], int] = {}
+        """Container and the moment at which it ended by itself to its exit code: it is remembered when it runs again."""
         self._said: dict[tuple[str, str], Sequence[str]] = {}
-        """What a container had written when it ended, by its id and that moment."""
-        """Container and the moment at which it ended to its exit code: it is remembered when it runs again."""
+        """The same to what it had written until then."""
         self._count = 0
         self._lock = RLock()
         self._listeners: list[queue.SimpleQueue[EngineEvent | None]] = []
@@ -547,6 +547,8 @@ class FakeEngine:
         forgotten its events."""
         with self._lock:
             self.reachable = True
+            if restarted:
+                self._codes.clear()
             for app, containers in self._apps.items() if restarted else ():
                 for container in list(containers.values()):
                     if container.state == "running":
@@ -693,7 +695,7 @@ class FakeEngine:
         if (service.is_job and how in ("run", "exit")) or how == "exit":
             self._end(app, running, 0, by_itself=True)
         elif how == "fail":
-            self._end(app, running, 1)
+            self._end(app, running, 1, by_itself=True)
             if service.is_job:
                 raise AppError(
                     "ApplyFailed", f'service "{service.name}" didn\'t complete successfully: exit 1'

@@ -200,6 +200,12 @@ class World:
             self.engine_moves()
             self.rest(chance, check)
 
+    def let_pass(self, seconds: float) -> None:
+        """So much time passes, and what is due in it is done."""
+        end = self.clock.monotonic() + seconds
+        self.until_quiet(limit=seconds)
+        self.clock.advance(end - self.clock.monotonic())
+
     def next_due(self) -> float | None:
         """When the next key, or the next worker that hangs, goes on."""
         due = self.queue.tick(self.clock.monotonic())

@@ -285,7 +285,7 @@ def test_whatever_is_seen_is_judged_and_leads_to_a_sound_status(chance: Random) 
     assert way.to is None or way.to.good
     assert (way.to is None) == bool(way.why_not)
     is_unproven(record, observed, now, times.stable_after)
-    died_young(record, faults, observed, now, times.stable_after)
+    died_young(record, faults, now, times.stable_after)
     ends = recent_ends(record, now, times.stable_after)
     for container in unexpected_ends(record, rendered, observed):
         assert count_end(ends.get(container.name), container, now).count > 0

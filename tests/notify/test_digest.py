@@ -189,6 +189,21 @@ def test_another_word_is_news_and_another_message_is_not() -> None:
     assert "web is RolledBack: generation 3 failed" in story.said()
 
 
+def test_a_crash_loop_is_one_trouble_whether_it_runs_at_the_moment_or_waits_for_its_next_start() -> None:
+    story = Story()
+    story.becomes("web", "Failed", "container exited (3)", reason="ContainerExited")
+    story.becomes("web", "Degraded", "restarts again and again", reason="CrashLooping")
+    story.wait(GAP * 2)
+    assert story.said() == "[failure] web is Degraded\nweb is Degraded: restarts again and again"
+    for word in ("Failed", "Degraded") * 5:
+        story.becomes("web", word, "container exited (3)", reason="CrashLooping")
+        story.wait(GAP * 2)
+    assert story.said() == ""
+    story.becomes("web", "Failed", "cannot be pulled", reason="PullFailed")
+    story.wait(GAP * 2)
+    assert story.said() == "[failure] web is Failed\nweb is Failed: cannot be pulled"
+
+
 def test_a_try_that_is_under_way_ends_nothing() -> None:
     story = Story()
     story.becomes("web", "Failed", "crash")

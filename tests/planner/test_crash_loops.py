@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from controller.model.observed import Container
 from controller.model.record import End, Record
 from controller.planner.health import find_faults
@@ -13,11 +11,11 @@ from controller.planner.judge import (
     Judgement,
     Times,
     count_end,
-    died_young,
     is_milestone,
     is_unproven,
     judge,
     looping,
+    note_starts,
     recent_ends,
     restarted_often,
     unexpected_ends,
@@ -104,10 +102,14 @@ def test_ends_are_one_loop_for_as_long_as_the_longest_calm_and_no_longer() -> No
     assert recent_ends(after(3), at(321), STABLE) == {}
 
 
-def test_the_wait_for_the_next_try_is_no_calm() -> None:
-    started = after(3, started_at=at(300))
-    assert recent_ends(started, at(619), STABLE) == started.ends
-    assert recent_ends(started, at(621), STABLE) == {}
+def test_the_wait_for_the_next_try_is_no_calm_and_a_sibling_that_was_started_begins_no_other_calm() -> None:
+    ends = {name: End(2, at(0), "end 2", 9) for name in ("app-web-1", "app-side-1")}
+    side = container("side", restarts=2, finished_at="end 2")
+    down = observed(container(state="exited", finished_at="end 2"), side)
+    up = observed(container(started_at="later", finished_at="end 2"), side)
+    started = note_starts(record(unstable_since=at(0), ends=ends), down, up, at(300))
+    assert [c.service for c in looping(started, up, at(301), STABLE)] == ["web"]
+    assert set(recent_ends(started, at(321), STABLE)) == {"app-web-1"}
 
 
 def test_what_has_been_calm_since_is_not_in_a_loop_again_when_a_sibling_ends() -> None:
@@ -137,23 +139,6 @@ def test_two_containers_that_end_once_each_are_no_loop() -> None:
 def test_what_we_start_again_is_a_loop_like_what_the_engine_starts_again() -> None:
     started = container(started_at="later", finished_at="end 2")
     assert looked_at(after(2), started, 1).verdict == looked_at(after(2), running(2), 1).verdict
-
-
-@pytest.mark.parametrize(("count", "calm"), [(1, 10), (2, 20), (6, 320)])
-def test_the_next_start_of_what_was_not_calm_since_the_last_one_waits(count: int, calm: float) -> None:
-    down = container(state="exited", exit_code=9, finished_at=f"end {count}")
-    known, seen = after(count, started_at=at(0)), observed(down)
-    faults = find_faults(ALWAYS, target(), seen)
-    assert died_young(known, faults, seen, at(calm - 1), STABLE)
-    assert not died_young(known, faults, seen, at(calm), STABLE)
-
-
-def test_a_sibling_that_loops_makes_no_start_wait_of_what_ended_once() -> None:
-    ends = {"app-side-1": End(5, at(0), "end 5", 9), "app-web-1": End(1, at(30), "end 1", 1)}
-    down = container(state="exited", exit_code=1, finished_at="end 1")
-    seen = observed(down, container("side", restarts=5, finished_at="end 5"))
-    faults = find_faults(ALWAYS, target(), seen)
-    assert not died_young(record(started_at=at(0), ends=ends), faults, seen, at(30), STABLE)
 
 
 def test_a_revision_that_never_was_good_is_given_up_at_its_third_restart_not_at_its_second() -> None:
