@@ -87,13 +87,13 @@ def with_since(record: Record, saved: Record, before: Record, now: datetime) -> 
     """The record with the moment since when its word is what it is, about to be saved.
 
     `saved`: as it was saved last; `before`: as the run found it. What an app is called during a try does not count: one that
-    failed, and has failed again, has been Failed all the while.
+    failed, and has failed again, has been Failed all the while; and one that runs between two ends has been in that trouble.
     """
     word = last_word(record)
     failing_since = (record.failing_since or now) if record.retries else None
     if failing_since != record.failing_since:
         record = replace(record, failing_since=failing_since)
-    if word == "Failed" and failing_since is not None:
+    if word in ("Failed", "Degraded") and failing_since is not None:
         since: datetime | None = failing_since
     elif word == last_word(saved):
         since = saved.word_since

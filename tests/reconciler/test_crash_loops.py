@@ -199,6 +199,7 @@ def test_of_a_loop_that_goes_on_it_is_known_how_often_and_since_when(world: Worl
     assert since == world.clock.now()
     for number in range(2, 6):
         wait(world)
+        assert (world.word("web"), world.record("web").word_since) == ("Degraded", since)
         end(world)
         seen = world.record("web")
         assert (seen.retries, seen.failing_since, seen.word_since) == (number, since, since)
