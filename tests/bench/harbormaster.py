@@ -67,11 +67,12 @@ def _run(program: Path, fleet: Fleet, config: Path) -> None:
     plugins.mkdir(parents=True, exist_ok=True)
     if not (plugins / "docker-compose").exists():
         (plugins / "docker-compose").symlink_to(byhand.compose()[0])
-    work = fleet.directory / "work"
+    work, rest = fleet.directory / "work", fleet.directory / "rest"
     work.mkdir(exist_ok=True)
+    rest.mkdir(exist_ok=True)
     # It leaves a folder for each app where it makes its temporary files.
     environment = {
-        **byhand.environment(fleet.engine.host), "DOCKER_CONFIG": str(plugins.parent), "TMPDIR": str(work),
+        **byhand.environment(fleet.engine.host), "DOCKER_CONFIG": str(plugins.parent), "TMPDIR": str(rest),
     }  # fmt: skip
     command = [str(program), "run", "-c", str(config), "-d", str(work)]
     done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
