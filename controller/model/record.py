@@ -127,7 +127,7 @@ class Rest:
 
 @dataclass(frozen=True)
 class End:
-    """The last end of a container, and how many there were since it was calm for long: of those that nobody wanted."""
+    """The last end of a container, and how many of those that nobody wanted there were since it was calm for long."""
 
     count: int
     at: datetime

@@ -83,10 +83,10 @@ class Told:
     since: str
     others: tuple[str, ...] = ()
     """That were in trouble because of it."""
+    reason: str = ""
 
 
 _NOTHING = Told("", "")
-_LOOPS = ("Failed", "Degraded")
 _LOST, _FLAPS_NOW = "Lost", "Flaps"
 """Words that no app has."""
 
@@ -258,11 +258,11 @@ class Digest:
                 continue
             sight = sights.get(root)
             # Between two starts of a crash loop an app is Failed, and Degraded while it runs: it is one trouble.
-            loops = sight is not None and sight.reason == "CrashLooping"
-            if told is None or (told.word != word and not (loops and told.word in _LOOPS)):
-                news[word, sight.reason if sight else ""].append(root)
+            reason = sight.reason if sight is not None else ""
+            if told is None or (told.word != word and not (told.reason == reason == "CrashLooping")):
+                news[word, reason].append(root)
             since = told.since if told else as_kept(moment.now)
-            self.told[root] = Told(word, since, tuple(others))
+            self.told[root] = Told(word, since, tuple(others), reason)
         blocks = []
         for (word, reason), roots in news.items():
             if len(roots) > _APART:
@@ -318,7 +318,9 @@ class Digest:
         """A digest that knows what an earlier process told; of a memory that makes no sense, nothing."""
         try:
             told = {
-                str(key): Told(str(one["word"]), str(one["since"]), tuple(map(str, one["others"])))
+                str(key): Told(
+                    str(one["word"]), str(one["since"]), tuple(map(str, one["others"])), str(one.get("reason", ""))
+                )
                 for key, one in json.loads(memory or "{}").items()
             }  # fmt: skip
         except (ValueError, TypeError, KeyError, AttributeError):

@@ -49,6 +49,8 @@ class Fault:
     """Id of the container that ended or is unhealthy: what it said last tells more."""
     ended: str = ""
     """When it ended, by the engine's clock, where it may run again by now and say other things."""
+    again: bool = False
+    """That container had not been calm since another end: see `judge.with_crash_loops`."""
 
 
 def is_leftover(container: Container) -> bool:

@@ -73,7 +73,7 @@ def judge(
             Verdict("Degraded", "DependencyNotReady", f"{closed}; meanwhile {causes or 'it runs on'}")
         )
     if kinds & {"missing", "down", "failed", "changed", "network", "owner", "surplus"}:
-        reason = exit_reason(record) if kinds & {"down", "failed"} else "ApplyFailed"
+        reason = exit_reason(record, faults) if kinds & {"down", "failed"} else "ApplyFailed"
         given_up = not target.good and record.retries >= 1
         return Judgement(Verdict("Failed", reason, causes), failed=True, given_up=given_up)
     if "paused" in kinds:
@@ -117,7 +117,7 @@ def health_reason(record: Record, faults: Iterable[Fault]) -> str:
         if record.stopped:
             return "Stopped"
         # What is not there has not ended again and again.
-        return exit_reason(record) if kinds & {"down", "failed"} else "ContainerExited"
+        return exit_reason(record, faults) if kinds & {"down", "failed"} else "ContainerExited"
     if "looping" in kinds:
         return "CrashLooping"
     if "restarting" in kinds:
@@ -129,9 +129,10 @@ def health_reason(record: Record, faults: Iterable[Fault]) -> str:
     return "Progressing" if kinds == {"starting"} else "Drifted"
 
 
-def exit_reason(record: Record) -> str:
+def exit_reason(record: Record, faults: Iterable[Fault]) -> str:
     """How the end of a container is called: a first one is no loop yet."""
-    return "CrashLooping" if record.retries else "ContainerExited"
+    again = record.retries or any(fault.again for fault in faults)
+    return "CrashLooping" if again else "ContainerExited"
 
 
 # -- unexpected ends ------------------------------------------------------------------------------------
@@ -194,7 +195,10 @@ def note_starts(record: Record, before: Observed, after: Observed, now: datetime
 
 
 def count_end(before: End | None, container: Container, now: datetime) -> End:
-    """One more end of this container, or the one before once more: it was over then, and runs again now."""
+    """One more end of this container, or the one before once more: it was over then, and runs again now.
+
+    A count of 0: it was looked into, and somebody had stopped it, or it went with the engine.
+    """
     if before is None:
         return End(1, now, container.finished_at)
     counted = container.finished_at == before.finished != ""
@@ -209,14 +213,20 @@ def is_milestone(count: int) -> bool:
 def with_crash_loops(
     faults: tuple[Fault, ...], record: Record, observed: Observed, now: datetime, stable_after: float
 ) -> tuple[Fault, ...]:
-    """The faults, and the services whose containers the engine starts again and again.
+    """The faults, and the services whose containers are started again and again; what is down and was not calm is told
+    from what ended for the first time.
 
     The same from look to look, whether such a container runs at the moment, waits for its next start or has passed a
     check: each change would be news. It is over once the container has been calm.
     """
     found = looping(record, observed, now, stable_after)
     loops = {c.service: _loop(c, record.ends[c.name]) for c in reversed(found)}
-    others = (f for f in faults if f.service not in loops or f.kind not in _COME_AND_GO)
+    again = {c.id for c in observed.containers if is_counted(record, c) and record.ends[c.name].count > 1}
+    others = (
+        replace(f, again=f.container in again)
+        for f in faults
+        if f.service not in loops or f.kind not in _COME_AND_GO
+    )
     return (*others, *(loops[service] for service in sorted(loops)))
 
 
@@ -250,7 +260,7 @@ def restarted_often(record: Record, observed: Observed) -> bool:
 
 def _calm_after(end: End, stable_after: float) -> float:
     """Seconds without another end after which a container counts as calm: twice as many with each end."""
-    return stable_after * 2.0 ** min(end.count - 1, _DOUBLINGS)
+    return stable_after * 2.0 ** min(max(end.count - 1, 0), _DOUBLINGS)
 
 
 def _calm(record: Record, now: datetime, stable_after: float) -> tuple[float, float]:

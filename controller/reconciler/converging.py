@@ -70,14 +70,18 @@ class Converging:
             if isinstance(outcome, Result):
                 return outcome
             blocked = outcome
+        yield from looking.look_into_first_ends(work)
         yield from wishes.fulfilled(work)
         return (yield from self._judge(work, blocked, rendered, providers))
 
     def _died_behind(
         self, work: Work, blocked: Blocked, faults: tuple[Fault, ...], providers: Providers
     ) -> Run[Result]:
+        faults = with_crash_loops(
+            faults, work.record, work.observed, work.moment.now, self.policy.stable_after
+        )
         message = "; ".join(fault.cause for fault in faults)
-        verdict = Verdict("Failed", exit_reason(work.record), message)
+        verdict = Verdict("Failed", exit_reason(work.record, faults), message)
         if not blocked.pending:
             # What holds the files up is for a person; what was applied before them is tried again beside it.
             verdict = Verdict(blocked.word, blocked.reason, f"{blocked.message}; and now: {message}")

@@ -14,6 +14,8 @@ from controller.reconciler.looking import Providers
 from controller.reconciler.steps import health_timeout
 from controller.reconciler.work import Blocked, Policy, Work
 
+AT_ONCE = 0.05
+"""Seconds until what follows from a start of ours."""
 LOOK_AGAIN = 1.0
 """Seconds after which what failed behind invalid files is looked at again."""
 
@@ -36,6 +38,11 @@ def judge_run(
     if target is None:
         verdict = Verdict("Progressing", "Progressing", "nothing was applied yet")
         return Judgement(verdict, after=1.0, pending=True)
+    kinds = {fault.kind for fault in faults}
+    if "owner" in kinds <= {"owner", "looping"} and not any(action.kind == "restart" for action in work.done):
+        # The owner of its network was just started: it follows at once, and has not failed.
+        verdict = Verdict("Progressing", "Progressing", "; ".join(fault.cause for fault in faults))
+        return Judgement(verdict, after=AT_ONCE, pending=True)
     return _judge_target(work, policy, target, faults, closed, awaits=_awaits_hooks(work, providers))
 
 

@@ -26,6 +26,7 @@ from controller.planner.judge import (
     recent_ends,
     unexpected_ends,
     vanished,
+    with_crash_loops,
 )
 from controller.reconciler.work import Work, folders_of
 from controller.status.summary import last_word
@@ -85,8 +86,7 @@ def look_at_provider(name: str, now: datetime, stable_after: float) -> Run[Provi
     container, no_container = choose_container(name, record.exec_service, observed)
     why = "; ".join(fault.cause for fault in faults)
     unproven = is_unproven(record, observed, now, stable_after)
-    loops = any(end.count > 1 for end in recent_ends(record, now, stable_after).values())
-    if unproven or (faults and loops):
+    if unproven or any(f.again for f in with_crash_loops(faults, record, observed, now, stable_after)):
         # It runs between two ends: what would start or run in it then fails with it. One sentence for all its tries.
         why = "its containers end again and again; it has to be stable first"
     return Provider(
@@ -247,9 +247,11 @@ def note_unexpected_ends(work: Work, rendered: Rendered | None, stable_after: fl
         end = ends[container.name] = yield from _count(container, before, now)
         if is_counted(known, container):
             continue  # told when it was over
-        again = before is not None and end.count > before.count
+        again = before is not None and end.count > max(1, before.count)
         work.ended_again |= again and not _starts_by_itself(container)
-        work.ended_first |= not again
+        work.ended_first |= not again and _ran_for(container) >= stable_after
+        if before is None and not _starts_by_itself(container):
+            work.to_look_into.append(container)
         if again and not is_milestone(end.count):
             continue  # its exit code stays as it was told: each other one would be news
         code = yield from _exit_code(container)
@@ -269,15 +271,31 @@ def note_unexpected_ends(work: Work, rendered: Rendered | None, stable_after: fl
 
 def _count(container: Container, before: End | None, now: datetime) -> Run[End]:
     """This end, which counts if it was one by itself. What the engine does not start again may have been stopped, killed, or
-    gone with the engine; that is asked from the second end on: a first one is no loop yet, and nothing is to delay its repair.
+    gone with the engine; that is asked at once from the second end on, and after a first one when it is repaired.
     """
     if before is None or _starts_by_itself(container):
         return count_end(before, container, now)
-    if not (yield from _ended_by_itself(container.id, container.finished_at)):
+    if not (yield from _ended_by_itself(container)):
         return replace(before, at=now, finished=container.finished_at)
-    if before.count == 1 and not (yield from _ended_by_itself(container.id, before.finished)):
-        before = None
     return count_end(before, container, now)
+
+
+def look_into_first_ends(work: Work) -> Run[None]:
+    """What this run took for first ends, now that they are repaired and while the engine remembers them."""
+    for container in work.to_look_into:
+        end = work.record.ends.get(container.name)
+        if end is not None and not (yield from _ended_by_itself(container)):
+            ends = {**work.record.ends, container.name: replace(end, count=0)}
+            work.record = replace(work.record, ends=ends)
+
+
+def _ran_for(container: Container) -> float:
+    """Seconds of its last run, by the engine's clock; 0 where that is not known."""
+    try:
+        ended, began = map(datetime.fromisoformat, (container.finished_at, container.started_at))
+    except ValueError:
+        return 0.0
+    return max(0.0, (ended - began).total_seconds())
 
 
 def _starts_by_itself(container: Container) -> bool:
@@ -285,8 +303,8 @@ def _starts_by_itself(container: Container) -> bool:
     return container.restarts > 0 and container.state in ("running", "restarting")
 
 
-def _ended_by_itself(container: str, finished: str) -> Run[bool]:
-    return (yield from ask(fx.ReadExitCode(container, finished))) is not None
+def _ended_by_itself(container: Container) -> Run[bool]:
+    return (yield from ask(fx.ReadExitCode(container.id, container.finished_at))) is not None
 
 
 def _exit_code(container: Container) -> Run[int | None]:

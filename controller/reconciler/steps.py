@@ -501,13 +501,20 @@ def _containers(incarnations: str) -> list[str]:
 def _restart(work: Work, action: Action, providers: Mapping[str, Provider]) -> Run[None]:
     """Stop and start, in the order of the owners of namespaces first; then note what was mounted."""
     work.record = replace(work.record, started_at=work.moment.now)
+    before = work.observed
     yield from ask(fx.Restart(work.name, _ids(work, action.services)))
     yield from work.observe()
     work.moment = yield from ask(fx.ReadClock())
+    # A repair of ours begins nothing anew: it may follow from the very end of another.
+    work.record = (
+        forget_ends(work.record)
+        if action.asked
+        else note_starts(work.record, before, work.observed, work.moment.now)
+    )
     target = work.record.target
     if target is not None:
         target = note_started(target, work.observed, work.mounts, files_changed(work))
-    work.record = replace(forget_ends(work.record), target=target, started_at=work.moment.now)
+    work.record = replace(work.record, target=target, started_at=work.moment.now)
     _note_providers(work, providers)
     yield from work.save()
 

@@ -64,7 +64,10 @@ def _begun_anew(record: Record, now: datetime) -> Record:
         record,
         started_at=now if record.started_at is not None else None,
         unstable_since=now if record.unstable_since is not None else None,
-        ends={name: replace(end, at=now) for name, end in record.ends.items()},
+        # Of what is calm the ends are long ago, and stay so.
+        ends=record.ends
+        if record.unstable_since is None
+        else {name: replace(end, at=now) for name, end in record.ends.items()},
     )
 
 

@@ -33,7 +33,7 @@ def take_in(work: Work, requests: Requests, dry_run: bool) -> Run[None]:
         work.news.append(work.event("app.started", "no longer stopped, by `homeport start`"))
     if record.suspended and suspended is None:
         work.news.append(work.event("app.resumed", "looked after again, by `homeport resume`"))
-    if restart is not None or record.stopped != (stopped is not None):
+    if record.stopped != (stopped is not None):
         record = forget_ends(record)  # whether it runs at this moment or not, a person begins anew
     work.record = replace(record, suspended=suspended is not None, stopped=stopped is not None)
     work.wishes = Wishes(restart, pull=update not in (None, PULLED))
@@ -133,6 +133,7 @@ def fulfilled(work: Work) -> Run[None]:
     started = any(action.kind == "compose_up" for action in work.done) and not _runs(work.before_start)
     nothing_runs = not work.done and not _runs(work.observed)
     if work.wishes.restart and (asked or started or nothing_runs):
+        work.record = forget_ends(work.record)
         yield from ask(fx.FulfilWish(RESTART + work.name, work.wishes.restart))
     if work.wishes.moved and any(action.starts_all for action in work.done):
         yield from ask(fx.FulfilWish(UPDATE + work.name, PULLED))

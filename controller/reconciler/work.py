@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from controller.model import effects as fx
 from controller.model.desired import Desired
 from controller.model.effects import Moment, Run, ask
-from controller.model.observed import Observed
+from controller.model.observed import Container, Observed
 from controller.model.plan import Action
 from controller.model.record import Event, Record
 from controller.planner.plan import Wishes
@@ -56,11 +56,13 @@ class Work:
     differences: Mapping[str, str] = field(default_factory=dict)
     """Service to what of it an edit changes, in words."""
     ended_first: bool = False
-    """This run saw the end of a container that had been calm."""
+    """This run saw the end of a container that had run for long, and that had not ended lately: it waits for nothing."""
     ended_again: bool = False
-    """This run saw the end of a container that had not been calm since another one, and that the engine leaves as it is."""
+    """This run saw another end of a container that does not run any more: its next start goes through the backoff."""
     asked: bool = False
     """A person asks for a try now, or what the last one failed against is another by now."""
+    to_look_into: list[Container] = field(default_factory=list)
+    """What this run took for first ends: whether somebody wanted them is asked when they are repaired."""
     done: list[Action] = field(default_factory=list)
     news: list[Event] = field(default_factory=list)
     """Told with the first thing that is saved: a run that changes nothing says nothing."""

@@ -548,7 +548,7 @@ class FakeEngine:
         with self._lock:
             self.reachable = True
             if restarted:
-                self._codes.clear()
+                self.forget_events()
             for app, containers in self._apps.items() if restarted else ():
                 for container in list(containers.values()):
                     if container.state == "running":
@@ -557,6 +557,10 @@ class FakeEngine:
                             self._start(app, containers[container.name])
                     elif container.ended_by_itself:
                         self._put(app, replace(container, ended_by_itself=False), "update")
+
+    def forget_events(self) -> None:
+        """So many came since that it remembers none of before."""
+        self._codes.clear()
 
     # ---- how ----
 

@@ -199,9 +199,10 @@ def test_a_crash_loop_is_one_trouble_whether_it_runs_at_the_moment_or_waits_for_
         story.becomes("web", word, "container exited (3)", reason="CrashLooping")
         story.wait(GAP * 2)
     assert story.said() == ""
-    story.becomes("web", "Failed", "cannot be pulled", reason="PullFailed")
-    story.wait(GAP * 2)
-    assert story.said() == "[failure] web is Failed\nweb is Failed: cannot be pulled"
+    for word, reason in (("Failed", "PullFailed"), ("Degraded", "CrashLooping")):
+        story.becomes("web", word, "as it is", reason=reason)
+        story.wait(GAP * 2)
+        assert story.said() == f"[failure] web is {word}\nweb is {word}: as it is", "another trouble is news"
 
 
 def test_a_try_that_is_under_way_ends_nothing() -> None:

@@ -171,6 +171,79 @@ def test_a_first_end_waits_for_no_sibling_that_ends_again_and_again(world: World
     assert world.running_services("web") == ["main", "side"]
 
 
+def test_a_first_end_is_repaired_at_once_whenever_a_sibling_was_started(world: World) -> None:
+    good(world, MAIN, SIDE)
+    loop(world, 5)
+    world.engine.kill("web", "side")
+    wake(world)
+    assert world.running_services("web") == ["main", "side"], "main had just ended and waited"
+    world.let_pass(SLOW)
+    world.engine.crash("web", "main", 3)
+    world.engine.kill("web", "side")
+    wake(world)
+    assert world.running_services("web") == ["main", "side"], "both had ended in one look"
+
+
+def test_what_ends_with_the_owner_of_its_network_keeps_no_loop_from_being_one(world: World) -> None:
+    owner = replace(MAIN, restart="always")
+    sharer = Service("side", "h-side", "image:1", shares_with="main")
+    good(world, owner, sharer)
+    world.put("web", replace(owner, config_hash="h-new"), sharer)
+    world.rest()
+    for _ in range(4):
+        end(world, after=5)
+        world.let_pass(1)
+    assert world.word("web") == "RolledBack"
+
+
+def test_what_is_started_follows_the_owner_of_its_network_at_once(world: World) -> None:
+    good(world, MAIN, Service("side", "h-side", "image:1", shares_with="main"))
+    loop(world, 5)
+    wait(world)
+    world.let_pass(0.2)
+    assert world.running_services("web") == ["main", "side"]
+    assert "network" not in world.message("web")
+
+
+def test_a_loop_is_one_though_the_engine_forgets_each_end_soon(world: World) -> None:
+    good(world, MAIN)
+    for number in range(6):
+        end(world, after=60)
+        assert (wait(world) > 0) is (number > 0)
+        world.engine.forget_events()
+    assert world.word("web") == "Degraded"
+
+
+def test_what_ends_once_a_day_after_the_machine_slept_is_no_loop(world: World) -> None:
+    good(world, MAIN)
+    for _ in range(3):
+        world.let_pass(600)
+        world.clock.offset += 8 * 3600
+        world.resync()
+        end(world, after=20)
+        assert wait(world) == 0
+        assert world.word("web") == "Progressing"
+
+
+def test_a_restart_that_has_to_wait_forgets_no_end_until_it_is_made(world: World) -> None:
+    good(world, MAIN, name="db")
+    good(world, replace(MAIN, restart="always"), requires=("db",))
+    world.store.put(f"{STOPPED}db", "1")
+    wake(world, "db")
+    ask(world, RESTART)
+    told = len(world.told("web"))
+    for _ in range(12):
+        end(world)
+    assert world.store.get(f"{RESTART}web") == "1"
+    assert world.record("web").ends["web-main-1"].count == 12
+    assert world.told("web")[told:].count("app.drift") == 1
+    world.store.put(f"{STOPPED}db", None)
+    wake(world, "db")
+    world.let_pass(30)
+    assert world.store.get(f"{RESTART}web") is None
+    assert world.record("web").ends == {}
+
+
 def test_two_that_end_again_and_again_both_go_through_the_backoff(world: World) -> None:
     good(world, MAIN, SIDE)
     waits = []
