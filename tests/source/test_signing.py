@@ -122,6 +122,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+def test_another_root_counts_though_nothing_in_the_folder_has_changed(folder: Path) -> None:
+    signer, root = signer_of(folder), signing.owned(folder.parent)
+    before = signer.sign(later(), root)
+    assert signer.sign(later(), root) is before
+    assert signer.sign(later(), signing.owned(folder.parent.parent)) != before
+
+
 def test_names_that_are_not_there_are_not_asked_for_again(folder: Path, asked: list[str]) -> None:
     signer = signer_of(folder)
     signer.sign(later())
