@@ -260,7 +260,7 @@ def restarted_often(record: Record, observed: Observed) -> bool:
 
 def _calm_after(end: End, stable_after: float) -> float:
     """Seconds without another end after which a container counts as calm: twice as many with each end."""
-    return stable_after * 2.0 ** min(max(end.count - 1, 0), _DOUBLINGS)
+    return stable_after * 2.0 ** min(end.count - 1, _DOUBLINGS)
 
 
 def _calm(record: Record, now: datetime, stable_after: float) -> tuple[float, float]:

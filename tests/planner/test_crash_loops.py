@@ -6,6 +6,7 @@ from typing import Any
 
 from controller.model.observed import Container
 from controller.model.record import End, Record
+from controller.model.values import replace
 from controller.planner.health import find_faults
 from controller.planner.judge import (
     Judgement,
@@ -64,6 +65,8 @@ def test_after_a_first_end_ready_comes_back_after_stable_after_and_the_exit_code
     assert verdict.word == "Progressing"
     assert verdict.message == "it ended (exit 9) and runs again; Ready after 10 s without another end"
     assert looked_at(after(1), running(1), 10).verdict.word == "Ready"
+    started = replace(after(1), started_at=at(2), ends={"app-web-1": End(1, at(2), "end 1", 9)})
+    assert looked_at(started, running(1), 11).verdict.message == verdict.message, "two seconds later, by us"
 
 
 def test_a_loop_is_told_alike_whether_its_container_runs_at_the_moment_or_not() -> None:

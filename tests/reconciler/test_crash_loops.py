@@ -104,6 +104,34 @@ def test_a_loop_slower_than_stable_after_goes_through_the_backoff_and_is_ready_o
     assert world.word("web") == "Progressing"
 
 
+def test_a_second_end_is_called_a_loop_at_once_and_its_exit_code_is_told_when_the_ends_have_doubled(
+    world: World,
+) -> None:
+    good(world, MAIN)
+    loop(world, 2)
+    assert world.message("web") == "CrashLooping: service main: container exited (3)"
+    for code, told in (
+        (3, "(exit 3, 2 times or more)"),
+        (4, "(exit 3, 2 times or more)"),
+        (4, "(exit 4, 4 times or more)"),
+    ):
+        wait(world)
+        assert told in world.message("web")
+        world.let_pass(SLOW)
+        world.engine.crash("web", "main", code)
+        wake(world)
+
+
+def test_an_end_that_somebody_made_between_two_makes_no_first_one_of_the_second(world: World) -> None:
+    good(world, MAIN)
+    end(world)
+    world.let_pass(SLOW)
+    world.engine.kill("web", "main")
+    wake(world)
+    end(world)
+    assert wait(world) > 0
+
+
 @pytest.mark.parametrize("who", ["a person", "the engine"])
 def test_what_others_end_again_and_again_is_no_loop(world: World, who: str) -> None:
     good(world, MAIN)
@@ -194,6 +222,14 @@ def test_what_ends_with_the_owner_of_its_network_keeps_no_loop_from_being_one(wo
         end(world, after=5)
         world.let_pass(1)
     assert world.word("web") == "RolledBack"
+
+
+def test_who_shares_the_network_of_a_loop_is_restarted_at_once_each_time(world: World) -> None:
+    good(world, replace(MAIN, restart="always"), Service("side", "h-side", "image:1", shares_with="main"))
+    for _ in range(5):
+        end(world)
+        assert world.engine.mutations[-1].startswith("restart web")
+    assert "app.failed" not in world.told("web")
 
 
 def test_what_is_started_follows_the_owner_of_its_network_at_once(world: World) -> None:
