@@ -55,12 +55,12 @@ def wait(world: World, name: str = "web") -> float:
     return left
 
 
-def loop(world: World, times: int = 7, name: str = "web") -> None:
+def loop(world: World, times: int = 7, name: str = "web", after: float = SLOW) -> None:
     """It ends again and again; the last time it waits for its next start."""
     for _ in range(times - 1):
-        end(world, name=name)
+        end(world, after=after, name=name)
         wait(world, name)
-    end(world, name=name)
+    end(world, after=after, name=name)
     assert world.word(name) == "Failed"
     assert world.running_services(name) == [s for s in world.running_services(name) if s != "main"]
 
@@ -111,7 +111,7 @@ def test_a_second_end_is_called_a_loop_at_once_and_its_exit_code_is_told_when_th
     loop(world, 2)
     assert world.message("web") == "CrashLooping: service main: container exited (3)"
     for code, told in (
-        (3, "(exit 3, 2 times or more)"),
+        (4, "(exit 3, 2 times or more)"),
         (4, "(exit 3, 2 times or more)"),
         (4, "(exit 4, 4 times or more)"),
     ):
@@ -280,6 +280,17 @@ def test_a_restart_that_has_to_wait_forgets_no_end_until_it_is_made(world: World
     assert world.record("web").ends == {}
 
 
+def test_what_is_gone_in_the_look_that_sees_a_loop_of_the_engines_is_made_at_once(world: World) -> None:
+    good(world, replace(MAIN, restart="always"), SIDE)
+    for _ in range(3):
+        end(world)
+    world.let_pass(SLOW)
+    world.engine.crash("web", "main", 3)
+    world.engine.remove_container("web", "side")
+    wake(world)
+    assert world.running_services("web") == ["main", "side"]
+
+
 def test_two_that_end_again_and_again_both_go_through_the_backoff(world: World) -> None:
     good(world, MAIN, SIDE)
     waits = []
@@ -314,12 +325,26 @@ def test_of_a_loop_that_goes_on_it_is_known_how_often_and_since_when(world: Worl
         assert (seen.retries, seen.failing_since, seen.word_since) == (number, since, since)
 
 
-def test_a_person_who_asks_for_a_try_has_it_at_once_and_nothing_fails_for_it(world: World) -> None:
+@pytest.mark.parametrize("after", [SLOW, 0.5])
+def test_a_person_who_asks_for_a_try_has_it_at_once_and_nothing_fails_for_it(
+    world: World, after: float
+) -> None:
     good(world, MAIN)
-    loop(world)
+    loop(world, after=after)
     assert ask(world) == ["app.progressing", "action.done", "app.degraded"]
     assert world.running_services("web") == ["main"]
     assert not world.results["web"][-1].failed
+
+
+def test_an_edit_in_the_wait_has_it_tried_at_once_and_nothing_fails_for_it(world: World) -> None:
+    good(world, MAIN)
+    loop(world, after=0.5)
+    told = len(world.told("web"))
+    world.tree.folders["web"].manifest["description"] = "edited"
+    wake(world)
+    world.let_pass(1)
+    assert world.running_services("web") == ["main"]
+    assert "app.failed" not in world.told("web")[told:]
 
 
 def test_a_restart_begins_anew_though_nothing_runs(world: World) -> None:
