@@ -120,6 +120,7 @@ def take_in(work: Work, policy: Policy, memory: Memory, dry_run: bool) -> Run[No
                 work.news.append(work.event("app.warning", warning, "warning"))
             if not dry_run:
                 memory.retries.now(name)
+                work.asked = True
                 yield from ask(fx.ResetBackoff(name))
     if isinstance(desired, Present):
         manifest = desired.manifest

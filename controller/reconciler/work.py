@@ -60,7 +60,7 @@ class Work:
     ended_again: bool = False
     """This run saw another end of a container that does not run any more: its next start goes through the backoff."""
     asked: bool = False
-    """A person asks for a try now, or what the last one failed against is another by now."""
+    """A person asks for a try now, by a command or an edit, or what the last one failed against is another by now."""
     to_look_into: list[Container] = field(default_factory=list)
     """What this run took for first ends: whether somebody wanted them is asked when they are repaired."""
     done: list[Action] = field(default_factory=list)
