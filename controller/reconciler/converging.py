@@ -29,6 +29,8 @@ from controller.status.summary import last_word
 
 _LOOKED_AT = ("compose_up", "rollback", "restart")
 """Kinds of actions that end with a look at what they gave."""
+_ENDED = ("down", "failed")
+"""Kinds of faults of what has ended."""
 
 
 class Converging:
@@ -127,6 +129,9 @@ class Converging:
             work.moment.now,
             self.policy.stable_after,
         )
+        if blocked is None and work.record.unstable_since is None and any(f.kind in _ENDED for f in faults):
+            # Not seen to run before it ended, as what ends as soon as it is started: a look at which it runs proves nothing.
+            work.record = replace(work.record, unstable_since=work.moment.now)
         follows = runs_instead(work.record, blocked) or target
         closed = find_closed(follows.requires if follows else work.record.requires, providers)
         waits_for = closed.message if closed else ""

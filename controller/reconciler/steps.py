@@ -505,12 +505,8 @@ def _restart(work: Work, action: Action, providers: Mapping[str, Provider]) -> R
     yield from ask(fx.Restart(work.name, _ids(work, action.services)))
     yield from work.observe()
     work.moment = yield from ask(fx.ReadClock())
-    # A repair of ours begins nothing anew: it may follow from the very end of another.
-    work.record = (
-        forget_ends(work.record)
-        if action.asked
-        else note_starts(work.record, before, work.observed, work.moment.now)
-    )
+    # It begins nothing anew, unless a person asked for it: it may follow from the very end of another.
+    work.record = note_starts(work.record, before, work.observed, work.moment.now)
     target = work.record.target
     if target is not None:
         target = note_started(target, work.observed, work.mounts, files_changed(work))

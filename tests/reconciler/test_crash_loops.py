@@ -104,6 +104,18 @@ def test_a_loop_slower_than_stable_after_goes_through_the_backoff_and_is_ready_o
     assert world.word("web") == "Progressing"
 
 
+def test_what_ends_as_soon_as_it_is_started_is_not_ready_because_one_look_sees_it_run(world: World) -> None:
+    world.engine.behaviour["web", "main"] = "crash"
+    world.put("web", MAIN)
+    world.rest()
+    assert world.word("web") == "Failed"
+    world.engine.behaviour.clear()
+    wait(world)
+    assert world.message("web") == "Progressing: it runs again; Ready after 10 s without another end"
+    world.let_pass(10.1)
+    assert world.word("web") == "Ready"
+
+
 def test_a_second_end_is_called_a_loop_at_once_and_its_exit_code_is_told_when_the_ends_have_doubled(
     world: World,
 ) -> None:
@@ -232,13 +244,16 @@ def test_who_shares_the_network_of_a_loop_is_restarted_at_once_each_time(world: 
     assert "app.failed" not in world.told("web")
 
 
-def test_what_is_started_follows_the_owner_of_its_network_at_once(world: World) -> None:
+def test_who_shares_the_network_of_what_was_started_follows_at_once_and_has_not_failed(world: World) -> None:
     good(world, MAIN, Service("side", "h-side", "image:1", shares_with="main"))
+    end(world)
+    world.let_pass(0.2)
+    assert world.engine.mutations[-2:] == ["restart web", "restart web"], "main, then side"
+    assert "app.failed" not in world.told("web")
     loop(world, 5)
     wait(world)
     world.let_pass(0.2)
-    assert world.running_services("web") == ["main", "side"]
-    assert "network" not in world.message("web")
+    assert world.message("web").startswith("CrashLooping: service main: restarts again and again")
 
 
 def test_a_loop_is_one_though_the_engine_forgets_each_end_soon(world: World) -> None:
