@@ -436,7 +436,7 @@ class ReadLastLines(Effect["tuple[str, ...]"]):
 
 @dataclass(frozen=True)
 class ReadExitCode(Effect["int | None"]):
-    """With what a container ended by itself at that moment of the engine's, though it runs again."""
+    """With what a container ended by itself at that moment of the engine's, also once it runs again."""
 
     container: str
     finished: str

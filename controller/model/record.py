@@ -130,6 +130,7 @@ class End:
     """The last end of a container, and how many of those that nobody wanted there were since it was calm for long."""
 
     count: int
+    """0: it was looked into, and somebody had stopped it, or it went with the engine."""
     at: datetime
     """When it was seen to be over, or to run again: since then it is calm."""
     finished: str

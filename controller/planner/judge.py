@@ -171,7 +171,11 @@ def _not_running_any_more(record: Record, observed: Observed) -> set[str]:
 def is_counted(record: Record, container: Container) -> bool:
     """Whether this end of it was seen before: first when it was over, and now that it runs again."""
     counted = record.ends.get(container.name)
-    return counted is not None and container.finished_at == counted.finished != ""
+    return counted is not None and _is_of(counted, container)
+
+
+def _is_of(end: End, container: Container) -> bool:
+    return container.finished_at == end.finished != ""
 
 
 def recent_ends(record: Record, now: datetime, stable_after: float) -> dict[str, End]:
@@ -195,14 +199,10 @@ def note_starts(record: Record, before: Observed, after: Observed, now: datetime
 
 
 def count_end(before: End | None, container: Container, now: datetime) -> End:
-    """One more end of this container, or the one before once more: it was over then, and runs again now.
-
-    A count of 0: it was looked into, and somebody had stopped it, or it went with the engine.
-    """
+    """One more end of this container, or the one before once more: it was over then, and runs again now."""
     if before is None:
         return End(1, now, container.finished_at)
-    counted = container.finished_at == before.finished != ""
-    return End(before.count + (not counted), now, container.finished_at, before.code)
+    return End(before.count + (not _is_of(before, container)), now, container.finished_at, before.code)
 
 
 def is_milestone(count: int) -> bool:

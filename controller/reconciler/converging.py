@@ -79,15 +79,16 @@ class Converging:
     def _died_behind(
         self, work: Work, blocked: Blocked, faults: tuple[Fault, ...], providers: Providers
     ) -> Run[Result]:
-        faults = with_crash_loops(
-            faults, work.record, work.observed, work.moment.now, self.policy.stable_after
-        )
+        faults = self._with_crash_loops(work, faults)
         message = "; ".join(fault.cause for fault in faults)
         verdict = Verdict("Failed", exit_reason(work.record, faults), message)
         if not blocked.pending:
             # What holds the files up is for a person; what was applied before them is tried again beside it.
             verdict = Verdict(blocked.word, blocked.reason, f"{blocked.message}; and now: {message}")
         return (yield from self.failing.retry_later(work, verdict, providers, message))
+
+    def _with_crash_loops(self, work: Work, faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
+        return with_crash_loops(faults, work.record, work.observed, work.moment.now, self.policy.stable_after)
 
     def _act(
         self,
@@ -122,13 +123,7 @@ class Converging:
         if target is not None and (rendered is None or rendered.revision != target.revision):
             # The revision on disk could not be applied: judged is what runs.
             rendered = yield from ask(fx.ReadModel(work.name, target.revision))
-        faults = with_crash_loops(
-            looking.faults_of(work, rendered),
-            work.record,
-            work.observed,
-            work.moment.now,
-            self.policy.stable_after,
-        )
+        faults = self._with_crash_loops(work, looking.faults_of(work, rendered))
         if blocked is None and work.record.unstable_since is None and any(f.kind in _ENDED for f in faults):
             # Not seen to run before it ended, as what ends as soon as it is started: a look at which it runs proves nothing.
             work.record = replace(work.record, unstable_since=work.moment.now)

@@ -46,13 +46,13 @@ class Failing:
         name = work.name
         if self.retries.are_outdated(name, _failure_context(work, providers)):
             self.retries.now(name)
-            work.asked = True
+            work.at_once = True
             yield from ask(fx.ResetBackoff(name))
         return self.retries.left(name, work.moment.monotonic)
 
     def died_young(self, work: Work, steps: Plan, faults: tuple[Fault, ...]) -> bool:
         """Whether what is to be repaired ended soon after its start, or again, and no wait was made for it yet."""
-        if not only_repairs(steps) or work.name in self.retries or work.asked or work.ended_first:
+        if not only_repairs(steps) or work.name in self.retries or work.at_once or work.ended_first:
             return False
         return work.ended_again or died_young(work.record, faults, work.moment.now, self.policy.stable_after)
 

@@ -104,8 +104,8 @@ def fall_back(work: Work, rendered: Rendered | None, policy: Policy) -> Run[Resu
         return None
     text = f"generation {failed.generation} failed, and the files are not valid: going back to {way.to.generation}"
     target = replace(way.to, detached=True)
-    work.record = forget_ends(remember(work.record, target))
-    work.record = replace(work.record, applying=target.revision, retries=0)
+    begun_anew = forget_ends(remember(work.record, target))
+    work.record = replace(begun_anew, applying=target.revision, retries=0)
     yield from work.save()
     yield from work.tell("app.rolling_back", text, "error")
     yield from ask(fx.ResetBackoff(work.name))

@@ -98,7 +98,7 @@ class Reconciler:
             return (yield from self._wait_until_settled(work, left, told=held is None))
         if not dry_run and self.memory.requests.take_try(name):
             self.memory.retries.now(name)
-            work.asked = True
+            work.at_once = True
         yield from take_in(work, self.policy, self.memory, dry_run)
         # What the brake holds stays held behind any other reason, until its folder is back.
         held_before = work.record.held and held is not None

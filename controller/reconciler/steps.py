@@ -366,13 +366,12 @@ def _apply(
     now = work.moment.now
     mounted = yield from mounted_now(work, rendered)
     applied = _applied(rendered, work.observed, mounted, old)
+    work.record = note_starts(work.record, work.before_start, work.observed, now)
     if not whole and old is not None:
         renewed = {s: a for s, a in applied.items() if s in action.services}
         target = replace(old, services={**old.services, **renewed})
-        work.record = note_starts(work.record, work.before_start, work.observed, now)
         work.record = replace(work.record, target=target, started_at=now)
     elif action.mends and old is not None:
-        work.record = note_starts(work.record, work.before_start, work.observed, now)
         work.record = replace(work.record, target=replace(old, services=applied), started_at=now, applying="")
     else:
         target = _new_target(work, rendered, applied, back_to)

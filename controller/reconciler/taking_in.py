@@ -60,15 +60,11 @@ def note_leap(work: Work, known: Record | None, leaps: Leaps) -> Run[None]:
 
 
 def _begun_anew(record: Record, now: datetime) -> Record:
-    return replace(
-        record,
-        started_at=now if record.started_at is not None else None,
-        unstable_since=now if record.unstable_since is not None else None,
-        # Of what is calm the ends are long ago, and stay so.
-        ends=record.ends
-        if record.unstable_since is None
-        else {name: replace(end, at=now) for name, end in record.ends.items()},
-    )
+    started = replace(record, started_at=now if record.started_at is not None else None)
+    if record.unstable_since is None:
+        return started  # of what is calm the ends are long ago, and stay so
+    ends = {name: replace(end, at=now) for name, end in record.ends.items()}
+    return replace(started, unstable_since=now, ends=ends)
 
 
 # -- the folder and its files -------------------------------------------------------------------------
@@ -120,7 +116,7 @@ def take_in(work: Work, policy: Policy, memory: Memory, dry_run: bool) -> Run[No
                 work.news.append(work.event("app.warning", warning, "warning"))
             if not dry_run:
                 memory.retries.now(name)
-                work.asked = True
+                work.at_once = True
                 yield from ask(fx.ResetBackoff(name))
     if isinstance(desired, Present):
         manifest = desired.manifest

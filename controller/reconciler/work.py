@@ -59,7 +59,7 @@ class Work:
     """This run saw the end of a container that had run for long, and that had not ended lately: it waits for nothing."""
     ended_again: bool = False
     """This run saw another end of a container that does not run any more: its next start goes through the backoff."""
-    asked: bool = False
+    at_once: bool = False
     """A person asks for a try now, by a command or an edit, or what the last one failed against is another by now."""
     to_look_into: list[Container] = field(default_factory=list)
     """What this run took for first ends: whether somebody wanted them is asked when they are repaired."""

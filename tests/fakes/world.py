@@ -16,7 +16,7 @@ from controller.model.effects import Effect, Host, Run, drive
 from controller.model.errors import EngineUnreachable, HomeportError, InputInvalid, StateUnusable
 from controller.model.observed import Container, Service
 from controller.model.plan import Result
-from controller.model.record import Event, Record
+from controller.model.record import Event, Record, Target
 from controller.reconciler import Memory, Policy, Reconciler
 from controller.status.conditions import lint
 from controller.status.store import SqliteStore
@@ -246,3 +246,15 @@ class World:
     def running_services(self, name: str) -> list[str]:
         observed = self.engine.observe(name, (f"/apps/{name}",), ())
         return sorted(c.service for c in observed.containers if c.state == "running")
+
+
+def good(world: World, *services: Service, name: str = "web", **fields: Any) -> Target:
+    """An app that is Ready for long enough that its revision is the last good one."""
+    world.put(name, *services, **fields)
+    world.rest()
+    world.engine_moves()
+    world.until_quiet(limit=60)
+    target = world.record(name).target
+    assert target is not None
+    assert target.good
+    return target

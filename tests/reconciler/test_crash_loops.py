@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from controller.model.facts import RESTART, STOPPED
 from controller.model.observed import Bind, Service
-from controller.model.record import Record
 from controller.model.values import replace
-from fakes.world import World
+from fakes.world import World, good
 
 MAIN = Service("main", "h-main", "image:1")
 SIDE = Service("side", "h-side", "image:1")
 CONF = "/apps/web/nginx.conf"
 SLOW = 15.0
 """Seconds after each start at which it ends: more than an app has to be stable."""
-
-
-def good(world: World, *services: Service, name: str = "web", **fields: Any) -> None:
-    """An app that is Ready for long enough that its revision is the last good one."""
-    world.put(name, *services, **fields)
-    world.rest()
-    world.engine_moves()
-    world.until_quiet(limit=60)
-    target = world.record(name).target
-    assert target is not None
-    assert target.good
 
 
 def wake(world: World, name: str = "web") -> None:
@@ -42,6 +28,16 @@ def end(
     world.let_pass(after)
     world.engine.crash(name, service, 3, number)
     wake(world, name)
+
+
+def end_from_outside(world: World, who: str) -> None:
+    """Somebody kills it, or it goes with the engine, which comes back."""
+    if who == "a person":
+        world.engine.kill("web", "main")
+    else:
+        world.engine.down()
+        world.engine.up(restarted=True)
+    wake(world)
 
 
 def wait(world: World, name: str = "web") -> float:
@@ -62,7 +58,7 @@ def loop(world: World, times: int = 7, name: str = "web", after: float = SLOW) -
         wait(world, name)
     end(world, after=after, name=name)
     assert world.word(name) == "Failed"
-    assert world.running_services(name) == [s for s in world.running_services(name) if s != "main"]
+    assert "main" not in world.running_services(name)
 
 
 def ask(world: World, fact: str = "", value: str | None = "1") -> list[str]:
@@ -149,12 +145,7 @@ def test_what_others_end_again_and_again_is_no_loop(world: World, who: str) -> N
     good(world, MAIN)
     for _ in range(6):
         world.let_pass(SLOW)
-        if who == "a person":
-            world.engine.kill("web", "main")
-        else:
-            world.engine.down()
-            world.engine.up(restarted=True)
-        wake(world)
+        end_from_outside(world, who)
         assert world.running_services("web") == ["main"]
         assert world.message("web").startswith("Progressing: it ended (exit 137) and runs again")
         world.let_pass(10.1)
@@ -164,12 +155,7 @@ def test_what_others_end_again_and_again_is_no_loop(world: World, who: str) -> N
 @pytest.mark.parametrize("who", ["a person", "the engine"])
 def test_a_first_end_after_one_that_others_made_is_a_first_end(world: World, who: str) -> None:
     good(world, MAIN)
-    if who == "a person":
-        world.engine.kill("web", "main")
-    else:
-        world.engine.down()
-        world.engine.up(restarted=True)
-    wake(world)
+    end_from_outside(world, who)
     end(world)
     assert wait(world) == 0
     assert world.message("web").startswith("Progressing: it ended (exit 3) and runs again; Ready after 10 s")
@@ -434,13 +420,12 @@ def test_a_consumer_says_one_thing_while_its_provider_ends_again_and_again(world
     assert world.told("web")[told:] == []
 
 
-def test_what_an_earlier_version_remembered_of_long_ago_makes_no_loop(world: World) -> None:
+def test_what_is_remembered_of_long_ago_makes_no_loop(world: World) -> None:
     good(world, MAIN)
     loop(world)
     wait(world)
     world.let_pass(86_400)
-    remembered: Record = world.record("web")
-    assert remembered.ends["web-main-1"].count == 7
+    assert world.record("web").ends["web-main-1"].count == 7
     end(world)
     assert wait(world) == 0
     assert world.record("web").ends["web-main-1"].count == 1

@@ -16,7 +16,7 @@ from controller.model.errors import AppError, WriteFailed
 from controller.model.facts import REMOVE, RESTART, ROLLBACK, SUSPENDED, UPDATE
 from controller.model.observed import Bind, Container, ExecResult, Rendered, Service
 from controller.model.record import Target
-from fakes.world import World
+from fakes.world import World, good
 
 OLD = Service("main", "h-old", "image:1")
 NEW = Service("main", "h-new", "image:1")
@@ -26,17 +26,6 @@ JOB = Service("job", "h-job", "image:job", is_job=True)
 CONF = "/apps/web/nginx.conf"
 MOUNTING = replace(OLD, restart="always", binds=(Bind(CONF, "/etc/nginx.conf", True),))
 DISK = "/mnt/disk"
-
-
-def good(world: World, *services: Service, **fields: Any) -> Target:
-    """web is Ready for long enough that its revision is the last good one."""
-    world.put("web", *services, **fields)
-    world.rest()
-    world.engine_moves()
-    world.until_quiet(limit=60)
-    target = target_of(world)
-    assert target.good
-    return target
 
 
 def look(world: World, name: str = "web", limit: float = 0.0) -> None:

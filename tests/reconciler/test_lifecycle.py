@@ -14,22 +14,11 @@ from controller.model.errors import AppError, EngineUnreachable
 from controller.model.facts import ADOPT, LEFT, REMOVE, RESTART, ROLLBACK, STOPPED, SUSPENDED, UPDATE
 from controller.model.observed import Bind, ExecResult, Rendered, Service
 from controller.status.history import find_revision
-from fakes.world import World
+from fakes.world import World, good
 
 OLD = Service("main", "h-old", "image:1")
 NEW = Service("main", "h-new", "image:1")
 CONF = "/apps/web/nginx.conf"
-
-
-def good(world: World, *services: Service, name: str = "web", **fields: Any) -> None:
-    """An app that is Ready for long enough that its revision is the last good one."""
-    world.put(name, *services, **fields)
-    world.rest()
-    world.engine_moves()
-    world.until_quiet(limit=60)
-    target = world.record(name).target
-    assert target is not None
-    assert target.good
 
 
 def ids(world: World, name: str = "web") -> list[str]:
